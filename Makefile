@@ -1,0 +1,27 @@
+# The two commands of the README (`make run`, `make test`) and the ones of a developer.
+SHELL := /bin/sh
+PORT ?= 8000
+PYTHON := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: run test lint bench lock clean
+
+test: .venv/.ready
+	$(MAKE) --no-print-directory lint
+	$(PYTHON) -m pytest
+
+lint: .venv/.ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+lock:
+	uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes \
+	  --no-header -o requirements.lock
+
+.venv/.ready: requirements.lock pyproject.toml setup/environment
+	setup/environment
+	touch $@
+
+clean:
+	rm -rf .venv .cim .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,1 @@
+"""Analyses: plain typed functions over arrays; none opens a connection."""

@@ -1,0 +1,81 @@
+"""Every error a user can meet: a noun, that says what is wrong, where, and what to do.
+
+Each class carries the exit code of the command line; `services.http_errors` maps the same classes to HTTP statuses.
+A bad *record* is never an exception: it is set aside with its reason and counted.
+"""
+
+
+class CimError(Exception):
+    """The root: nothing was done, and the message says why and what helps."""
+
+    exit_code = 1
+
+
+class MissingProgram(CimError):
+    """A program or package of the system that has to be installed first."""
+
+
+class NoDatabase(CimError):
+    """The database can't be reached, or isn't initialised."""
+
+
+class BadSettings(CimError):
+    """A setting, city file or dataset.toml that can't be used as it stands."""
+
+    exit_code = 2
+
+
+class BadCatalog(CimError):
+    """A catalog file whose rows contradict each other or the schema of the catalog."""
+
+
+class UnknownLayer(CimError):
+    """A layer id that the catalog doesn't have, or a file whose layer nothing tells."""
+
+    exit_code = 2
+
+
+class UnreadableFile(CimError):
+    """A file that is empty, truncated, or not what its suffix says."""
+
+
+class UnknownCrs(CimError):
+    """No CRS is declared, or none that can be used."""
+
+
+class UnknownVerticalDatum(CimError):
+    """Heights whose vertical datum nothing tells."""
+
+
+class NoOperation(CimError):
+    """Two reference systems between which no installed, accurate operation leads."""
+
+
+class WrongCity(CimError):
+    """Data that would land far outside the city."""
+
+
+class UndecidableEncoding(CimError):
+    """Text whose encoding nothing tells and no rule decides."""
+
+
+class NothingToLoad(CimError):
+    """No file, or no record, of those given could be loaded."""
+
+
+class UnknownLoad(CimError):
+    """A load number that isn't in the store, or was taken back before."""
+
+
+class BadTileset(CimError):
+    """A tile store that breaks one of the rules it is built by."""
+
+
+class NotFound(CimError):
+    """A thing asked for by name that isn't there."""
+
+
+class BadRequest(CimError):
+    """A request whose parameters can't be read."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Readers of city files, checks, and the pipeline that brings them into the store."""

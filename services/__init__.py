@@ -1,0 +1,1 @@
+"""What people and programs reach: HTTP services, the viewer, the command line."""

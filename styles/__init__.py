@@ -1,0 +1,1 @@
+"""Styles of layers, one file a layer, shared by the viewer, QGIS and MapLibre."""

@@ -1,0 +1,1 @@
+"""The tile law: from dated features to an explicit tree of tiles named by their content."""
