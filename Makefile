@@ -21,6 +21,7 @@ lock:
 
 .venv/.ready: requirements.lock pyproject.toml setup/environment
 	setup/environment
+	@[ -n "$$CIM_DATABASE_URL" ] || setup/packages '/usr/share/postgresql/*/extension/postgis.control' postgresql-postgis
 	touch $@
 
 clean:

@@ -22,8 +22,6 @@ class NoDatabase(CimError):
 class BadSettings(CimError):
     """A setting, city file or dataset.toml that can't be used as it stands."""
 
-    exit_code = 2
-
 
 class BadCatalog(CimError):
     """A catalog file whose rows contradict each other or the schema of the catalog."""
@@ -31,8 +29,6 @@ class BadCatalog(CimError):
 
 class UnknownLayer(CimError):
     """A layer id that the catalog doesn't have, or a file whose layer nothing tells."""
-
-    exit_code = 2
 
 
 class UnreadableFile(CimError):

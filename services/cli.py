@@ -3,17 +3,73 @@
 Heavy modules are imported inside the commands: `cim --help` must answer in half a second.
 """
 
+import json
 import sys
+from datetime import datetime
+from pathlib import Path
 
 import click
 
+from cim.config import read_settings
 from cim.errors import CimError
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cim")
 def cli() -> None:
     """City Information Model: files in, one dated 3D twin in PostGIS, 3D Tiles and OGC APIs out."""
+
+
+@cli.command()
+@click.option("--city", type=FILE, help="City file; without it the city is Yangquan, or stays what it is.")
+def init(city: Path | None) -> None:
+    """Create or upgrade the schema; starts the private cluster if no URL is set."""
+    from cim.city import read_city
+    from cim.store import initialise
+
+    settled = initialise(read_settings(), read_city(city) if city else None)
+    click.echo(f"{settled.name}: EPSG:{settled.srid}, heights in {settled.vertical_datum}")
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--layer", help="Layer of all records, where nothing in the file tells.")
+@click.option("--dataset", help="Name of the dataset; else the file's title or name.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Survey date, from which the content is valid.")
+@click.option("--crs", help="EPSG:N, or a file with WKT or PROJ text.")
+@click.option("--vertical-datum", help="Datum of the heights: EPSG:N, ellipsoidal, or city (the city's own).")
+@click.option("--encoding", help="Encoding of text, such as GBK.")
+@click.option("--id-prefix", help="Put before each id, to tell datasets apart that use the same ids.")
+@click.option("--complete", is_flag=True, default=None, help="The whole dataset: what is absent ends at its date.")
+@click.option("--settings", "settings_file", type=FILE, help="A dataset.toml that can't lie beside the files.")
+@click.option("--report", "report_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON report.")
+def ingest(
+    paths: tuple[Path, ...],
+    settings_file: Path | None,
+    report_file: Path | None,
+    date: datetime | None,
+    **options: object,
+) -> int:
+    """Load files or folders into the city, as one load that is whole or absent."""
+    from cim.store import open_store
+    from ingest.dataset import Declared, read_dataset_file
+    from ingest.pipeline import ingest as load
+
+    declared = Declared.model_validate(options | {"date": date.date() if date else None})
+    with open_store(read_settings()) as store:
+        folder = read_dataset_file(settings_file) if settings_file else None
+        report = load(store, list(paths), declared, folder, progress=_progress)
+    if report_file:
+        report_file.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1), "utf-8")
+    click.echo(report.summary())
+    return report.exit_code
+
+
+def _progress(what: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{what}", nl=False, err=True)
 
 
 def main() -> None:

@@ -1,0 +1,313 @@
+"""Batches of 3D bodies: thousands of boundary representations in a handful of arrays, and their stored form.
+
+Stored form of one body (`cim.body.faces`), little-endian:
+
+| part | type | length |
+|---|---|---|
+| version, vertices nv, indices ni, rings nr, faces nf | uint32 | 5 |
+| vertices x, y, z in the city's CRS and vertical datum | float64 | 3 nv |
+| indices of the rings' vertices, ring after ring | uint32 | ni |
+| vertices of each ring | uint32 | nr |
+| rings of each face, its outer ring first | uint32 | nf |
+| semantic class of each face, index into `SURFACE_CLASSES` | uint8 | nf |
+
+A canonical body numbers its vertices in the order in which its rings first use them, so that the same body has the
+same hash whatever file it came from.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+SURFACE_CLASSES = (
+    *("", "GroundSurface", "WallSurface", "RoofSurface", "OuterCeilingSurface", "OuterFloorSurface"),
+    *("ClosureSurface", "Window", "Door", "InteriorWallSurface", "CeilingSurface", "FloorSurface"),
+    *("WaterSurface", "WaterGroundSurface", "WaterClosureSurface", "TrafficArea", "AuxiliaryTrafficArea"),
+    *("TransportationMarking", "TransportationHole"),
+)
+CLASS_INDEX = {name: index for index, name in enumerate(SURFACE_CLASSES)}
+GROUND, WALL, ROOF = CLASS_INDEX["GroundSurface"], CLASS_INDEX["WallSurface"], CLASS_INDEX["RoofSurface"]
+
+VERSION = 1
+RESOLUTION_M = 1e-4  # vertices are stored on this raster: a tenth of a millimetre
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """B bodies of V vertices, R rings and F faces, each group addressed by offsets.
+
+    `vertices` is (V, 3) float64 in metres; `indices` points into all of it, so that bodies may share vertices until
+    they are canonical. Body b owns faces `face_start[b]:face_start[b+1]`, face f owns rings
+    `ring_start[f]:ring_start[f+1]`, ring r owns indices `index_start[r]:index_start[r+1]`.
+    """
+
+    vertices: Float
+    indices: Int
+    index_start: Int  # (R+1,)
+    ring_start: Int  # (F+1,)
+    face_start: Int  # (B+1,)
+    face_class: NDArray[np.uint8]  # (F,)
+
+    def __len__(self) -> int:
+        return len(self.face_start) - 1
+
+    @property
+    def body_of_face(self) -> Int:
+        """(F,) the body of each face."""
+        return np.repeat(np.arange(len(self)), np.diff(self.face_start))
+
+    @property
+    def face_of_ring(self) -> Int:
+        """(R,) the face of each ring."""
+        return np.repeat(np.arange(len(self.face_class)), np.diff(self.ring_start))
+
+    @property
+    def ring_of_index(self) -> Int:
+        """(I,) the ring of each index."""
+        return np.repeat(np.arange(len(self.index_start) - 1), np.diff(self.index_start))
+
+    @property
+    def body_of_index(self) -> Int:
+        """(I,) the body of each index."""
+        return self.body_of_face[self.face_of_ring[self.ring_of_index]]
+
+    @property
+    def next_index(self) -> Int:
+        """(I,) position of the index that follows in its ring; the last is followed by the first."""
+        following = np.arange(1, len(self.indices) + 1)
+        sizes = np.diff(self.index_start)
+        following[self.index_start[1:][sizes > 0] - 1] = self.index_start[:-1][sizes > 0]
+        return following
+
+
+def from_sizes(
+    vertices: Float,
+    indices: Sequence[int] | Int,
+    ring_sizes: Sequence[int] | Int,
+    rings_per_face: Sequence[int] | Int,
+    faces_per_body: Sequence[int] | Int,
+    face_class: Sequence[int] | NDArray[np.uint8],
+) -> Bodies:
+    """Make bodies from flat lists of sizes, as a reader gathers them."""
+    return Bodies(
+        vertices=np.ascontiguousarray(vertices, np.float64).reshape(-1, 3),
+        indices=np.asarray(indices, np.int64),
+        index_start=_offsets(ring_sizes),
+        ring_start=_offsets(rings_per_face),
+        face_start=_offsets(faces_per_body),
+        face_class=np.asarray(face_class, np.uint8),
+    )
+
+
+def empty() -> Bodies:
+    """Return no bodies."""
+    return from_sizes(np.empty((0, 3)), [], [], [], [], [])
+
+
+def select(bodies: Bodies, keep: Bool | Int) -> Bodies:
+    """Return the bodies of a mask or of positions; vertices stay as they are."""
+    wanted = np.flatnonzero(keep) if keep.dtype == bool else np.asarray(keep, np.int64)
+    faces = _ranges(bodies.face_start, wanted)
+    return _with_faces(bodies, faces, np.diff(bodies.face_start)[wanted])
+
+
+def concatenate(parts: Sequence[Bodies]) -> Bodies:
+    """Put batches together in order."""
+    if not parts:
+        return empty()
+    shifts = np.cumsum([0, *(len(p.vertices) for p in parts[:-1])])
+    return from_sizes(
+        np.concatenate([p.vertices for p in parts]),
+        np.concatenate([p.indices + shift for p, shift in zip(parts, shifts, strict=True)]),
+        np.concatenate([np.diff(p.index_start) for p in parts]),
+        np.concatenate([np.diff(p.ring_start) for p in parts]),
+        np.concatenate([np.diff(p.face_start) for p in parts]),
+        np.concatenate([p.face_class for p in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """What became of a batch: the bodies that stand, which those are, and what had to be dropped from them."""
+
+    bodies: Bodies
+    kept: Bool  # (B,) of the input
+    dropped_faces: Int  # (B,) of the input: faces with fewer than three distinct points
+
+
+def canonical(bodies: Bodies) -> Canonical:
+    """Put vertices on the raster, drop degenerate rings and faces, number vertices by first use.
+
+    A body with a vertex that isn't finite, or without a face of three distinct points, isn't kept.
+    """
+    count = len(bodies)
+    body = bodies.body_of_index
+    finite = np.ones(count, bool)
+    bad = ~np.asarray(np.isfinite(bodies.vertices).all(axis=1))
+    if bad.any():
+        finite[body[bad[bodies.indices]]] = False
+    raster = np.rint(np.where(bad[:, None], 0.0, bodies.vertices) / RESOLUTION_M).astype(np.int64)
+    place = _unique_rows(raster)[bodies.indices]  # one number a place, whatever vertex names it
+
+    keep_index = place != place[bodies.next_index]
+    ring_sizes = np.add.reduceat(np.append(keep_index, False).astype(np.int64), bodies.index_start[:-1])
+    ring_sizes[np.diff(bodies.index_start) == 0] = 0
+    keep_ring = ring_sizes >= 3
+    outer = np.zeros(len(ring_sizes), bool)
+    outer[bodies.ring_start[:-1]] = True
+    face_of_ring = bodies.face_of_ring
+    keep_face = np.ones(len(bodies.face_class), bool)
+    keep_face[face_of_ring[outer & ~keep_ring]] = False
+    body_of_face = bodies.body_of_face
+    keep_face &= finite[body_of_face]
+    keep_ring &= keep_face[face_of_ring]
+    keep_index &= keep_ring[bodies.ring_of_index]
+
+    faces_per_body = np.bincount(body_of_face[keep_face], minlength=count)
+    kept = faces_per_body > 0
+    vertices, indices = _by_first_use(raster, bodies.indices[keep_index], place[keep_index], body[keep_index])
+    standing = from_sizes(
+        vertices,
+        indices,
+        ring_sizes[keep_ring],
+        np.bincount(face_of_ring[keep_ring], minlength=len(keep_face))[keep_face],
+        faces_per_body[kept],
+        bodies.face_class[keep_face],
+    )
+    return Canonical(standing, kept, np.bincount(body_of_face[~keep_face], minlength=count))
+
+
+def encode(bodies: Bodies) -> list[bytes]:
+    """Return the stored form of each body; the bodies must be canonical."""
+    ring_sizes = np.diff(bodies.index_start).astype("<u4")
+    rings_per_face = np.diff(bodies.ring_start).astype("<u4")
+    vertices = bodies.vertices.astype("<f8")
+    face_start = bodies.face_start
+    ring_start = bodies.ring_start[face_start]
+    index_start = bodies.index_start[ring_start]
+    lows = _first_vertex(bodies, index_start)
+    indices = (bodies.indices - np.repeat(lows[:-1], np.diff(index_start))).astype("<u4")
+    counts = np.stack([np.diff(lows), np.diff(index_start), np.diff(ring_start), np.diff(face_start)], axis=1)
+    header = np.insert(counts, 0, VERSION, axis=1).astype("<u4")
+    v, i, r, f = lows.tolist(), index_start.tolist(), ring_start.tolist(), face_start.tolist()
+    return [
+        b"".join(
+            (
+                header[b].tobytes(),
+                vertices[v[b] : v[b + 1]].tobytes(),
+                indices[i[b] : i[b + 1]].tobytes(),
+                ring_sizes[r[b] : r[b + 1]].tobytes(),
+                rings_per_face[f[b] : f[b + 1]].tobytes(),
+                bodies.face_class[f[b] : f[b + 1]].tobytes(),
+            )
+        )
+        for b in range(len(bodies))
+    ]
+
+
+def decode(blobs: Sequence[bytes]) -> Bodies:
+    """Return the bodies of stored forms, in order.
+
+    Raises:
+        ValueError: a blob is of another version, or its length isn't what its header says.
+
+    """
+    if not blobs:
+        return empty()
+    headers = np.array([np.frombuffer(blob, "<u4", 5) for blob in blobs], np.int64)
+    expected = 20 + headers[:, 1] * 24 + headers[:, 2] * 4 + headers[:, 3] * 4 + headers[:, 4] * 5
+    if (headers[:, 0] != VERSION).any() or (expected != [len(blob) for blob in blobs]).any():
+        raise ValueError("a stored body is of another version, or cut short")
+    buffer = np.frombuffer(b"".join(blobs), np.uint8)
+    start = np.concatenate([[0], np.cumsum(expected)[:-1]]) + 20
+    parts = []
+    for column, width in ((1, 24), (2, 4), (3, 4), (4, 4), (4, 1)):
+        length = headers[:, column] * width
+        parts.append(buffer[_ranges_of(start, length)])
+        start = start + length
+    vertices, indices, ring_sizes, rings_per_face, face_class = parts
+    shift = np.concatenate([[0], np.cumsum(headers[:, 1])[:-1]])
+    return from_sizes(
+        vertices.view("<f8").reshape(-1, 3),
+        indices.view("<u4").astype(np.int64) + np.repeat(shift, headers[:, 2]),
+        ring_sizes.view("<u4"),
+        rings_per_face.view("<u4"),
+        headers[:, 4],
+        face_class,
+    )
+
+
+def content_hash(*parts: bytes) -> bytes:
+    """Return the 16-byte BLAKE2b hash that names content in the store."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def _offsets(sizes: Sequence[int] | Int) -> Int:
+    starts = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
+
+
+def _ranges(starts: Int, wanted: Int) -> Int:
+    """Return the members of the groups `wanted`, group after group."""
+    return _ranges_of(starts[wanted], starts[wanted + 1] - starts[wanted])
+
+
+def _ranges_of(start: Int, length: Int) -> Int:
+    """Return start[0], start[0]+1, … for length[0] steps, then the same for each further group."""
+    ends = np.cumsum(length)
+    if not len(ends) or not ends[-1]:
+        return np.empty(0, np.int64)
+    return np.repeat(start - (ends - length), length) + np.arange(ends[-1])
+
+
+def _with_faces(bodies: Bodies, faces: Int, faces_per_body: Int) -> Bodies:
+    rings = _ranges(bodies.ring_start, faces)
+    return Bodies(
+        vertices=bodies.vertices,
+        indices=bodies.indices[_ranges(bodies.index_start, rings)],
+        index_start=_offsets(np.diff(bodies.index_start)[rings]),
+        ring_start=_offsets(np.diff(bodies.ring_start)[faces]),
+        face_start=_offsets(faces_per_body),
+        face_class=bodies.face_class[faces],
+    )
+
+
+def _unique_rows(rows: Int) -> Int:
+    """Return a number for each row of (n, 3) integers, equal where the rows are."""
+    if not len(rows):
+        return np.empty(0, np.int64)
+    order = np.lexsort(rows.T)
+    in_order = rows[order]
+    steps = np.concatenate([[False], (in_order[1:] != in_order[:-1]).any(axis=1)])
+    numbers = np.empty(len(rows), np.int64)
+    numbers[order] = np.cumsum(steps)
+    return numbers
+
+
+def _by_first_use(raster: Int, vertex: Int, place: Int, body: Int) -> tuple[Float, Int]:
+    """Return vertices in the order in which each body first uses them, and the indices that follow."""
+    key = body * (place.max(initial=0) + 1) + place
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")  # indices stand body after body, so this order does too
+    rank = np.empty(len(first), np.int64)
+    rank[order] = np.arange(len(first))
+    vertices: Float = raster[vertex[first[order]]].astype(np.float64) * RESOLUTION_M
+    return vertices, rank[inverse]
+
+
+def _first_vertex(bodies: Bodies, index_start: Int) -> Int:
+    """Return where each body's vertices begin, (B+1,), for canonical bodies."""
+    if not len(bodies):
+        return np.zeros(1, np.int64)
+    return np.append(bodies.indices[index_start[:-1]], bodies.indices.max(initial=-1) + 1)

@@ -1,0 +1,165 @@
+"""What a layer is: the typed form of the catalog's YAML, checked once when it is read."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["feature", "raster"]
+Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
+FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
+FieldRole = Literal["name", "height", "storeys", "base", "object_class", "use", "width", "code"]
+LayerRole = Literal["ground", "rest"]
+
+
+class Row(BaseModel):
+    """A row of the catalog: immutable, and a key that isn't known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(Row):
+    """A text in the two languages of the planner."""
+
+    zh: str
+    en: str
+
+    def to(self, language: str) -> str:
+        """Return the text in `language`; English stands in for any other than Chinese."""
+        return self.zh if language.startswith("zh") else self.en
+
+
+class Code(Row):
+    """One value of a code list."""
+
+    value: str
+    title: Text
+    color: str | None = None  # '#rrggbb', where the value is drawn
+    aliases: tuple[str, ...] = ()
+
+
+class CodeList(Row):
+    """Values that a field may take, with the source of the list."""
+
+    id: str
+    title: Text
+    source: str
+    codes: tuple[Code, ...]
+
+    @cached_property
+    def by_alias(self) -> Mapping[str, str]:
+        """Each spelling (folded case) → the value it stands for."""
+        return {
+            spelling.casefold(): code.value
+            for code in self.codes
+            for spelling in (code.value, code.title.zh, code.title.en, *code.aliases)
+        }
+
+
+class LayerField(Row):
+    """A field of a layer."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,50}$")
+    type: FieldType = "text"
+    title: Text
+    aliases: tuple[str, ...] = ()  # by which columns of files find it
+    unit: str | None = None  # UCUM
+    obligation: Literal["M", "C", "O"] = "O"
+    codes: str | None = None  # a code list's id
+    role: FieldRole | None = None
+    indexed: bool = False
+    sensitive: bool = False  # never in tiles
+
+
+class Layer(Row):
+    """A layer: everything that table, collection, tile class, viewer tree and docs page derive from."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    kind: Kind
+    title: Text
+    description: Text
+    class_code: str
+    cim_level: int = Field(ge=1, le=7)
+    aliases: tuple[str, ...] = ()  # stems of files and tables that hold it
+    role: LayerRole | None = None
+    geometry: Geometry | None = None  # feature layers have exactly one
+    object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC
+    leaf_level: int | None = Field(None, ge=8, le=20)  # of its 3D tiles; None: drawn in 2D
+    fields: tuple[LayerField, ...] = ()
+    order: int = 100  # in the viewer's tree and when draped: low lies below
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Layer":
+        if (self.kind == "feature") != (self.geometry is not None):
+            raise ValueError(f"layer {self.id}: a feature layer has one geometry type, another kind none")
+        names = [f.name for f in self.fields]
+        if twice := {n for n in names if names.count(n) > 1} | (set(names) & COMMON_COLUMNS):
+            raise ValueError(f"layer {self.id}: field {', '.join(sorted(twice))} stands twice or is a common column")
+        return self
+
+    @cached_property
+    def field_by_alias(self) -> Mapping[str, LayerField]:
+        """Each name and alias (folded case) → its field."""
+        return {spelling.casefold(): f for f in self.fields for spelling in (*f.aliases, f.name)}
+
+    def field(self, role: FieldRole) -> LayerField | None:
+        """Return the field that plays `role`, or None."""
+        return next((f for f in self.fields if f.role == role), None)
+
+    @property
+    def public_fields(self) -> Iterator[LayerField]:
+        """Fields that may stand in shared, immutable tiles."""
+        return (f for f in self.fields if not f.sensitive)
+
+
+# columns that each feature table has besides its fields; a field can't take one's name
+COMMON_COLUMNS = frozenset(
+    {"fid", "id", "valid", "recorded", "geom", "lods", "bodies", "parent_id", "class_code", "cim_level"}
+    | {"dataset", "load", "flags", "extra", "content"}
+)
+
+
+class DataClass(Row):
+    """One of the national CIM data classes: the first step of the viewer's tree."""
+
+    code: str
+    title: Text
+
+
+class CatalogFile(Row):
+    """One YAML file of the catalog."""
+
+    data_class: DataClass | None = None
+    code_lists: tuple[CodeList, ...] = ()
+    layers: tuple[Layer, ...] = ()
+
+
+class Catalog(Row):
+    """All layers, code lists and classes that a city knows."""
+
+    classes: tuple[DataClass, ...]
+    code_lists: Mapping[str, CodeList]
+    layers: Mapping[str, Layer]
+
+    @cached_property
+    def layer_by_alias(self) -> Mapping[str, Layer]:
+        """Each layer id and alias (folded case) → its layer."""
+        return {spelling.casefold(): layer for layer in self.layers.values() for spelling in (*layer.aliases, layer.id)}
+
+    @cached_property
+    def layer_by_object_class(self) -> Mapping[str, Layer]:
+        """Each object class of city models → the layer it goes to."""
+        return {name: layer for layer in self.layers.values() for name in layer.object_classes}
+
+    def of_kind(self, kind: Kind) -> list[Layer]:
+        """Return the layers of a kind in the order of the catalog."""
+        return [layer for layer in self.layers.values() if layer.kind == kind]
+
+    def with_role(self, role: LayerRole) -> Layer | None:
+        """Return the layer that plays `role`, or None."""
+        return next((layer for layer in self.layers.values() if layer.role == role), None)
+
+    def codes(self, field: LayerField) -> CodeList | None:
+        """Return the code list of a field, or None."""
+        return self.code_lists[field.codes] if field.codes else None

@@ -1,0 +1,66 @@
+"""Reading the catalog: our own files, a city's folder, and what other packages bring as entry points."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from cim.catalog.model import Catalog, CatalogFile, Layer
+from cim.errors import BadCatalog
+
+
+@lru_cache(maxsize=8)
+def read_catalog(city_folder: Path | None = None) -> Catalog:
+    """Read every catalog file: ours, those of the entry points `cim.layers`, those of the city's folder.
+
+    An entry point names a package that holds YAML files. A layer declared again replaces the earlier one, so that a
+    city can widen a layer of ours.
+
+    Raises:
+        BadCatalog: a file can't be read, a row breaks the model, or a field names an unknown code list.
+
+    """
+    folders: list[Traversable] = [files("cim.catalog")]
+    folders += [files(point.value) for point in entry_points(group="cim.layers")]
+    if city_folder:
+        if not city_folder.is_dir():
+            raise BadCatalog(f"{city_folder}: the city file's `catalog` isn't a folder")
+        folders.append(city_folder)
+    paths = [p for folder in folders for p in sorted(folder.iterdir(), key=lambda p: p.name) if _is_yaml(p)]
+    return merge_files(_read_file(path) for path in paths)
+
+
+def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
+    """Put catalog files together, later layers and lists replacing earlier ones of the same id."""
+    parts = list(parts)
+    classes = {part.data_class.code: part.data_class for part in parts if part.data_class}
+    lists = {codes.id: codes for part in parts for codes in part.code_lists}
+    layers = {layer.id: layer for part in parts for layer in part.layers}
+    for layer in layers.values():
+        _check_references(layer, set(lists))
+    for role in {layer.role for layer in layers.values() if layer.role}:
+        if len(ids := [layer.id for layer in layers.values() if layer.role == role]) > 1:
+            raise BadCatalog(f"layers {', '.join(ids)}: only one may have the role {role}")
+    return Catalog(classes=tuple(classes[c] for c in sorted(classes)), code_lists=lists, layers=layers)
+
+
+def _is_yaml(path: Traversable) -> bool:
+    return path.name.endswith((".yaml", ".yml"))
+
+
+def _read_file(path: Traversable) -> CatalogFile:
+    try:
+        return CatalogFile.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as fault:
+        raise BadCatalog(f"catalog file {path.name}: {fault}") from fault
+
+
+def _check_references(layer: Layer, code_lists: set[str]) -> None:
+    for field in layer.fields:
+        if field.codes and field.codes not in code_lists:
+            raise BadCatalog(f"layer {layer.id}: field {field.name} names the unknown code list {field.codes}")

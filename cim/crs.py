@@ -1,0 +1,226 @@
+"""Reference systems: which operation leads from one to another, and what it is worth.
+
+Coordinates are always x = easting or longitude, y = northing or latitude, whatever the registry's axis order says.
+Horizontal and vertical are chosen apart: an operation taken for a compound CRS may be a ballpark that is 100 m off.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import CRSError
+from pyproj.transformer import AreaOfInterest, TransformerGroup
+
+from cim.city import City, Extent
+from cim.errors import NoOperation, UnknownCrs, WrongCity
+
+WGS84 = CRS.from_epsg(4326)
+Float = NDArray[np.float64]
+
+# WGS 84 and CGCS2000 agree within centimetres (both realise the ITRS with the same ellipsoid constants but for
+# 0.1 mm in the flattening), yet the registry knows no operation between them but a ballpark. Identity, by rule.
+CGCS2000 = "China 2000"  # the datum's name in the registry
+_SAME_AS_WGS84 = frozenset({"World Geodetic System 1984", "World Geodetic System 1984 ensemble", CGCS2000})
+
+FAR_M = 50_000.0  # data farther than this from where it should lie is refused
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A horizontal operation from one CRS to another, x/y in the order easting, northing."""
+
+    name: str
+    accuracy_m: float | None  # None: the registry gives none; 0 for a conversion
+    steps: tuple[Transformer, ...]
+
+    def __call__(self, x: Float, y: Float) -> tuple[Float, Float]:
+        """Transform arrays; a coordinate that can't be transformed becomes inf, never an exception."""
+        for step in self.steps:
+            x, y = step.transform(x, y)
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def parse(text: str) -> CRS:
+    """Read a CRS from a name like EPSG:4547, WKT or PROJJSON text.
+
+    Raises:
+        UnknownCrs: it is none that PROJ knows.
+
+    """
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as fault:
+        raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one with --crs EPSG:N") from fault
+
+
+def split(crs: CRS) -> tuple[CRS, CRS | None]:
+    """Return the horizontal part and the vertical part (None where there is none).
+
+    A geographic 3D CRS has ellipsoidal heights: its vertical part is returned as itself.
+    """
+    if crs.is_bound and crs.source_crs is not None:
+        crs = crs.source_crs
+    if crs.is_compound:
+        return crs.sub_crs_list[0], crs.sub_crs_list[1]
+    if len(crs.axis_info) == 3:
+        return crs.to_2d(), crs
+    return crs, None
+
+
+def identify(crs: CRS) -> CRS:
+    """Return the registry's own form of a CRS that a file spelled out (an ESRI .prj), else the CRS itself."""
+    if crs.to_authority():
+        return crs
+    code = crs.to_epsg(min_confidence=25)
+    if code is None:
+        return crs
+    known = CRS.from_epsg(code)
+    return known if _same_projection(crs, known) else crs
+
+
+def label(crs: CRS) -> str:
+    """Return EPSG:N where the registry has the CRS, else its name."""
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else crs.name
+
+
+def _same_projection(a: CRS, b: CRS) -> bool:
+    """Whether two projected CRS have the same parameters and ellipsoid, whatever their spelling."""
+    if a.is_projected != b.is_projected or a.ellipsoid is None or b.ellipsoid is None:
+        return False
+    if abs(a.ellipsoid.semi_major_metre - b.ellipsoid.semi_major_metre) > 1e-3:
+        return False
+    return a.is_geographic or _projection(a) == _projection(b)
+
+
+def _projection(crs: CRS) -> dict[str, Any]:
+    if crs.coordinate_operation is None:
+        return {}
+    return {p.name: round(float(p.value), 9) for p in crs.coordinate_operation.params}
+
+
+@lru_cache(maxsize=64)
+def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operation:
+    """Return the best installed operation between two horizontal CRS, never a ballpark.
+
+    Args:
+        source: horizontal CRS.
+        target: horizontal CRS.
+        extent: where it will be used; an operation may be good only in a part of the world.
+
+    Raises:
+        NoOperation: only a ballpark, or one whose grid isn't installed, leads there.
+
+    """
+    if source.equals(target, ignore_axis_order=True):
+        return Operation("identity", 0.0, ())
+    if _datum(source) in _SAME_AS_WGS84 and _datum(target) in _SAME_AS_WGS84:
+        return _by_identical_datums(source, target)
+    if _datum(target) == CGCS2000:
+        return _chain(operation(source, WGS84), _by_identical_datums(WGS84, target))
+    if _datum(source) == CGCS2000:
+        return _chain(_by_identical_datums(source, WGS84), operation(WGS84, target, extent))
+    group = TransformerGroup(
+        source,
+        target,
+        always_xy=True,
+        allow_ballpark=False,
+        area_of_interest=AreaOfInterest(*extent) if extent else None,
+    )
+    if not group.transformers:
+        missing = [op.name for op in group.unavailable_operations]
+        hint = f" (known but not installed: {'; '.join(missing[:3])})" if missing else ""
+        raise NoOperation(
+            f"no accurate operation leads from {label(source)} ({source.name}) to {label(target)} ({target.name})"
+            f"{hint}: give the parameters of yours as WKT or PROJ text with --crs FILE"
+        )
+    best = group.transformers[0]
+    return Operation(best.description, None if best.accuracy < 0 else best.accuracy, (best,))
+
+
+def geographic(crs: CRS) -> CRS:
+    """Return the geographic 2D CRS under a horizontal CRS."""
+    base = crs.geodetic_crs
+    if base is None:
+        raise UnknownCrs(f"{crs.name} has no geographic base")
+    return base.to_2d()
+
+
+def to_wgs84(crs: CRS, extent: Extent | None = None) -> Operation:
+    """Return the operation to WGS 84 longitude and latitude in degrees."""
+    return operation(crs, WGS84, extent)
+
+
+def _datum(crs: CRS) -> str:
+    base = crs.geodetic_crs
+    return base.datum.name if base is not None and base.datum is not None else ""
+
+
+def _by_identical_datums(source: CRS, target: CRS) -> Operation:
+    """Chain the two conversions, longitude and latitude passing between them unchanged."""
+    steps = []
+    if source.is_projected:
+        steps.append(Transformer.from_crs(source, geographic(source), always_xy=True))
+    if target.is_projected:
+        steps.append(Transformer.from_crs(geographic(target), target, always_xy=True))
+    return Operation("WGS 84 = CGCS2000 by rule", 0.1, tuple(steps))
+
+
+def _chain(first: Operation, second: Operation) -> Operation:
+    known = [a for a in (first.accuracy_m, second.accuracy_m) if a is not None]
+    return Operation(f"{first.name} + {second.name}", sum(known) if known else None, first.steps + second.steps)
+
+
+def area_of_use(crs: CRS) -> Extent | None:
+    """Return the area of use of a CRS in degrees, or None where the registry gives none."""
+    area = crs.area_of_use
+    return (area.west, area.south, area.east, area.north) if area else None
+
+
+def distance_outside_m(lon: float, lat: float, extent: Extent) -> float:
+    """Return how far in metres a place lies outside an extent in degrees; 0 inside."""
+    west, south, east, north = extent
+    _, _, distance = Geod(ellps="WGS84").inv(lon, lat, min(max(lon, west), east), min(max(lat, south), north))
+    return float(distance)
+
+
+def check_place(west: float, south: float, east: float, north: float, *, city: City, crs: CRS, where: str) -> list[str]:
+    """Check that a box of data, in WGS 84 degrees, lies in the city and in the area of use of its CRS.
+
+    Returns:
+        Warnings: what lies a little outside, and by how much.
+
+    Raises:
+        WrongCity: it lies more than 50 km outside, or isn't on the earth.
+
+    """
+    box = (west, south, east, north)
+    if not np.isfinite(box).all() or max(abs(south), abs(north)) > 90 or max(abs(west), abs(east)) > 360:
+        raise WrongCity(
+            f"{where}: read as {label(crs)} the data would lie at longitude {west:.4f} to {east:.4f}, latitude "
+            f"{south:.4f} to {north:.4f}, which isn't on the earth; {_swapped_hint(box, city)}"
+        )
+    warnings = []
+    extents = {f"the extent of {city.name}": city.extent, f"the area of use of {label(crs)}": area_of_use(crs)}
+    for what, extent in extents.items():
+        if extent is None:
+            continue
+        distance = max(distance_outside_m(west, south, extent), distance_outside_m(east, north, extent))
+        if distance > FAR_M:
+            raise WrongCity(
+                f"{where}: the data would land at longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to "
+                f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_swapped_hint(box, city)}"
+            )
+        if distance > 1.0:
+            warnings.append(f"lies up to {distance:.0f} m outside {what}")
+    return warnings
+
+
+def _swapped_hint(box: Extent, city: City) -> str:
+    west, south, *_ = box
+    if city.extent and distance_outside_m(south, west, city.extent) < FAR_M:
+        return "the axes look swapped: longitude comes first in the file"
+    return "is it another city, or another CRS (--crs EPSG:N)?"

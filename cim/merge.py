@@ -1,0 +1,210 @@
+"""Merging a delivery: what is new, what is unchanged, what becomes a new version; nothing is overwritten.
+
+A delivery of date D meets, for each id, the current version whose `valid` holds D (an undated delivery: the open
+one). Same content: unchanged. Other content: the version's `recorded` ends now, and the old content until D and the
+new content from D are written. Where the delivery brings the same date, or none, it corrects the version whole.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from cim.catalog.model import Layer
+from cim.copy import copy_rows
+from cim.schema import LOAD_COLUMNS, Column, record_columns, table
+
+BODY_COLUMNS = (
+    Column("hash", "bytea"),
+    Column("closed", "boolean"),
+    Column("z_min", "double precision"),
+    Column("z_max", "double precision"),
+    Column("volume", "double precision"),
+    Column("faces", "bytea"),
+)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What all records of one merge share."""
+
+    layer: Layer
+    dataset: str
+    load: int
+    valid_from: datetime | None  # None: valid from ever
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The outcome of a merge, in records."""
+
+    loaded: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    ended: int = 0
+    clashes: tuple[str, ...] = ()  # ids that another dataset uses for an object elsewhere
+    taken_over: tuple[str, ...] = ()  # ids updated from another dataset
+
+
+def create_staging(cursor: psycopg.Cursor[Any], layer: Layer) -> None:
+    """Make the session's staging table of a layer; it vanishes with the transaction."""
+    columns = ", ".join(f'"{c.name}" {c.sql_type}' for c in record_columns(layer))
+    cursor.execute(f"CREATE TEMP TABLE {staging(layer)} ({columns}) ON COMMIT DROP")
+
+
+def staging(layer: Layer) -> str:
+    """Return the quoted name of a layer's staging table."""
+    return f'"stage_{layer.id}"'
+
+
+def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, values: Sequence[Sequence[Any]]) -> None:
+    """Copy records into staging, one sequence a column in the order of `record_columns`."""
+    copy_rows(cursor, staging(layer), record_columns(layer), values)
+
+
+def store_bodies(cursor: psycopg.Cursor[Any], values: Sequence[Sequence[Any]]) -> None:
+    """Write bodies that the store doesn't have yet, one sequence a column in the order of `BODY_COLUMNS`."""
+    columns = ", ".join(f"{c.name} {c.sql_type}" for c in BODY_COLUMNS)
+    cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_body ({columns}) ON COMMIT DROP")
+    copy_rows(cursor, "stage_body", BODY_COLUMNS, values)
+    names = ", ".join(c.name for c in BODY_COLUMNS)
+    cursor.execute(f"INSERT INTO cim.body ({names}) SELECT {names} FROM stage_body ON CONFLICT DO NOTHING")
+    cursor.execute("TRUNCATE stage_body")
+
+
+def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
+    """Merge what is staged into the layer's table, and drop the staging table."""
+    layer = delivery.layer
+    values = {
+        "from": delivery.valid_from,
+        "dataset": delivery.dataset,
+        "load": delivery.load,
+        "layer": layer.id,
+        "class_code": layer.class_code,
+        "cim_level": layer.cim_level,
+    }
+    cursor.execute(f"ANALYZE {staging(layer)}")
+    cursor.execute(_plan(layer, dated=delivery.valid_from is not None), values)
+    ended = _end_absent(cursor, delivery, values) if delivery.complete else 0
+    cursor.execute(_close(layer))
+    cursor.execute(_keep_old_content(layer), values)
+    cursor.execute(_write_new_content(layer), values)
+    cursor.execute(_announce(layer), values)
+    counts, clashes, taken_over = _outcome(cursor, delivery)
+    cursor.execute(f"DROP TABLE {staging(layer)}, merge_plan")
+    return Merged(
+        loaded=counts.get("new", 0),
+        updated=counts.get("replace", 0) + counts.get("split", 0),
+        unchanged=counts.get("unchanged", 0),
+        ended=ended,
+        clashes=clashes,
+        taken_over=taken_over,
+    )
+
+
+def _plan(layer: Layer, *, dated: bool) -> str:
+    """Per staged record: the current version it meets, and what follows from that."""
+    meets = "v.valid @> %(from)s::timestamptz" if dated else "upper_inf(v.valid)"
+    # a record that meets no version still must not overlap the others of its id
+    others = f"FROM {table(layer)} o WHERE o.id = s.id AND upper_inf(o.recorded)"
+    room = (
+        f"tstzrange(%(from)s::timestamptz, (SELECT min(lower(o.valid)) {others} AND lower(o.valid) > %(from)s))"
+        if dated
+        else f"tstzrange((SELECT max(upper(o.valid)) {others}), NULL)"
+    )
+    return f"""
+        CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
+        SELECT s.id, v.fid, v.valid AS old_valid, v.dataset AS old_dataset, Box2D(v.geom) AS old_box,
+               CASE WHEN v.fid IS NULL THEN 'new'
+                    WHEN v.content = s.content THEN 'unchanged'
+                    WHEN v.dataset <> %(dataset)s AND NOT v.geom && s.geom THEN 'clash'
+                    WHEN %(from)s::timestamptz IS NULL OR lower(v.valid) = %(from)s::timestamptz THEN 'replace'
+                    ELSE 'split' END AS action,
+               CASE WHEN v.fid IS NULL THEN {room}
+                    WHEN %(from)s::timestamptz IS NULL THEN v.valid
+                    ELSE tstzrange(%(from)s::timestamptz, upper(v.valid)) END AS new_valid
+        FROM {staging(layer)} s
+        LEFT JOIN {table(layer)} v ON v.id = s.id AND upper_inf(v.recorded) AND {meets}"""
+
+
+def _close(layer: Layer) -> str:
+    return f"""
+        UPDATE {table(layer)} v SET recorded = tstzrange(lower(v.recorded), now())
+        FROM merge_plan p WHERE p.fid = v.fid AND p.action IN ('replace', 'split')"""
+
+
+def _keep_old_content(layer: Layer) -> str:
+    names = ", ".join(f'"{c.name}"' for c in (*record_columns(layer), *LOAD_COLUMNS))
+    return f"""
+        INSERT INTO {table(layer)} (valid, {names})
+        SELECT tstzrange(lower(v.valid), lower(p.new_valid)), {names}
+        FROM (SELECT fid AS plan_fid, new_valid FROM merge_plan WHERE action = 'split') p
+        JOIN {table(layer)} v ON v.fid = p.plan_fid"""
+
+
+def _write_new_content(layer: Layer) -> str:
+    names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
+    staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
+    return f"""
+        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load)
+        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s
+        FROM merge_plan p JOIN {staging(layer)} s USING (id)
+        WHERE p.action IN ('new', 'replace', 'split') ORDER BY s.id"""
+
+
+def _announce(layer: Layer) -> str:
+    return f"""
+        INSERT INTO cim.outbox (layer, id, old_box, new_box)
+        SELECT %(layer)s, p.id, p.old_box, Box2D(s.geom)
+        FROM merge_plan p JOIN {staging(layer)} s USING (id) WHERE p.action IN ('new', 'replace', 'split')"""
+
+
+def _end_absent(cursor: psycopg.Cursor[Any], delivery: Delivery, values: dict[str, Any]) -> int:
+    """End what a complete delivery of the dataset no longer holds, at its date."""
+    layer = delivery.layer
+    names = ", ".join(f'"{c.name}"' for c in (*record_columns(layer), *LOAD_COLUMNS))
+    cursor.execute(
+        f"""
+        CREATE TEMP TABLE absent ON COMMIT DROP AS
+        SELECT v.fid, v.id FROM {table(layer)} v
+        WHERE v.dataset = %(dataset)s AND upper_inf(v.recorded) AND upper_inf(v.valid)
+          AND (lower_inf(v.valid) OR lower(v.valid) < coalesce(%(from)s::timestamptz, now()))
+          AND NOT EXISTS (SELECT FROM {staging(layer)} s WHERE s.id = v.id)""",
+        values,
+    )
+    cursor.execute(
+        f"UPDATE {table(layer)} v SET recorded = tstzrange(lower(v.recorded), now()) FROM absent a WHERE a.fid = v.fid"
+    )
+    cursor.execute(
+        f"""
+        INSERT INTO {table(layer)} (valid, {names})
+        SELECT tstzrange(lower(valid), coalesce(%(from)s::timestamptz, now())), {names}
+        FROM {table(layer)} WHERE fid IN (SELECT fid FROM absent)""",
+        values,
+    )
+    cursor.execute(
+        f"""
+        INSERT INTO cim.outbox (layer, id, old_box)
+        SELECT %(layer)s, id, Box2D(geom) FROM {table(layer)} WHERE fid IN (SELECT fid FROM absent)""",
+        values,
+    )
+    ended = cursor.rowcount
+    cursor.execute("DROP TABLE absent")
+    return ended
+
+
+def _outcome(
+    cursor: psycopg.Cursor[Any], delivery: Delivery
+) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
+    cursor.execute("SELECT action, count(*) FROM merge_plan GROUP BY action")
+    counts = dict(cursor.fetchall())
+    cursor.execute("SELECT id FROM merge_plan WHERE action = 'clash' ORDER BY id")
+    clashes = tuple(row[0] for row in cursor)
+    cursor.execute(
+        "SELECT id FROM merge_plan WHERE action IN ('replace', 'split') AND old_dataset <> %s ORDER BY id",
+        [delivery.dataset],
+    )
+    return counts, clashes, tuple(row[0] for row in cursor)

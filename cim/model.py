@@ -1,0 +1,71 @@
+"""What a reader gives: a header and batches of records, still in the source's coordinates and names."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from cim.bodies import Bodies, empty
+
+BATCH_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A record that was set aside: which, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Features:
+    """A batch of n records.
+
+    A record has a plane geometry, bodies, or both. Its coordinates are in the source's CRS, x before y.
+    """
+
+    ids: list[str | None]  # None: the source gives none
+    attributes: list[dict[str, Any]]
+    geometry: NDArray[Any]  # (n,) shapely geometries or None
+    object_class: list[str | None]
+    parent_id: list[str | None]
+    bodies: Bodies = field(default_factory=empty)
+    body_record: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # (B,) record of each body
+    body_lod: list[str] = field(default_factory=list)  # (B,) level of detail as the source names it
+    refused: tuple[Refusal, ...] = ()
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what was repaired or dropped → ids
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about all its records."""
+
+    crs: CRS | None = None  # horizontal, compound or 3D
+    surveyed: date | None = None
+    title: str | None = None
+    licence: str | None = None
+    layer_hint: str = ""  # name of the table, else the file's stem
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table of a file: its header, and its records as an iterator that reads on demand."""
+
+    header: Header
+    batches: Iterator[Features]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user may have to tell a reader."""
+
+    encoding: str | None = None

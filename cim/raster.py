@@ -1,0 +1,75 @@
+"""Rasters: one band of floats over a regular grid, sampled between the centres of its cells."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pyproj import CRS
+
+from cim.city import Extent
+from cim.crs import Float, Operation, operation, split
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A raster file, opened when it is first sampled.
+
+    `transform` is (x of the first column's centre, step in x, y of the first row's centre, step in y), whatever the
+    file says about pixels being areas or points.
+    """
+
+    path: Path
+    crs: CRS
+    shape: tuple[int, int]
+    transform: tuple[float, float, float, float]
+    band: int = 1
+
+    @classmethod
+    def open(cls, path: Path) -> "Raster":
+        """Read the header of a raster file."""
+        import rasterio
+
+        with rasterio.open(path) as file:
+            t = file.transform  # GDAL moves the corner for AREA_OR_POINT=Point, so that the centre is always half in
+            horizontal, _ = split(CRS.from_wkt(file.crs.to_wkt()))
+            origin = (t.c + t.a / 2, t.a, t.f + t.e / 2, t.e)
+            return cls(path, horizontal, (file.height, file.width), origin)
+
+    def operation_from(self, crs: CRS, extent: Extent | None = None) -> Operation:
+        """Return the operation from a CRS to the raster's."""
+        return operation(crs, self.crs, extent)
+
+    @cached_property
+    def values(self) -> Float:
+        """(rows, columns) float64, NaN where the file has no data."""
+        import rasterio
+
+        with rasterio.open(self.path) as file:
+            return np.asarray(file.read(self.band, masked=True).astype(np.float64).filled(np.nan))
+
+    def sample(self, x: Float, y: Float) -> Float:
+        """Return bilinear values at places in the raster's CRS; NaN outside, and where a neighbour has no data.
+
+        Within half a cell of the raster's edge the outermost centres answer.
+        """
+        x0, dx, y0, dy = self.transform
+        rows, columns = self.shape
+        u, v = (np.asarray(x) - x0) / dx, (np.asarray(y) - y0) / dy
+        inside = (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
+        u = np.clip(np.where(inside, u, 0), 0, columns - 1)
+        v = np.clip(np.where(inside, v, 0), 0, rows - 1)
+        i, j = np.minimum(u.astype(np.int64), max(columns - 2, 0)), np.minimum(v.astype(np.int64), max(rows - 2, 0))
+        i1, j1 = np.minimum(i + 1, columns - 1), np.minimum(j + 1, rows - 1)
+        fu, fv = u - i, v - j
+        grid = self.values
+        # a weight of zero must not carry a neighbour's NaN in
+        total = np.zeros(np.shape(u))
+        for jj, ii, weight in (
+            (j, i, (1 - fv) * (1 - fu)),
+            (j, i1, (1 - fv) * fu),
+            (j1, i, fv * (1 - fu)),
+            (j1, i1, fv * fu),
+        ):
+            total = total + np.where(weight > 0, grid[jj, ii] * weight, 0.0)
+        return np.where(inside, total, np.nan)

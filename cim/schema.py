@@ -1,0 +1,117 @@
+"""From a layer's declaration to its table: DDL, upgrade, and the lists of columns that reads and loads share.
+
+All layer-shaped SQL is here and in `cim.merge`. Identifiers are quoted, values bound, SRIDs integer literals:
+`ST_Transform(geom, 'EPSG:3857')` took 26 s where the integer form took 1.7 ms.
+"""
+
+from dataclasses import dataclass
+
+from cim.catalog.model import FieldType, Layer
+
+SQL_TYPE: dict[FieldType, str] = {
+    "text": "text",
+    "integer": "bigint",
+    "number": "double precision",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a layer's table: its name, SQL type, and default."""
+
+    name: str
+    sql_type: str
+    default: str = ""
+
+
+# What a record brings beside its fields. Their order is the order of the binary COPY.
+RECORD_COLUMNS = (
+    Column("id", "text", "NOT NULL"),
+    Column("geom", "geometry", "NOT NULL"),
+    Column("lods", "text[]"),
+    Column("bodies", "bytea[]"),
+    Column("parent_id", "text"),
+    Column("flags", "text[]"),
+    Column("extra", "jsonb"),
+    Column("content", "bytea", "NOT NULL"),
+)
+# What the load brings, the same for all its records.
+LOAD_COLUMNS = (
+    Column("class_code", "text", "NOT NULL"),
+    Column("cim_level", "smallint", "NOT NULL"),
+    Column("dataset", "text", "NOT NULL"),
+    Column("load", "bigint", "NOT NULL"),
+)
+
+
+def table(layer: Layer) -> str:
+    """Return the quoted, qualified name of a layer's table."""
+    return f'twin."{layer.id}"'
+
+
+def field_columns(layer: Layer) -> tuple[Column, ...]:
+    """Return the columns of a layer's own fields."""
+    return tuple(Column(f.name, SQL_TYPE[f.type]) for f in layer.fields)
+
+
+def record_columns(layer: Layer) -> tuple[Column, ...]:
+    """Return the columns that one record brings, in the order of COPY."""
+    return (*RECORD_COLUMNS, *field_columns(layer))
+
+
+def create_table(layer: Layer, srid: int) -> list[str]:
+    """Return the statements that make a layer's table, or bring an older one up to the catalog. Nothing is lost."""
+    columns = ", ".join(f'"{c.name}" {c.sql_type} {c.default}' for c in (*record_columns(layer), *LOAD_COLUMNS))
+    # geometry without a dimension modifier: a source without heights stays 2D, one with heights keeps them
+    kind = (layer.geometry or "").upper()
+    t, name = table(layer), layer.id
+    indexes = [f'CREATE INDEX IF NOT EXISTS "{name}_{f.name}" ON {t} ("{f.name}")' for f in layer.fields if f.indexed]
+    return [
+        f"CREATE TABLE IF NOT EXISTS {t} (fid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        f" valid tstzrange NOT NULL, recorded tstzrange NOT NULL DEFAULT tstzrange(now(), NULL), {columns},"
+        f" CONSTRAINT geom_type CHECK (ST_SRID(geom) = {srid} AND GeometryType(geom) = '{kind}'))",
+        *(f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type}' for c in field_columns(layer)),
+        f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id)'
+        " WHERE upper_inf(recorded) AND upper_inf(valid)",
+        f'CREATE INDEX IF NOT EXISTS "{name}_id" ON {t} (id, fid)',
+        f'CREATE INDEX IF NOT EXISTS "{name}_geom" ON {t} USING gist (geom) WHERE upper_inf(recorded)',
+        f'CREATE INDEX IF NOT EXISTS "{name}_load" ON {t} USING brin (load)',
+        *indexes,
+        _exclusion(name, t),
+        f"ALTER TABLE {t} ALTER COLUMN geom SET STORAGE EXTERNAL",
+        f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
+    ]
+
+
+def _exclusion(name: str, t: str) -> str:
+    """No two current versions of an id overlap. Over both axes of all rows: 15.9 s for 200,000 rows, not 1.3."""
+    return (
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = '{name}_closed') THEN"
+        f' ALTER TABLE {t} ADD CONSTRAINT "{name}_closed" EXCLUDE USING gist (id WITH =, valid WITH &&)'
+        f" WHERE (upper_inf(recorded) AND NOT upper_inf(valid)); END IF; END $$"
+    )
+
+
+def overlaps(layer: Layer) -> str:
+    """Return the query for pairs of current versions of one id that overlap; it must find none."""
+    t = table(layer)
+    return (
+        f"SELECT a.id, a.fid, b.fid FROM {t} a JOIN {t} b ON a.id = b.id AND a.fid < b.fid AND a.valid && b.valid"
+        f" WHERE upper_inf(a.recorded) AND upper_inf(b.recorded)"
+    )
+
+
+def grants(server: str) -> list[str]:
+    """Return what the server's role may do: read the twin, nothing else yet."""
+    return [
+        f"GRANT USAGE ON SCHEMA cim, twin TO {server}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA cim, twin TO {server}",
+        f"ALTER ROLE {server} SET max_parallel_workers_per_gather = 0",  # each worker builds its own PROJ pipeline
+    ]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

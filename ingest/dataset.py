@@ -1,0 +1,66 @@
+"""What a folder or a user says about files that don't say it themselves: `dataset.toml`, `--settings`, options."""
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cim.errors import BadSettings
+
+
+class Declared(BaseModel):
+    """What can be said about a dataset, a file, or on the command line; None: not said here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: str | None = None
+    dataset: str | None = None
+    date: dt.date | None = None
+    crs: str | None = None
+    vertical_datum: str | None = None
+    encoding: str | None = None
+    id_prefix: str | None = None
+    complete: bool | None = None
+    licence: str | None = None
+    columns: Mapping[str, str] = Field(default_factory=dict)  # column of the file → field of the layer, or `id`
+
+    def over(self, other: "Declared") -> "Declared":
+        """Return this, and what it leaves open from `other`."""
+        return other.model_copy(update={k: v for k, v in self if v is not None and v != {}})
+
+
+class DatasetFile(Declared):
+    """A `dataset.toml`: what holds for all files of its folder, and what for some (`[files."roads*.shp"]`)."""
+
+    files: Mapping[str, Declared] = Field(default_factory=dict)
+
+
+def read_dataset_file(path: Path) -> DatasetFile:
+    """Read a dataset.toml; a relative CRS file in it is relative to it.
+
+    Raises:
+        BadSettings: it isn't TOML, or has a key or value that isn't known.
+
+    """
+    try:
+        declared: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        return DatasetFile.model_validate(declared)
+    except OSError as fault:
+        raise BadSettings(f"{path}: {fault.strerror}") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
+        raise BadSettings(f"{path}: {fault}") from fault
+
+
+def declared_for(path: Path, options: Declared, settings: DatasetFile | None) -> Declared:
+    """Return what is said about a file: options first, then its own entry, then what holds for its folder."""
+    beside = path.parent / "dataset.toml"
+    folder = settings or (read_dataset_file(beside) if beside.is_file() else None)
+    if folder is None:
+        return options
+    whole = Declared(**{k: v for k, v in folder if k != "files"})
+    entry = next((said for pattern, said in folder.files.items() if fnmatch(path.name, pattern)), Declared())
+    return options.over(entry.over(whole))

@@ -1,0 +1,245 @@
+"""The pipeline: files → batches → checks → rows → staging → one merge. A call is one transaction, whole or absent."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from cim.catalog.model import Layer
+from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
+from cim.merge import Delivery, create_staging, merge, stage_records, store_bodies
+from cim.model import Features, Header, ReadOptions, Source
+from cim.store import Connection, Cursor, Store
+from ingest.dataset import DatasetFile, Declared, declared_for
+from ingest.place import place, placement
+from ingest.readers import Reader, find_files, reader_of
+from ingest.records import GroundHeights, Preparation, prepare, take
+from ingest.report import FileReport, LoadReport
+
+CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
+
+Progress = Callable[[str], None]
+
+
+def ingest(
+    store: Store,
+    paths: list[Path],
+    options: Declared,
+    settings: DatasetFile | None = None,
+    progress: Progress = lambda _: None,
+) -> LoadReport:
+    """Load files into the store as one load.
+
+    A file that can't be read, or isn't of this city, is rolled back alone and reported; the others go in. If nothing
+    goes in at all, nothing is left of the load.
+
+    Raises:
+        UnreadableFile: a path isn't there or no reader knows it.
+        UnknownLayer: `--layer` names none of the catalog.
+
+    """
+    files = find_files(paths)
+    if options.layer and options.layer not in store.catalog.layers:
+        raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
+    report = LoadReport()
+    with store.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
+        row = cursor.execute("INSERT INTO cim.load DEFAULT VALUES RETURNING load").fetchone()
+        report.load = row[0] if row else None
+        for path in files:
+            progress(str(path))
+            declared = declared_for(path, options, settings)
+            report.files.append(_ingest_file(connection, store, path, declared, report.load or 0))
+        if report.exit_code == 1:
+            connection.rollback()
+            report.load = None
+        else:
+            text = json.dumps(report.as_json(), ensure_ascii=False)
+            cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
+    return report
+
+
+def _ingest_file(connection: Connection, store: Store, path: Path, declared: Declared, load: int) -> FileReport:
+    """Load one file in a savepoint of its own."""
+    report = FileReport(str(path))
+    started = time.perf_counter()
+    reader = reader_of(path)
+    try:
+        with connection.transaction(), connection.cursor() as cursor:
+            if reader is None or path.stat().st_size == 0:
+                raise UnreadableFile(f"{path}: a file of zero bytes")
+            _load_tables(cursor, store, reader, path, declared, load, report)
+            if report.read == 0 and not report.layers:
+                raise NothingToLoad(f"{path}: no record in it")
+    except CimError as error:
+        report = FileReport(str(path), error=str(error), layers=report.layers, crs=report.crs, extent=report.extent)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _load_tables(
+    cursor: Cursor, store: Store, reader: Reader, path: Path, declared: Declared, load: int, report: FileReport
+) -> None:
+    if reader.kind == "raster":
+        from ingest.raster import load_raster
+
+        load_raster(cursor, store, path, declared, load, report)
+        return
+    sources = list(reader.read(path, ReadOptions(encoding=declared.encoding)))
+    for source in sources:
+        where = str(path) if len(sources) == 1 else f"{path}, table {source.header.layer_hint}"
+        _load_source(cursor, _Table(store, source.header, declared, load, where, report), source)
+
+
+@dataclass
+class _Table:
+    """One table of a file on its way into the store."""
+
+    store: Store
+    header: Header
+    declared: Declared
+    load: int
+    where: str
+    report: FileReport
+
+
+def _load_source(cursor: Cursor, table: _Table, source: Source) -> None:
+    where_it_lies = placement(table.header, table.declared, table.store.city, table.where)
+    for warning in table.header.warnings:
+        table.report.warn(warning)
+    stages: dict[str, _Stage] = {}
+    ground = _ground(cursor, table.store)
+    for batch in source.batches:
+        table.report.read += len(batch) + len(batch.refused)
+        for refusal in batch.refused:
+            table.report.refuse(refusal.id, refusal.reason)
+        for what, ids in batch.warnings.items():
+            table.report.warn(what, ids)
+        placed = place(batch, where_it_lies, table.report)
+        for layer, features in _by_layer(placed, table):
+            if layer.id not in stages:
+                stages[layer.id] = _Stage(cursor, table, layer, ground)
+            stages[layer.id].add(features)
+    for stage in stages.values():
+        stage.merge()
+
+
+def _ground(cursor: Cursor, store: Store) -> GroundHeights:
+    from cim.ground import ground_heights
+
+    layer = store.catalog.with_role("ground")
+    return ground_heights(cursor, store, layer) if layer else lambda x, y: np.full(np.shape(x), np.nan)  # noqa: ARG005
+
+
+def _by_layer(features: Features, table: _Table) -> Iterable[tuple[Layer, Features]]:
+    """Split a batch by the layer of its records."""
+    layers = [_layer_of(object_class, table) for object_class in features.object_class]
+    ids = np.array([layer.id for layer in layers], object)
+    for name in dict.fromkeys(ids):
+        yield table.store.catalog.layers[name], take(features, ids == name)
+
+
+def _layer_of(object_class: str | None, table: _Table) -> Layer:
+    """Find the layer of a record: `--layer`, else its object class, else the name of the table."""
+    catalog = table.store.catalog
+    if table.declared.layer:
+        return _feature_layer(table, table.declared.layer)
+    if object_class:
+        layer = catalog.layer_by_object_class.get(object_class) or catalog.with_role("rest")
+        if layer:
+            return layer
+    return layer_by_name(table.header.layer_hint, table)
+
+
+def layer_by_name(name: str, table: _Table) -> Layer:
+    """Find a layer by the stem of a file or table: whole, else by its first word (`road_2023`).
+
+    Raises:
+        UnknownLayer: nothing tells.
+
+    """
+    known = table.store.catalog.layer_by_alias
+    folded = name.casefold()
+    words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+    for length in range(len(words), 0, -1):
+        if layer := known.get("_".join(words[:length])) or known.get(folded):
+            return layer
+    raise UnknownLayer(
+        f"{table.where}: nothing tells its layer: --layer, one of {', '.join(table.store.catalog.layers)}"
+    )
+
+
+def _feature_layer(table: _Table, name: str) -> Layer:
+    layer = table.store.catalog.layers.get(name)
+    if layer is None or layer.kind != "feature":
+        raise UnknownLayer(f"{table.where}: {name} isn't a feature layer of the catalog")
+    return layer
+
+
+class _Stage:
+    """The staging table of one layer of one table, until it is merged."""
+
+    def __init__(self, cursor: Cursor, table: _Table, layer: Layer, ground: GroundHeights) -> None:
+        self._cursor, self._table, self._layer = cursor, table, layer
+        self._content_by_id: dict[str, bytes] = {}
+        self._preparation = Preparation(
+            layer=layer,
+            catalog=table.store.catalog,
+            columns=table.declared.columns,
+            id_prefix=table.declared.id_prefix or "",
+            srid=table.store.city.srid,
+            ground=ground,
+            report=table.report,
+            where=table.where,
+        )
+        if layer.id not in table.report.layers:
+            table.report.layers.append(layer.id)
+        create_staging(cursor, layer)
+
+    def add(self, features: Features) -> None:
+        """Prepare a batch and copy it into staging."""
+        rows = prepare(features, self._preparation)
+        keep = self._first_of_each_id(rows.ids, rows.content)
+        records = rows.records if all(keep) else [[v for v, k in zip(c, keep, strict=True) if k] for c in rows.records]
+        if rows.bodies[0]:
+            store_bodies(self._cursor, rows.bodies)
+        stage_records(self._cursor, self._layer, records)
+
+    def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
+        keep = []
+        for identifier, hashed in zip(ids, content, strict=True):
+            first = self._content_by_id.setdefault(identifier, hashed)
+            new = first is hashed
+            keep.append(new)
+            if not new and first == hashed:
+                self._table.report.unchanged += 1
+            elif not new:
+                self._table.report.refuse(identifier, "duplicate id: an earlier object of this file has it")
+        return keep
+
+    def merge(self) -> None:
+        """Merge what is staged, and count what became of it."""
+        table, report = self._table, self._table.report
+        surveyed = table.declared.date or table.header.surveyed
+        dataset = table.declared.dataset or table.header.title or table.header.layer_hint
+        self._cursor.execute(
+            """INSERT INTO cim.dataset VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE
+               SET surveyed = coalesce(greatest(dataset.surveyed, excluded.surveyed), excluded.surveyed),
+                   licence = coalesce(excluded.licence, dataset.licence), source = excluded.source""",
+            [dataset, surveyed, table.declared.licence or table.header.licence, Path(report.path).name],
+        )
+        valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
+        delivery = Delivery(self._layer, dataset, table.load, valid_from, complete=bool(table.declared.complete))
+        outcome = merge(self._cursor, delivery)
+        report.loaded += outcome.loaded
+        report.updated += outcome.updated
+        report.unchanged += outcome.unchanged
+        report.ended += outcome.ended
+        for identifier in outcome.clashes:
+            report.refuse(identifier, CLASH)
+        if outcome.taken_over:
+            report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)

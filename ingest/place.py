@@ -1,0 +1,141 @@
+"""Bringing a batch to the city: horizontal operation, vertical datum, and the check that it is this city at all."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from cim.city import City
+from cim.crs import Float, Operation, check_place, identify, label, operation, parse, split, to_wgs84
+from cim.errors import UnknownCrs, UnknownVerticalDatum
+from cim.heights import ToCityHeight, datum_of, to_city_heights
+from cim.model import Features, Header
+from ingest.dataset import Declared
+from ingest.report import FileReport
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a file's coordinates become the city's."""
+
+    city: City
+    horizontal: CRS
+    vertical_datum: str | None  # None: nothing tells, which is an error as soon as there are heights
+    where: str
+
+    @cached_property
+    def operation(self) -> Operation:
+        """The horizontal operation to the city's CRS.
+
+        Raises:
+            NoOperation: no accurate, installed one leads there.
+
+        """
+        return operation(self.horizontal, CRS.from_epsg(self.city.srid), self.city.extent)
+
+    def heights(self) -> ToCityHeight:
+        """Return the operation on heights.
+
+        Raises:
+            UnknownVerticalDatum: nothing tells the datum of the file's heights.
+
+        """
+        if self.vertical_datum is None:
+            raise UnknownVerticalDatum(
+                f"{self.where}: it has heights, and nothing tells their vertical datum: "
+                f"--vertical-datum EPSG:N, ellipsoidal, or city (the city's own, {self.city.vertical_datum})"
+            )
+        return to_city_heights(self.vertical_datum, self.city)[1]
+
+
+def placement(header: Header, declared: Declared, city: City, where: str) -> Placement:
+    """Settle CRS and vertical datum of a table: what is declared beside the file wins over what stands in it.
+
+    Raises:
+        UnknownCrs: nothing tells the CRS.
+
+    """
+    crs = declared_crs(declared) or header.crs
+    if crs is None:
+        raise UnknownCrs(f"{where}: nothing tells its CRS: --crs EPSG:N (or in a dataset.toml beside it)")
+    horizontal, _ = split(crs)
+    horizontal = identify(horizontal)
+    return Placement(
+        city=city,
+        horizontal=horizontal,
+        vertical_datum=declared.vertical_datum or datum_of(crs),
+        where=where,
+    )
+
+
+def place(features: Features, placement: Placement, report: FileReport) -> Features:
+    """Return the batch in the city's CRS and vertical datum.
+
+    Z that is all zero over a batch of plane geometries is no height: such geometries become 2D.
+
+    Raises:
+        WrongCity: the data would land more than 50 km from the city.
+        UnknownVerticalDatum: there are heights, and nothing tells their datum.
+
+    """
+    geometry = _without_zero_heights(features, report)
+    has_z = shapely.has_z(geometry)
+    points = shapely.get_coordinates(geometry, include_z=bool(has_z.any()))
+    vertices = features.bodies.vertices
+    used = vertices[features.bodies.indices] if len(features.bodies) else np.empty((0, 3))
+    _check_extent(np.concatenate([points[:, :2], used[:, :2]]), placement, report)
+
+    x, y = placement.operation(vertices[:, 0], vertices[:, 1])
+    z = placement.heights()(x, y, vertices[:, 2]) if len(used) else vertices[:, 2]
+    placed = np.c_[x, y, z]
+    if len(points):
+        points = points.copy()
+        points[:, 0], points[:, 1] = placement.operation(points[:, 0], points[:, 1])
+        if points.shape[1] == 3:
+            known = np.isfinite(points[:, 2])
+            points[known, 2] = placement.heights()(points[known, 0], points[known, 1], points[known, 2])
+        geometry = shapely.set_coordinates(geometry.copy(), points)
+    return replace(features, geometry=geometry, bodies=replace(features.bodies, vertices=placed))
+
+
+def declared_crs(declared: Declared) -> CRS | None:
+    """Return the CRS that options or a dataset.toml declare: a name, or a file with WKT or PROJ text."""
+    if not declared.crs:
+        return None
+    file = Path(declared.crs)
+    return parse(file.read_text("utf-8") if file.is_file() else declared.crs)
+
+
+def _without_zero_heights(features: Features, report: FileReport) -> NDArray[Any]:
+    geometry = features.geometry
+    with_z = np.flatnonzero(shapely.has_z(geometry))
+    if not len(with_z):
+        return geometry
+    z = shapely.get_coordinates(geometry[with_z], include_z=True)[:, 2]
+    if np.nanmax(np.abs(z), initial=0.0) > 0:
+        return geometry
+    report.warn("Z is zero everywhere, which is no height: taken as 2D")
+    return np.asarray(shapely.force_2d(geometry))
+
+
+def _check_extent(xy: Float, placement: Placement, report: FileReport) -> None:
+    finite = xy[np.isfinite(xy).all(axis=1)]
+    if not len(finite):
+        return
+    # the corners and edge midpoints of the box: enough to say where it would land
+    (xmin, ymin), (xmax, ymax) = finite.min(axis=0), finite.max(axis=0)
+    x, y = np.meshgrid(np.linspace(xmin, xmax, 3), np.linspace(ymin, ymax, 3))
+    lon, lat = to_wgs84(placement.horizontal)(x.ravel(), y.ravel())
+    box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
+    warnings = check_place(*box, city=placement.city, crs=placement.horizontal, where=placement.where)
+    for warning in warnings:
+        report.warn(warning)
+    report.widen(*box)
+    report.crs = label(placement.horizontal)
+    report.vertical_datum = placement.vertical_datum
+    report.operation = placement.operation.name

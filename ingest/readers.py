@@ -1,0 +1,87 @@
+"""The table of readers: which module reads which suffix. A new format is one row, or an entry point `cim.readers`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, cast
+
+from cim.errors import UnreadableFile
+from cim.model import ReadOptions, Source
+
+
+class Read(Protocol):
+    """The one signature of all readers: a header and an iterator of batches for each table of the file."""
+
+    def __call__(self, path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: D102
+        ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A row of the table."""
+
+    name: str
+    suffixes: tuple[str, ...]  # compared without regard to case, the longest first
+    module: str  # has `read`; imported when the first such file comes
+    kind: str = "feature"
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
+        """Read a file of this format."""
+        return cast("Read", import_module(self.module).read)(path, options)
+
+
+READERS = (
+    Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
+    Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
+)
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """Return all readers: ours, and those of other packages."""
+    return (*READERS, *(point.load() for point in entry_points(group="cim.readers")))
+
+
+def reader_of(path: Path) -> Reader | None:
+    """Return the reader of a file by its suffix, or None if no format is known for it."""
+    name = path.name.lower()
+    rows = [(len(suffix), reader) for reader in readers() for suffix in reader.suffixes if name.endswith(suffix)]
+    return max(rows, key=lambda row: row[0])[1] if rows else None
+
+
+def find_files(paths: list[Path]) -> list[Path]:
+    """Return the files to read: those named, and in folders all that a reader knows; rasters first.
+
+    Raises:
+        UnreadableFile: a path isn't there, a named file has no reader, or a folder holds none.
+
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and reader_of(p) and not p.name.startswith("."))
+            if not inside:
+                raise UnreadableFile(f"{path}: no file in it that any reader knows ({_known()})")
+            files += inside
+        elif not path.exists():
+            raise UnreadableFile(f"{path}: no such file or folder")
+        elif reader_of(path) is None:
+            raise UnreadableFile(
+                f"{path}: no reader for {path.suffix or 'a file without suffix'}; known are {_known()}"
+            )
+        else:
+            files.append(path)
+    unique = list(dict.fromkeys(files))
+    return sorted(unique, key=lambda p: _kind(p) != "raster")  # LoD1 stands on terrain; the sort is stable
+
+
+def _kind(path: Path) -> str:
+    reader = reader_of(path)
+    return reader.kind if reader else ""
+
+
+def _known() -> str:
+    return ", ".join(suffix for reader in readers() for suffix in reader.suffixes)

@@ -1,0 +1,379 @@
+"""From a placed batch to rows of the store: bodies checked, footprints found, LoD1 raised, content hashed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from cim import bodies as bodies_module
+from cim import geometry as geo
+from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, select
+from cim.catalog.model import Catalog, Layer
+from cim.copy import ENCODERS
+from cim.errors import NothingToLoad
+from cim.model import Features
+from cim.schema import field_columns, record_columns
+from ingest.fields import Mapped, map_fields
+from ingest.report import FileReport
+
+STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys
+GroundHeights = Callable[[Float, Float], Float]  # x, y in the city's CRS → z, NaN where the city has no terrain
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch as the store takes it: columns of records, and columns of the bodies they name."""
+
+    ids: list[str]
+    content: list[bytes]
+    records: list[Sequence[Any]]  # one a column of `record_columns`
+    bodies: list[Sequence[Any]]  # one a column of `merge.BODY_COLUMNS`
+
+
+@dataclass
+class Preparation:
+    """What the rows of a table are made with."""
+
+    layer: Layer
+    catalog: Catalog
+    columns: Mapping[str, str]
+    id_prefix: str
+    srid: int
+    ground: GroundHeights
+    report: FileReport
+    where: str
+    no_ground: list[str] = field(default_factory=list)
+
+
+def take(features: Features, keep: Bool) -> Features:
+    """Return the records of a mask, with their bodies."""
+    positions = np.flatnonzero(keep)
+    if len(positions) == len(features):
+        return features
+    renumbered = np.full(len(features), -1, np.int64)
+    renumbered[positions] = np.arange(len(positions))
+    kept_bodies = np.flatnonzero(keep[features.body_record])
+    return replace(
+        features,
+        ids=[features.ids[p] for p in positions],
+        attributes=[features.attributes[p] for p in positions],
+        geometry=features.geometry[positions],
+        object_class=[features.object_class[p] for p in positions],
+        parent_id=[features.parent_id[p] for p in positions],
+        bodies=select(features.bodies, kept_bodies),
+        body_record=renumbered[features.body_record[kept_bodies]],
+        body_lod=[features.body_lod[b] for b in kept_bodies],
+        refused=(),
+        warnings={},
+    )
+
+
+def prepare(features: Features, preparation: Preparation) -> Rows:
+    """Make rows of a placed batch of one layer; what can't stand is refused in the report.
+
+    Raises:
+        NothingToLoad: footprints have heights, and neither terrain nor a base height says where they stand.
+
+    """
+    features = _standing_bodies(features, preparation.report)
+    features = _shaped(features, preparation)
+    mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
+    _fill_object_class(features, mapped, preparation.layer)
+    features, ids = _identified(features, mapped, preparation)
+    flags: list[list[str]] = [[] for _ in ids]
+    features = _raised(features, mapped, ids, flags, preparation)
+    for what, positions in mapped.misfits.items():
+        preparation.report.warn(what, [ids[p] for p in positions])
+    return _rows(features, mapped, ids, flags, preparation)
+
+
+def _label(features: Features, record: int) -> str:
+    return features.ids[record] or f"record {record + 1}"
+
+
+def _standing_bodies(features: Features, report: FileReport) -> Features:
+    """Keep canonical, outward-facing bodies; refuse records none of whose bodies has a valid surface."""
+    if not len(features.bodies):
+        return features
+    outcome = canonical(features.bodies)
+    record = features.body_record
+    standing = outcome.bodies
+    inside_out = geo.closed(standing) & (geo.volumes(standing) < 0)
+    if inside_out.any():
+        standing = canonical(geo.reversed_faces(standing, inside_out)).bodies
+        report.warn("inside out: faces turned around", _names(features, record[outcome.kept][inside_out]))
+    if (dropped := outcome.dropped_faces[outcome.kept] > 0).any():
+        names = _names(features, record[outcome.kept][dropped])
+        report.warn("faces with fewer than three distinct points dropped", names)
+    lost = np.bincount(record[~outcome.kept], minlength=len(features))
+    left = np.bincount(record[outcome.kept], minlength=len(features))
+    finite = np.asarray(np.isfinite(features.bodies.vertices).all(axis=1))
+    broken = np.zeros(len(features), bool)
+    broken[record[features.bodies.body_of_index[~finite[features.bodies.indices]]]] = True
+    refused = (lost > 0) & (left == 0)
+    for r in np.flatnonzero(refused):
+        why = "a coordinate isn't a number (NaN)" if broken[r] else "no valid surface: fewer than three distinct points"
+        report.refuse(_label(features, r), why)
+    if (partly := (lost > 0) & (left > 0)).any():
+        report.warn("a level of detail without a valid surface dropped", _names(features, np.flatnonzero(partly)))
+    placed = replace(
+        features,
+        bodies=standing,
+        body_record=record[outcome.kept],
+        body_lod=[lod for lod, kept in zip(features.body_lod, outcome.kept, strict=True) if kept],
+    )
+    return take(placed, ~refused)
+
+
+def _names(features: Features, records: Int) -> list[str]:
+    return [_label(features, r) for r in dict.fromkeys(records.tolist())]
+
+
+def _shaped(features: Features, preparation: Preparation) -> Features:
+    """Give every record a valid geometry of the layer's type; refuse those that can't have one."""
+    report, layer = preparation.report, preparation.layer
+    shapes = features.geometry.copy()
+    if len(features.bodies) and layer.geometry == "MultiPolygon":
+        shapes = _footprints_from_bodies(features, shapes)
+    reasons: dict[int, str] = {}
+    missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    for r in np.flatnonzero(missing):
+        reasons[int(r)] = "no geometry"
+    coordinates, owner = shapely.get_coordinates(shapes, include_z=False, return_index=True)
+    for r in np.unique(owner[~np.isfinite(coordinates).all(axis=1)]):
+        reasons[int(r)] = "a coordinate isn't a number, or can't be transformed"
+    good = np.array([r not in reasons for r in range(len(features))], bool)
+    invalid = good & ~shapely.is_valid(shapes)
+    if invalid.any():
+        shapes[invalid] = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
+        report.warn("geometry wasn't valid: repaired", _names(features, np.flatnonzero(invalid)))
+    before = shapely.get_type_id(shapes)
+    shapes = _as_type(shapes, layer)
+    for r in np.flatnonzero(good & (shapely.is_missing(shapes) | shapely.is_empty(shapes))):
+        kind = shapely.GeometryType(before[r]).name.title()
+        reasons[int(r)] = f"a {kind} has no place in the layer {layer.id} of {layer.geometry}s"
+    for r, reason in sorted(reasons.items()):
+        report.refuse(_label(features, r), reason)
+    keep = np.array([r not in reasons for r in range(len(features))], bool)
+    return take(replace(features, geometry=shapes), keep)
+
+
+def _footprints_from_bodies(features: Features, shapes: NDArray[Any]) -> NDArray[Any]:
+    """Take footprints from LoD0, else from the highest LoD; a parent without geometry has its parts' union."""
+    order = np.array([_lod_order(lod) for lod in features.body_lod])
+    rank = np.where(order < 1, np.inf, order)  # LoD0 is a footprint already
+    by_record = np.lexsort((rank, features.body_record))
+    record = features.body_record[by_record]
+    last = np.append(record[1:] != record[:-1], True)
+    chosen, chosen_record = by_record[last], record[last]
+    shapes[chosen_record] = geo.footprints(select(features.bodies, chosen))
+    bare = np.flatnonzero(shapely.is_missing(shapes))
+    if len(bare):
+        row = {identifier: r for r, identifier in enumerate(features.ids)}
+        parent = np.array([row.get(p or "", -1) for p in features.parent_id], np.int64)
+        of_bare = np.isin(parent, bare) & ~shapely.is_missing(shapes)
+        merged = geo.merged_polygons(shapes[of_bare], parent[of_bare], len(features))
+        shapes[bare] = merged[bare]
+    return shapes
+
+
+def _lod_order(lod: str) -> float:
+    try:
+        return float(lod)
+    except ValueError:
+        return 0.5
+
+
+def _as_type(shapes: NDArray[Any], layer: Layer) -> NDArray[Any]:
+    """Return shapes in the layer's one type; None where a shape isn't of it."""
+    if layer.geometry == "MultiPolygon":
+        polygons = geo.as_multipolygons(shapes)
+        # one ring start, order and direction, whatever format the polygon came in
+        return np.asarray(shapely.orient_polygons(shapely.normalize(polygons)))
+    kinds = shapely.get_type_id(shapes)
+    result = np.full(len(shapes), None, object)
+    if layer.geometry == "MultiLineString":
+        single = np.isin(kinds, (shapely.GeometryType.LINESTRING, shapely.GeometryType.LINEARRING))
+        if single.any():
+            result[single] = shapely.multilinestrings(shapes[single].reshape(-1, 1))
+        multi = kinds == shapely.GeometryType.MULTILINESTRING
+    else:
+        multi = kinds == shapely.GeometryType.POINT
+        lone = (kinds == shapely.GeometryType.MULTIPOINT) & (shapely.get_num_geometries(shapes) == 1)
+        result[lone] = shapely.get_geometry(shapes[lone], 0)
+    result[multi] = shapes[multi]
+    return result
+
+
+def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None:
+    target = layer.field("object_class")
+    if target:
+        given = mapped.columns[target.name]
+        mapped.columns[target.name] = [g or c for g, c in zip(given, features.object_class, strict=True)]
+
+
+def _identified(features: Features, mapped: Mapped, preparation: Preparation) -> tuple[Features, list[str]]:
+    """Settle ids: the source's, else a hash of geometry and attributes."""
+    ids: list[str] = []
+    rounded = shapely.to_wkb(shapely.set_precision(features.geometry, 1e-3, mode="pointwise"), output_dimension=2)
+    for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
+        identifier = column or own
+        if identifier is None:
+            values = {name: mapped.columns[name][r] for name in mapped.columns if mapped.columns[name][r] is not None}
+            values |= mapped.extra[r] or {}
+            text = ENCODERS["jsonb"](dict(sorted((k, str(v)) for k, v in values.items())))
+            identifier = content_hash(rounded[r], text).hex()
+        ids.append(preparation.id_prefix + identifier)
+    prefixed = [p and preparation.id_prefix + p for p in features.parent_id]
+    return replace(features, ids=list(ids), parent_id=prefixed), ids
+
+
+def _raised(
+    features: Features, mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation
+) -> Features:
+    """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither."""
+    layer, report = preparation.layer, preparation.report
+    height_field, storeys_field = layer.field("height"), layer.field("storeys")
+    if height_field is None or layer.geometry != "MultiPolygon":
+        return features
+    bare = np.ones(len(ids), bool)
+    bare[features.body_record] = False
+    parents = set(features.parent_id) - {None}
+    bare &= np.array([identifier not in parents for identifier in ids], bool)
+    if not bare.any():
+        return features
+    height = _numbers(mapped.columns[height_field.name])
+    storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else np.full(len(ids), np.nan)
+    from_storeys = bare & ~(height > 0) & (storeys > 0)
+    height = np.where(from_storeys, storeys * STOREY_M, height)
+    for r in np.flatnonzero(from_storeys):
+        flags[r].append("height_from_storeys")
+    unknown = bare & ~(height > 0)
+    for r in np.flatnonzero(unknown):
+        flags[r].append("no_height")
+    if unknown.any():
+        report.warn("no height and no storeys: footprint only", [ids[r] for r in np.flatnonzero(unknown)])
+    if from_storeys.any():
+        names = [ids[r] for r in np.flatnonzero(from_storeys)]
+        report.warn(f"height assumed from storeys at {STOREY_M:g} m each", names)
+    rise = np.flatnonzero(bare & (height > 0))
+    if not len(rise):
+        return features
+    base = _base_heights(features, mapped, rise, ids, preparation)
+    prisms = canonical(geo.extrude(features.geometry[rise], base, height[rise])).bodies
+    return replace(
+        features,
+        bodies=bodies_module.concatenate([features.bodies, prisms]),
+        body_record=np.concatenate([features.body_record, rise]),
+        body_lod=[*features.body_lod, *["1"] * len(rise)],
+    )
+
+
+def _numbers(values: Sequence[Any]) -> Float:
+    return np.array([np.nan if v is None else float(v) for v in values], np.float64)
+
+
+def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str], preparation: Preparation) -> Float:
+    """Return where footprints stand: on the lowest terrain under their outline, else on the file's base height."""
+    points, owner = shapely.get_coordinates(features.geometry[rise], return_index=True)
+    ground = preparation.ground(points[:, 0], points[:, 1])
+    base = np.full(len(rise), np.inf)
+    np.minimum.at(base, owner, np.where(np.isnan(ground), np.inf, ground))
+    base[np.bincount(owner, np.isnan(ground), minlength=len(rise)) > 0] = np.nan
+    base_field = preparation.layer.field("base")
+    if base_field and np.isnan(base).any():
+        declared = _numbers([mapped.columns[base_field.name][r] for r in rise])
+        base = np.where(np.isnan(base), declared, base)
+    if np.isnan(base).any():
+        lost = [ids[r] for r in rise[np.isnan(base)]]
+        raise NothingToLoad(
+            f"{preparation.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "
+            f"where they stand ({', '.join(lost[:3])}): load terrain first, or in the same call"
+        )
+    return base
+
+
+def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation) -> Rows:
+    layer = preparation.layer
+    wkb = shapely.to_wkb(shapely.set_srid(_on_raster(features.geometry), preparation.srid), include_srid=True)
+    blobs = encode(features.bodies)
+    hashes = [content_hash(blob) for blob in blobs]
+    is_closed = geo.closed(features.bodies)
+    solid = np.array([_lod_order(lod) >= 1 for lod in features.body_lod], bool)
+    open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
+    if len(open_records):
+        preparation.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
+    lods, lists = _versions_bodies(features, hashes)
+    columns: dict[str, Sequence[Any]] = {
+        "id": ids,
+        "geom": wkb,
+        "lods": lods,
+        "bodies": lists,
+        "parent_id": features.parent_id,
+        "flags": [f or None for f in flags],
+        "extra": mapped.extra,
+        **mapped.columns,
+    }
+    content = _content(columns, layer)
+    columns["content"] = content
+    low, high = geo.z_ranges(features.bodies)
+    volume = geo.volumes(features.bodies)
+    stored = {h: b for b, h in enumerate(hashes)}
+    order = list(stored.values())
+    bodies: list[Sequence[Any]] = [
+        list(stored),
+        is_closed[order].tolist(),
+        low[order].tolist(),
+        high[order].tolist(),
+        [v if c else None for v, c in zip(volume[order].tolist(), is_closed[order].tolist(), strict=True)],
+        [blobs[b] for b in order],
+    ]
+    return Rows(ids, content, [columns[c.name] for c in record_columns(layer)], bodies)
+
+
+def _on_raster(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return shapes with coordinates on the raster of the bodies, so that noise of an operation is no change."""
+
+    def snap(points: Float) -> Float:
+        return np.asarray(np.rint(points / bodies_module.RESOLUTION_M) * bodies_module.RESOLUTION_M)
+
+    flat = ~shapely.has_z(shapes)
+    result = shapes.copy()
+    result[flat] = shapely.transform(shapes[flat], snap)
+    result[~flat] = shapely.transform(shapes[~flat], snap, include_z=True)
+    return result
+
+
+def _versions_bodies(
+    features: Features, hashes: list[bytes]
+) -> tuple[list[list[str] | None], list[list[bytes] | None]]:
+    """Return per record the levels of detail and the hashes of its bodies, the highest level last."""
+    lods: list[list[str] | None] = [None] * len(features)
+    lists: list[list[bytes] | None] = [None] * len(features)
+    order = sorted(range(len(hashes)), key=lambda b: (_lod_order(features.body_lod[b]), features.body_lod[b]))
+    for b in order:
+        record = int(features.body_record[b])
+        known_lods, known = lods[record], lists[record]
+        if known_lods is None or known is None:
+            lods[record], lists[record] = [features.body_lod[b]], [hashes[b]]
+        else:
+            known_lods.append(features.body_lod[b])
+            known.append(hashes[b])
+    return lods, lists
+
+
+def _content(columns: Mapping[str, Sequence[Any]], layer: Layer) -> list[bytes]:
+    """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
+    named = [c for c in (*record_columns(layer), *field_columns(layer)) if c.name in columns and c.name != "id"]
+    encoded = []
+    for column in dict.fromkeys(named):
+        encode_value = ENCODERS[column.sql_type]
+        values = columns[column.name]
+        if column.sql_type == "jsonb":
+            values = [dict(sorted(v.items())) if v else None for v in values]
+        tag = column.name.encode() + b"\0"
+        encoded.append([b"" if v is None else tag + encode_value(v) for v in values])
+    return [content_hash(*parts) for parts in zip(*encoded, strict=True)]

@@ -1,0 +1,104 @@
+"""The report of a load: what was read, what became of each record, and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+IDS_SHOWN = 20
+
+
+@dataclass
+class FileReport:
+    """What became of one file; read = loaded + updated + unchanged + refused."""
+
+    path: str
+    layers: list[str] = field(default_factory=list)
+    crs: str | None = None
+    vertical_datum: str | None = None
+    operation: str | None = None
+    extent: tuple[float, float, float, float] | None = None  # degrees
+    read: int = 0
+    loaded: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    ended: int = 0
+    refused: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    refused_ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    warned: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what → ids
+    error: str | None = None
+    seconds: float = 0.0
+
+    def refuse(self, identifier: str, reason: str) -> None:
+        """Count a record that is set aside."""
+        self.refused += 1
+        self.reasons[reason] += 1
+        self.refused_ids[reason].append(identifier)
+
+    def warn(self, what: str, identifiers: Iterable[str] = ()) -> None:
+        """Note what was dropped, repaired, clipped or assumed, and on which records."""
+        self.warned[what] += list(identifiers)
+
+    def widen(self, west: float, south: float, east: float, north: float) -> None:
+        """Grow the extent by a box in degrees."""
+        w, s, e, n = self.extent or (west, south, east, north)
+        self.extent = (min(w, west), min(s, south), max(e, east), max(n, north))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the file's part of the JSON report, in the shape of the contract."""
+        warnings = [
+            {"warning": what, "count": len(ids) or 1, "ids": ids[:IDS_SHOWN]} for what, ids in self.warned.items()
+        ]
+        reasons = dict(self.reasons)
+        refused = {reason: ids[:IDS_SHOWN] for reason, ids in self.refused_ids.items()}
+        shown = ("path", "layers", "crs", "vertical_datum", "operation", "extent", "read", "loaded", "updated")
+        counted: dict[str, Any] = {name: getattr(self, name) for name in shown}
+        return counted | {
+            "unchanged": self.unchanged,
+            "ended": self.ended,
+            "refused": self.refused,
+            "warnings": warnings,
+            "reasons": reasons,
+            "refused_ids": refused,
+            "error": self.error,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass
+class LoadReport:
+    """The report of one call of `cim ingest`."""
+
+    files: list[FileReport] = field(default_factory=list)
+    load: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all in; 1 nothing was done; 3 something was loaded, but some records or files were refused."""
+        refused = any(f.refused or f.error for f in self.files)
+        entered = any(f.loaded or f.updated or f.unchanged or f.ended for f in self.files)
+        if not entered:
+            return 1
+        return 3 if refused else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON report of the contract."""
+        return {"files": [f.as_json() for f in self.files], "load": self.load}
+
+    def summary(self) -> str:
+        """Return what a person reads after a load."""
+        lines = []
+        for file in self.files:
+            counts = f"{file.read} read, {file.loaded} loaded, {file.updated} updated, {file.unchanged} unchanged"
+            ended = f", {file.ended} ended" if file.ended else ""
+            lines.append(f"{file.path} → {', '.join(file.layers) or '—'}: {counts}{ended}, {file.refused} refused")
+            if file.error:
+                lines.append(f"  error: {file.error}")
+            for reason, count in file.reasons.most_common():
+                shown = ", ".join(file.refused_ids[reason][:5])
+                lines.append(f"  refused {count}: {reason} ({shown}{', …' if count > 5 else ''})")
+            for what, ids in file.warned.items():
+                names = f" ({', '.join(ids[:5])}{', …' if len(ids) > 5 else ''})" if ids else ""
+                lines.append(f"  warning{f' on {len(ids)}' if ids else ''}: {what}{names}")
+        return "\n".join(lines)
