@@ -4,7 +4,7 @@ PORT ?= 8000
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint bench lock clean
+.PHONY: run test lint bench lock clean clients
 
 test: .venv/.ready
 	$(MAKE) --no-print-directory lint
@@ -26,3 +26,10 @@ lock:
 
 clean:
 	rm -rf .venv .cim .mypy_cache .ruff_cache .pytest_cache build dist
+
+# what tests with real clients need; where it is missing they are skipped and say so
+clients: .venv/.ready tests/node/node_modules
+
+tests/node/node_modules: tests/node/package-lock.json .venv/.ready
+	cd tests/node && ../../setup/node npm ci --no-audit --no-fund --silent
+	touch $@

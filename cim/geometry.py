@@ -202,8 +202,9 @@ def extrude(footprints: Shapes, base_m: Float, height_m: Float) -> Bodies:
 
 
 def triangulate(bodies: Bodies, vectors: Float | None = None) -> tuple[Int, Int]:
-    """Return the triangles of all faces, (T, 3) indices into `vertices`, and the face of each, (T,).
+    """Return the triangles of all faces, (T, 3) positions in `indices`, and the face of each, (T,).
 
+    Positions rather than vertices, so that a renderer can give each face corners of its own.
     Triangles and convex quads in array passes; the few other faces go through earcut in the plane they lie flattest in.
     """
     vectors = area_vectors(bodies) if vectors is None else vectors
@@ -211,16 +212,16 @@ def triangulate(bodies: Bodies, vectors: Float | None = None) -> tuple[Int, Int]
     start = bodies.index_start[first_ring]
     size = bodies.index_start[first_ring + 1] - start
     simple = np.diff(bodies.ring_start) == 1
-    triangles, faces = [], []
     three = np.flatnonzero(simple & (size == 3))
-    triangles.append(bodies.indices[start[three][:, None] + np.arange(3)])
-    faces.append(three)
     four = np.flatnonzero(simple & (size == 4))
-    quads = bodies.indices[start[four][:, None] + np.arange(4)]
-    split, convex = _split_quads(bodies.vertices[quads], vectors[four])
+    quads = start[four][:, None] + np.arange(4)
+    split, convex = _split_quads(bodies.vertices[bodies.indices[quads]], vectors[four])
     corners = np.where(split[:, None], [[0, 1, 2, 0, 2, 3]], [[1, 2, 3, 1, 3, 0]])
-    triangles.append(np.take_along_axis(quads, corners, axis=1)[convex].reshape(-1, 3))
-    faces.append(np.repeat(four[convex], 2))
+    triangles = [
+        start[three][:, None] + np.arange(3),
+        np.take_along_axis(quads, corners, axis=1)[convex].reshape(-1, 3),
+    ]
+    faces = [three, np.repeat(four[convex], 2)]
     rest = np.concatenate([np.flatnonzero(~simple | (size > 4)), four[~convex]])
     for face in np.sort(rest):
         cut = _earcut(bodies, face, vectors[face])
@@ -257,4 +258,4 @@ def _earcut(bodies: Bodies, face: int, vector: Float) -> Int:
     a, b, c = (local[corners[:, k]] for k in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     corners = np.where((area < 0)[:, None], corners[:, ::-1], corners)
-    return np.asarray(indices[corners[area != 0]])
+    return np.asarray(bounds[0] + corners[area != 0])

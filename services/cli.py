@@ -67,6 +67,27 @@ def ingest(
     return report.exit_code
 
 
+@cli.command()
+@click.option("--layer", "layer_ids", multiple=True, help="Only these layers; may be given several times.")
+@click.option("--changed", is_flag=True, help="Only what changed; fingerprints make sure of that in any case.")
+@click.option("--prune", is_flag=True, help="Remove what no root reaches, after a day's grace.")
+def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  # noqa: ARG001 - always incremental
+    """Bring the tile store up to date: builds what isn't there, and nothing else."""
+    from cim.store import open_store
+    from tiles.run import prune_store, run
+
+    with open_store(read_settings()) as store:
+        for line in run(store, layer_ids, progress=_count):
+            click.echo(line)
+        if prune:
+            click.echo(f"pruned {prune_store(store)} files")
+
+
+def _count(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{done}/{total} tiles", nl=done == total, err=True)
+
+
 def _progress(what: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{what}", nl=False, err=True)

@@ -45,7 +45,7 @@ def test_prisms_of_any_polygon_have_area_times_height(shapes: list[tuple[float, 
     assert geo.volumes(bodies) == pytest.approx(9.0 * areas, rel=1e-3)
     assert geo.closed(bodies).all()
     triangles, face = geo.triangulate(bodies)
-    corners_ = bodies.vertices[triangles]
+    corners_ = bodies.vertices[bodies.indices[triangles]]
     cross = 0.5 * np.cross(corners_[:, 1] - corners_[:, 0], corners_[:, 2] - corners_[:, 0])
     summed = np.zeros((len(bodies.face_class), 3))
     np.add.at(summed, face, cross)

@@ -1,0 +1,261 @@
+"""`cim tiles`: plan by fingerprint, build what isn't there, compose the trees, then move the roots, in one step.
+
+Incremental update == full rebuild: a tile's name follows from its content alone, so what a fresh store would hold is
+what an updated one holds.
+"""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from cim.bodies import content_hash
+from cim.catalog.model import Layer
+from cim.catalog.read import read_catalog
+from cim.city import City
+from cim.reads import Version, rows_with_bodies, versions_with_bodies
+from cim.store import Store, connect
+from tiles.cells import Cell, cell_numbers
+from tiles.frame import Frame
+from tiles.levels import build, members
+from tiles.tree import LEVELS_ABOVE_LEAF, Tile, compose
+
+TILER_VERSION = 1  # raise it when the same input gives other bytes
+FEW = 6  # so few tiles are built faster here than by processes that must start first
+
+Progress = Callable[[int, int], None]
+Interval = tuple[datetime | None, datetime | None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan row: everything a worker needs to build one tile, beside the settings of its connection."""
+
+    fingerprint: bytes
+    layer: str
+    cell: Cell
+    level: str
+    fids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a worker gives back: the fingerprint, and the tile's name, region and error; no name: nothing to see."""
+
+    fingerprint: bytes
+    tile: Tile | None
+
+
+@dataclass(frozen=True)
+class WorkPlace:
+    """Where a worker reads and writes."""
+
+    url: str
+    city: City
+    folder: Path
+
+
+@dataclass
+class Outcome:
+    """What a run of `cim tiles` did for a layer."""
+
+    layer: str
+    tiles: int = 0
+    built: int = 0
+    written_files: int = 0
+    roots: dict[Interval, str] = field(default_factory=dict)
+
+
+def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
+    """Bring a layer's tilesets up to date, for every stretch of city time between two changes."""
+    assert layer.leaf_level is not None  # noqa: S101 - the caller asked for layers with tiles
+    frame = Frame(store.city)
+    with store.connect() as connection, connection.cursor() as cursor:
+        versions = versions_with_bodies(cursor, layer)
+        known = _known(cursor.execute("SELECT fingerprint, name, about FROM cim.tile"), _folder(store, layer))
+    jobs_by_interval = _plan(versions, layer, frame)
+    jobs = {job.fingerprint: job for plan in jobs_by_interval.values() for job in plan}
+    missing = [job for print_, job in jobs.items() if print_ not in known]
+    place = WorkPlace(store.url, store.city, _folder(store, layer))
+    for done, built in enumerate(_build_all(missing, place, store.settings.worker_count), 1):
+        known[built.fingerprint] = built.tile
+        _remember(store, built)
+        progress(done, len(missing))
+    outcome = Outcome(layer.id, tiles=len(jobs), built=len(missing))
+    for interval, plan in jobs_by_interval.items():
+        contents = {job.cell: tile for job in plan if (tile := known[job.fingerprint]) is not None}
+        name, files = compose(contents, layer.leaf_level)
+        outcome.written_files += _write_files(files, place.folder / "tileset")
+        outcome.roots[interval] = name
+    _publish(store, layer, outcome.roots, place.folder)
+    return outcome
+
+
+def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
+    """Build some tiles; the function that a process pool or a cluster's worker runs."""
+    catalog = read_catalog(place.city.catalog)
+    frame = Frame(place.city)
+    built = []
+    with connect(place.url) as connection, connection.cursor() as cursor:
+        for job in jobs:
+            layer = catalog.layers[job.layer]
+            features = members(rows_with_bodies(cursor, layer, job.fids), layer)
+            content = build(job.level, features, job.cell, layer, frame)
+            tile = None
+            if content:
+                name = hashlib.sha256(content.glb).hexdigest() + ".glb"
+                write_whole(place.folder / "content" / name, content.glb)
+                tile = Tile(name, content.region, content.error_m)
+            built.append(Built(job.fingerprint, tile))
+    return built
+
+
+def write_whole(path: Path, content: bytes) -> bool:
+    """Write a file so that it is there whole or not at all; one that is there already has this content by its name."""
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+    return True
+
+
+def _folder(store: Store, layer: Layer) -> Path:
+    return store.settings.tile_store / layer.id
+
+
+def _known(rows: Iterable[tuple[bytes, str, dict[str, object]]], folder: Path) -> dict[bytes, Tile | None]:
+    """Return the tiles that were built before and whose file is still there."""
+    content = folder / "content"
+    present = {entry.name for entry in os.scandir(content)} if content.is_dir() else set()
+    known: dict[bytes, Tile | None] = {}
+    for fingerprint, name, about in rows:
+        if not name:
+            known[bytes(fingerprint)] = None
+        elif name in present:
+            known[bytes(fingerprint)] = Tile(name, tuple(about["region"]), float(about["error_m"]))  # type: ignore[arg-type]
+    return known
+
+
+def _plan(versions: Sequence[Version], layer: Layer, frame: Frame) -> dict[Interval, list[Job]]:
+    """Plan the tiles of every interval of city time in which nothing changes."""
+    leaf_level = layer.leaf_level or 0
+    if not versions:
+        return {(None, None): []}
+    x = np.array([v[5] for v in versions])
+    y = np.array([v[6] for v in versions])
+    columns, rows = cell_numbers(*frame.operation(x, y), leaf_level)
+    leaves = [Cell(leaf_level, c, r) for c, r in zip(columns.tolist(), rows.tolist(), strict=True)]
+    basis = _basis(layer, frame)
+    prints: dict[tuple[str, Cell, tuple[int, ...]], bytes] = {}
+    by_fid = {v[0]: v for v in versions}
+    plans: dict[Interval, list[Job]] = {}
+    for interval in _intervals(versions):
+        members_by_cell: dict[Cell, list[int]] = defaultdict(list)
+        for version, leaf in zip(versions, leaves, strict=True):
+            if _holds(version, interval):
+                for above in LEVELS_ABOVE_LEAF:
+                    members_by_cell[leaf.ancestor(leaf_level - above)].append(version[0])
+        jobs = []
+        for cell, fids in members_by_cell.items():
+            level = LEVELS_ABOVE_LEAF[leaf_level - cell.level]
+            key = (level, cell, tuple(fids))
+            if key not in prints:
+                prints[key] = _fingerprint(basis, level, cell, [by_fid[f] for f in fids])
+            jobs.append(Job(prints[key], layer.id, cell, level, key[2]))
+        plans[interval] = jobs
+    return plans
+
+
+def _intervals(versions: Sequence[Version]) -> Iterator[Interval]:
+    bounds = sorted({bound for v in versions for bound in (v[2], v[3]) if bound is not None})
+    yield from pairwise([None, *bounds, None])
+
+
+def _holds(version: Version, interval: Interval) -> bool:
+    """Whether a version is valid throughout an interval, which no version's bound cuts."""
+    valid_from, valid_until = version[2], version[3]
+    start, end = interval
+    after_start = valid_from is None or (start is not None and valid_from <= start)
+    before_end = valid_until is None or (end is not None and end <= valid_until)
+    return after_start and before_end
+
+
+def _basis(layer: Layer, frame: Frame) -> bytes:
+    fields = [(f.name, f.type, f.title.zh, f.title.en) for f in layer.public_fields]
+    return json.dumps([TILER_VERSION, layer.id, layer.title.en, fields, frame.signature], ensure_ascii=False).encode()
+
+
+def _fingerprint(basis: bytes, level: str, cell: Cell, versions: Iterable[Version]) -> bytes:
+    """Return the hash of all that goes into a tile; no clock, path or order of work enters it."""
+    parts = [basis, level.encode(), f"{cell.level}/{cell.x}/{cell.y}".encode()]
+    for version in versions:
+        parts += (version[1].encode(), b"\0", bytes(version[4]))
+    return content_hash(*parts)
+
+
+def _build_all(jobs: list[Job], place: WorkPlace, workers: int) -> Iterator[Built]:
+    if len(jobs) <= FEW or workers == 1:
+        for job in jobs:
+            yield from build_tiles([job], place)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as executor:
+        yield from _spread(jobs, place, executor, workers)
+
+
+def _spread(jobs: list[Job], place: WorkPlace, executor: Executor, workers: int) -> Iterator[Built]:
+    """Give out jobs in chunks of like weight, the heaviest first."""
+    ordered = sorted(jobs, key=lambda job: -len(job.fids))
+    size = max(1, min(16, len(jobs) // (workers * 4)))
+    chunks = [ordered[i :: -(-len(ordered) // size)] for i in range(-(-len(ordered) // size))]
+    for built in executor.map(build_tiles, chunks, [place] * len(chunks)):
+        yield from built
+
+
+def _remember(store: Store, built: Built) -> None:
+    about = {"region": built.tile.region, "error_m": built.tile.error_m} if built.tile else {}
+    with store.connect() as connection:
+        connection.execute(
+            """INSERT INTO cim.tile VALUES (%s, %s, %s::jsonb) ON CONFLICT (fingerprint)
+               DO UPDATE SET name = excluded.name, about = excluded.about""",
+            [built.fingerprint, built.tile.name if built.tile else "", json.dumps(about)],
+        )
+
+
+def _write_files(files: dict[str, bytes], folder: Path) -> int:
+    return sum(write_whole(folder / name, document) for name, document in files.items())
+
+
+def _publish(store: Store, layer: Layer, roots: dict[Interval, str], folder: Path) -> None:
+    """Move the roots: one transaction, and for static servers a copy of today's root under its usual name."""
+    wanted = {(start, end): name for (start, end), name in roots.items()}
+    with store.connect() as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('cim.tile_root'))")
+        held = connection.execute(
+            "SELECT lower(valid), upper(valid), name FROM cim.tile_root WHERE layer = %s", [layer.id]
+        ).fetchall()
+        if {(start, end): name for start, end, name in held} != wanted:
+            connection.execute("DELETE FROM cim.tile_root WHERE layer = %s", [layer.id])
+            for (start, end), name in wanted.items():
+                connection.execute(
+                    "INSERT INTO cim.tile_root (layer, valid, name) VALUES (%s, tstzrange(%s, %s), %s)",
+                    [layer.id, start, end, name],
+                )
+        row = connection.execute(
+            "SELECT name FROM cim.tile_root WHERE layer = %s AND valid @> now()", [layer.id]
+        ).fetchone()
+    if row:
+        document = (folder / "tileset" / row[0]).read_bytes().replace(b'"../', b'"')
+        fresh = folder / f".tileset.{os.getpid()}"
+        fresh.write_bytes(document)
+        fresh.replace(folder / "tileset.json")

@@ -1,0 +1,67 @@
+"""Which tiler builds which layer: one row a kind of tile."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cim.errors import UnknownLayer
+from cim.store import Store
+from tiles.build import Progress, tile_layer
+
+GRACE_S = 24 * 3600  # a viewer may still hold yesterday's root
+
+
+def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda *_: None) -> Iterator[str]:
+    """Tile the named layers, or all that have tiles; yield a line on each.
+
+    Raises:
+        UnknownLayer: a name is none of the catalog.
+
+    """
+    if unknown := [name for name in layer_ids if name not in store.catalog.layers]:
+        raise UnknownLayer(f"no layer {', '.join(unknown)}; the catalog has {', '.join(store.catalog.layers)}")
+    for layer in store.catalog.layers.values():
+        if layer_ids and layer.id not in layer_ids:
+            continue
+        if layer.leaf_level is not None:
+            started = time.perf_counter()
+            outcome = tile_layer(store, layer, progress)
+            seconds = time.perf_counter() - started
+            yield f"{layer.id}: {outcome.tiles} tiles, {outcome.built} built in {seconds:.1f} s"
+
+
+def prune_store(store: Store) -> int:
+    """Remove files that no root reaches and that are older than a day; return how many."""
+    with store.connect() as connection:
+        roots = connection.execute("SELECT layer, name FROM cim.tile_root").fetchall()
+    removed = 0
+    for folder in [p for p in store.settings.tile_store.glob("*") if p.is_dir()]:
+        reached = _reached(folder, [name for layer, name in roots if layer == folder.name])
+        for file in [*folder.glob("content/*"), *folder.glob("tileset/*")]:
+            if file.name not in reached and time.time() - file.stat().st_mtime > GRACE_S:
+                file.unlink()
+                removed += 1
+    return removed
+
+
+def _reached(folder: Path, roots: list[str]) -> set[str]:
+    reached: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        if name.endswith(".json"):
+            waiting += _references(json.loads((folder / "tileset" / name).read_bytes())["root"])
+    return reached
+
+
+def _references(tile: dict[str, object]) -> Iterator[str]:
+    content = tile.get("content")
+    if isinstance(content, dict):
+        yield str(content["uri"]).rsplit("/", 1)[-1]
+    children = tile.get("children")
+    for child in children if isinstance(children, list) else []:
+        yield from _references(child)
