@@ -4,7 +4,7 @@ PORT ?= 8000
 PYTHON := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint bench lock clean clients
+.PHONY: run test lint bench lock clean clients viewer
 
 test: .venv/.ready
 	$(MAKE) --no-print-directory lint
@@ -32,4 +32,13 @@ clients: .venv/.ready tests/node/node_modules
 
 tests/node/node_modules: tests/node/package-lock.json .venv/.ready
 	cd tests/node && ../../setup/node npm ci --no-audit --no-fund --silent
+	touch $@
+
+VIEWER := services/static/viewer/index.html
+
+viewer: $(VIEWER)
+
+$(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html services/viewer/vite.config.ts \
+  services/viewer/package-lock.json .venv/.ready
+	cd services/viewer && ../../setup/node npm ci --no-audit --no-fund --silent && ../../setup/node npm run --silent build
 	touch $@

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
 
 from cim import cluster, schema
 from cim.catalog.model import Catalog
@@ -25,6 +26,7 @@ Role = Literal["owner", "server"]
 EXTENSIONS = ("postgis", "btree_gist")
 Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
+Pool = ConnectionPool[Connection]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
         known = conninfo_to_dict(url)
         where = f"{known.get('dbname', '')} on {known.get('host', 'localhost')} as {known.get('user', '')}"
         raise NoDatabase(f"no connection to database {where}: {str(fault).strip().splitlines()[-1]}") from fault
+
+
+@contextmanager
+def open_pool(url: str) -> Iterator[Pool]:
+    """Lend a pool of connections for as long as the block runs."""
+    with ConnectionPool(url, min_size=2, max_size=16, open=True, kwargs={"prepare_threshold": 2}) as pool:
+        yield pool
 
 
 @contextmanager

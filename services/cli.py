@@ -83,6 +83,23 @@ def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  #
             click.echo(f"pruned {prune_store(store)} files")
 
 
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Processes that answer.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve viewer, tiles and OGC APIs until Ctrl-C."""
+    import uvicorn
+
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store:  # keeps the database up while workers come and go
+        click.echo(f"{store.city.name}: http://{host}:{port}/   (Ctrl-C ends)")
+        uvicorn.run(
+            "services.app:from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning"
+        )
+
+
 def _count(done: int, total: int) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{done}/{total} tiles", nl=done == total, err=True)

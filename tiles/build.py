@@ -8,10 +8,9 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,15 +24,15 @@ from cim.city import City
 from cim.reads import Version, rows_with_bodies, versions_with_bodies
 from cim.store import Store, connect
 from tiles.cells import Cell, cell_numbers
+from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.levels import build, members
+from tiles.outcome import Interval, Outcome, Progress
 from tiles.tree import LEVELS_ABOVE_LEAF, Tile, compose
 
 TILER_VERSION = 1  # raise it when the same input gives other bytes
+REMEMBER_EVERY = 64  # tiles; a killed run loses no more than these
 FEW = 6  # so few tiles are built faster here than by processes that must start first
-
-Progress = Callable[[int, int], None]
-Interval = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True)
@@ -64,39 +63,33 @@ class WorkPlace:
     folder: Path
 
 
-@dataclass
-class Outcome:
-    """What a run of `cim tiles` did for a layer."""
-
-    layer: str
-    tiles: int = 0
-    built: int = 0
-    written_files: int = 0
-    roots: dict[Interval, str] = field(default_factory=dict)
-
-
 def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
     """Bring a layer's tilesets up to date, for every stretch of city time between two changes."""
     assert layer.leaf_level is not None  # noqa: S101 - the caller asked for layers with tiles
     frame = Frame(store.city)
     with store.connect() as connection, connection.cursor() as cursor:
         versions = versions_with_bodies(cursor, layer)
-        known = _known(cursor.execute("SELECT fingerprint, name, about FROM cim.tile"), _folder(store, layer))
+        known = known_tiles(cursor, _folder(store, layer))
     jobs_by_interval = _plan(versions, layer, frame)
     jobs = {job.fingerprint: job for plan in jobs_by_interval.values() for job in plan}
     missing = [job for print_, job in jobs.items() if print_ not in known]
     place = WorkPlace(store.url, store.city, _folder(store, layer))
+    fresh: dict[bytes, Tile | None] = {}
     for done, built in enumerate(_build_all(missing, place, store.settings.worker_count), 1):
         known[built.fingerprint] = built.tile
-        _remember(store, built)
+        fresh[built.fingerprint] = built.tile
+        if len(fresh) >= REMEMBER_EVERY or done == len(missing):
+            remember(store, fresh)
+            fresh = {}
         progress(done, len(missing))
     outcome = Outcome(layer.id, tiles=len(jobs), built=len(missing))
     for interval, plan in jobs_by_interval.items():
         contents = {job.cell: tile for job in plan if (tile := known[job.fingerprint]) is not None}
         name, files = compose(contents, layer.leaf_level)
-        outcome.written_files += _write_files(files, place.folder / "tileset")
+        outcome.written_files += write_files(files, place.folder / "tileset")
         outcome.roots[interval] = name
-    _publish(store, layer, outcome.roots, place.folder)
+    publish(store, layer, outcome.roots)
+    _publish_copy(store, layer, place.folder)
     return outcome
 
 
@@ -119,32 +112,8 @@ def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
     return built
 
 
-def write_whole(path: Path, content: bytes) -> bool:
-    """Write a file so that it is there whole or not at all; one that is there already has this content by its name."""
-    if path.exists():
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)
-    return True
-
-
 def _folder(store: Store, layer: Layer) -> Path:
     return store.settings.tile_store / layer.id
-
-
-def _known(rows: Iterable[tuple[bytes, str, dict[str, object]]], folder: Path) -> dict[bytes, Tile | None]:
-    """Return the tiles that were built before and whose file is still there."""
-    content = folder / "content"
-    present = {entry.name for entry in os.scandir(content)} if content.is_dir() else set()
-    known: dict[bytes, Tile | None] = {}
-    for fingerprint, name, about in rows:
-        if not name:
-            known[bytes(fingerprint)] = None
-        elif name in present:
-            known[bytes(fingerprint)] = Tile(name, tuple(about["region"]), float(about["error_m"]))  # type: ignore[arg-type]
-    return known
 
 
 def _plan(versions: Sequence[Version], layer: Layer, frame: Frame) -> dict[Interval, list[Job]]:
@@ -222,35 +191,9 @@ def _spread(jobs: list[Job], place: WorkPlace, executor: Executor, workers: int)
         yield from built
 
 
-def _remember(store: Store, built: Built) -> None:
-    about = {"region": built.tile.region, "error_m": built.tile.error_m} if built.tile else {}
+def _publish_copy(store: Store, layer: Layer, folder: Path) -> None:
+    """Put today's root under its usual name too, for static file servers."""
     with store.connect() as connection:
-        connection.execute(
-            """INSERT INTO cim.tile VALUES (%s, %s, %s::jsonb) ON CONFLICT (fingerprint)
-               DO UPDATE SET name = excluded.name, about = excluded.about""",
-            [built.fingerprint, built.tile.name if built.tile else "", json.dumps(about)],
-        )
-
-
-def _write_files(files: dict[str, bytes], folder: Path) -> int:
-    return sum(write_whole(folder / name, document) for name, document in files.items())
-
-
-def _publish(store: Store, layer: Layer, roots: dict[Interval, str], folder: Path) -> None:
-    """Move the roots: one transaction, and for static servers a copy of today's root under its usual name."""
-    wanted = {(start, end): name for (start, end), name in roots.items()}
-    with store.connect() as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('cim.tile_root'))")
-        held = connection.execute(
-            "SELECT lower(valid), upper(valid), name FROM cim.tile_root WHERE layer = %s", [layer.id]
-        ).fetchall()
-        if {(start, end): name for start, end, name in held} != wanted:
-            connection.execute("DELETE FROM cim.tile_root WHERE layer = %s", [layer.id])
-            for (start, end), name in wanted.items():
-                connection.execute(
-                    "INSERT INTO cim.tile_root (layer, valid, name) VALUES (%s, tstzrange(%s, %s), %s)",
-                    [layer.id, start, end, name],
-                )
         row = connection.execute(
             "SELECT name FROM cim.tile_root WHERE layer = %s AND valid @> now()", [layer.id]
         ).fetchone()

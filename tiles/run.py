@@ -7,7 +7,9 @@ from pathlib import Path
 
 from cim.errors import UnknownLayer
 from cim.store import Store
-from tiles.build import Progress, tile_layer
+from tiles.build import tile_layer
+from tiles.outcome import Progress
+from tiles.terrain import tile_terrain
 
 GRACE_S = 24 * 3600  # a viewer may still hold yesterday's root
 
@@ -24,11 +26,12 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
     for layer in store.catalog.layers.values():
         if layer_ids and layer.id not in layer_ids:
             continue
-        if layer.leaf_level is not None:
-            started = time.perf_counter()
-            outcome = tile_layer(store, layer, progress)
-            seconds = time.perf_counter() - started
-            yield f"{layer.id}: {outcome.tiles} tiles, {outcome.built} built in {seconds:.1f} s"
+        tiler = tile_terrain if layer.role == "ground" else tile_layer if layer.leaf_level is not None else None
+        if tiler is None:
+            continue
+        started = time.perf_counter()
+        outcome = tiler(store, layer, progress)
+        yield f"{layer.id}: {outcome.tiles} tiles, {outcome.built} built in {time.perf_counter() - started:.1f} s"
 
 
 def prune_store(store: Store) -> int:

@@ -1,0 +1,71 @@
+"""Who asks, when, in which language, from which address: one frozen value through every door."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+
+from cim.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, as the layers below see it."""
+
+    base_url: str  # scheme, host and prefix as the asker spells them, without a closing slash
+    language: str = "en"  # zh or en
+    at: datetime | None = None  # city time; None: now
+    recorded_at: datetime | None = None
+    user: str | None = None
+
+
+ASK: ContextVar[Ask] = ContextVar("ask")
+
+
+def read_ask(request: Request) -> Ask:
+    """Read a request's headers and parameters.
+
+    Raises:
+        BadRequest: `at` isn't a date or a time.
+
+    """
+    return Ask(
+        base_url=base_url(request),
+        language=language(request),
+        at=moment(request.query_params.get("at")),
+    )
+
+
+def base_url(request: Request) -> str:
+    """Return the public address: Host, or what a reverse proxy says of it (X-Forwarded-Proto, -Host, -Prefix)."""
+    headers = request.headers
+    scheme = _first(headers.get("x-forwarded-proto")) or request.url.scheme
+    host = _first(headers.get("x-forwarded-host")) or headers.get("host") or request.url.netloc
+    prefix = (_first(headers.get("x-forwarded-prefix")) or request.scope.get("root_path", "")).strip("/")
+    return f"{scheme}://{host}{f'/{prefix}' if prefix else ''}"
+
+
+def language(request: Request) -> str:
+    """Return zh or en: the parameter `lang`, else the first of Accept-Language that is one of them."""
+    asked = request.query_params.get("lang") or request.headers.get("accept-language", "")
+    for part in asked.lower().split(","):
+        tag = part.split(";")[0].strip()[:2]
+        if tag in ("zh", "en"):
+            return tag
+    return "en"
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a date (its first moment, UTC) or a time."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError as fault:
+        raise BadRequest(f"at={text!r} isn't a date or a time such as 2023-06-01 or 2023-06-01T08:00:00Z") from fault
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _first(header: str | None) -> str:
+    return header.split(",")[0].strip() if header else ""

@@ -1,0 +1,26 @@
+"""Our errors as HTTP statuses: one table, one answer."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cim import errors
+
+STATUS: dict[type[errors.CimError], int] = {
+    errors.NotFound: 404,
+    errors.UnknownLayer: 404,
+    errors.BadRequest: 400,
+    errors.WrongCity: 422,
+    errors.NoDatabase: 503,
+}
+
+
+def status_of(error: errors.CimError) -> int:
+    """Return the status of an error: its own, or its nearest ancestor's, else 500."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def answer(_: Request, error: Exception) -> Response:
+    """Answer an error of ours in the form of RFC 9457."""
+    status = status_of(error) if isinstance(error, errors.CimError) else 500
+    body = {"type": type(error).__name__, "title": str(error), "status": status}
+    return JSONResponse(body, status, media_type="application/problem+json")

@@ -1,0 +1,112 @@
+"""3D Tiles, terrain and vector tiles. All but the roots is immutable: a name says what is in it."""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from cim.errors import BadRequest, NotFound
+from cim.reads import vector_tile
+from services import context
+from services.ask import ASK
+
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+CHANGING = {"Cache-Control": "no-cache"}
+MEDIA_TYPES = {".glb": "model/gltf-binary", ".json": "application/json", ".terrain": "application/vnd.quantized-mesh"}
+MVT = "application/vnd.mapbox-vector-tile"
+
+
+def root(request: Request) -> Response:
+    """Answer a layer's root tileset at a moment of city time."""
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    name, folder = _root_name(state, layer.id), state.store.settings.tile_store / layer.id
+    document = (folder / "tileset" / name).read_bytes().replace(b'"../', b'"')
+    return _changing(request, document, name)
+
+
+def stored(request: Request) -> Response:
+    """Answer a file of the store by its name."""
+    state = context.of(request)
+    layer, kind, name = (request.path_params[key] for key in ("layer", "kind", "name"))
+    state.layer(layer)
+    path = _inside(state.store.settings.tile_store / layer / kind, name)
+    return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix), headers=IMMUTABLE)
+
+
+def terrain_layer(request: Request) -> Response:
+    """Answer terrain's layer.json at a moment of city time."""
+    state = context.of(request)
+    layer = state.store.catalog.with_role("ground")
+    if layer is None:
+        raise NotFound("the catalog has no layer with the role ground")
+    name = _root_name(state, layer.id)
+    return _changing(request, _inside(state.store.settings.tile_store / layer.id / "tileset", name).read_bytes(), name)
+
+
+def terrain_tile(request: Request) -> Response:
+    """Answer a terrain tile by the name of its content, which the address of an older root also leads to."""
+    from tiles.terrain import tile_name
+
+    state = context.of(request)
+    layer = state.store.catalog.with_role("ground")
+    if layer is None:
+        raise NotFound("the catalog has no layer with the role ground")
+    z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
+    folder = state.store.settings.tile_store / layer.id
+    name = tile_name(folder, request.path_params["index"], z, x, y)
+    if name is None:
+        raise NotFound(f"no terrain tile {z}/{x}/{y}")
+    path = _inside(folder / "content", name)
+    return FileResponse(path, media_type=MEDIA_TYPES[".terrain"], headers=IMMUTABLE)
+
+
+def mvt(request: Request) -> Response:
+    """Answer a vector tile of a feature layer."""
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
+    if layer.kind != "feature":
+        raise NotFound(f"{layer.id} has no vector tiles")
+    if not (0 <= z <= 24 and 0 <= x < 2**z and 0 <= y < 2**z):
+        raise BadRequest(f"no tile {z}/{x}/{y}: x and y are below 2^z, z at most 24")
+    with state.cursor() as cursor:
+        tile = vector_tile(cursor, layer, state.store.city.srid, (z, x, y), ASK.get().at)
+    return Response(tile, media_type=MVT, headers=CHANGING)
+
+
+def _root_name(state: context.Context, layer: str) -> str:
+    with state.cursor() as cursor:
+        row = cursor.execute(
+            "SELECT name FROM cim.tile_root WHERE layer = %s AND valid @> coalesce(%s::timestamptz, now())",
+            [layer, ASK.get().at],
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"no tiles of {layer} yet:   cim tiles --layer {layer}")
+    return str(row[0])
+
+
+def _changing(request: Request, document: bytes, name: str) -> Response:
+    tag = f'"{name.split(".", maxsplit=1)[0][:32]}"'
+    headers = CHANGING | {"ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(document, media_type="application/json", headers=headers)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a file of a folder; a name never leads out of it."""
+    path = folder / name
+    if Path(name).name != name or not path.is_file():
+        raise NotFound(f"no {name} in the store")
+    return path
+
+
+ROUTES = [
+    Route("/3dtiles/{layer}/tileset.json", root),
+    Route("/3dtiles/{layer}/{kind:str}/{name}", stored),
+    Route("/terrain/layer.json", terrain_layer),
+    Route("/terrain/{index}/{z:int}/{x:int}/{y:int}.terrain", terrain_tile),
+    Route("/tiles/{layer}/{z:int}/{x:int}/{y:int}.mvt", mvt),
+]

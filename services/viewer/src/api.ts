@@ -1,0 +1,70 @@
+/** What the server tells: every address is relative to the page. */
+export type Language = "zh" | "en";
+export type Text = { zh: string; en: string };
+export type Code = { value: string; title: Text; color: string | null };
+export type Field = { name: string; title: Text; type: string; unit: string | null; codes: string | null; role: string | null };
+export type Style = {
+  visible: boolean;
+  fill: string | null;
+  stroke: string | null;
+  stroke_width_px: number;
+  dash_px: number[];
+  casing: string | null;
+  color_by: string | null;
+  default_width_m: number;
+  label: string | null;
+  label_color: string;
+  label_from_m: number;
+  icon: string;
+};
+export type Layer = {
+  id: string;
+  kind: "feature" | "raster";
+  geometry: "MultiPolygon" | "MultiLineString" | "Point" | null;
+  title: Text;
+  description: Text;
+  classCode: string;
+  order: number;
+  count: number;
+  bodies: boolean;
+  fields: Field[];
+  style: Style;
+};
+export type Catalog = {
+  city: { name: string; srid: number; verticalDatum: string };
+  box: [number, number, number, number] | null;
+  classes: { code: string; title: Text }[];
+  codeLists: Record<string, Code[]>;
+  layers: Layer[];
+  terrain: boolean;
+};
+export type Place = { srid: number; x: number; y: number; anomaly: number; height?: number };
+export type Mark = { id: string; lon: number; lat: number; text: string | null };
+
+const parameters = new URLSearchParams(location.search);
+export const at = parameters.get("at");
+export const lean = parameters.has("lean");
+
+/** Adds the moment that the page shows, where it shows one. */
+export function dated(path: string): string {
+  return at ? `${path}${path.includes("?") ? "&" : "?"}at=${encodeURIComponent(at)}` : path;
+}
+
+async function json<T>(path: string): Promise<T> {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return (await answer.json()) as T;
+}
+
+export const readCatalog = () => json<Catalog>(dated("viewer/catalog.json"));
+export const readMarks = (layer: string) => json<Mark[]>(dated(`viewer/marks/${layer}.json`));
+export const readPlace = (lon: number, lat: number, height: number) =>
+  json<Place>(`viewer/place?lon=${lon}&lat=${lat}&height=${height}`);
+export const readFeature = (layer: string, id: string, language: Language) => {
+  const when = at ? `&datetime=${encodeURIComponent(at)}` : "";
+  return json<{ properties: Record<string, unknown> }>(
+    `ogc/collections/${layer}/items/${encodeURIComponent(id)}?f=json&lang=${language}${when}`,
+  );
+};
+export const readProvenance = (layer: string, id: string) =>
+  json<Record<string, string | number | string[] | null>>(dated(`viewer/provenance/${layer}/${encodeURIComponent(id)}`));

@@ -1,0 +1,36 @@
+import type { CesiumWidget } from "@cesium/engine";
+import type { Catalog } from "../api";
+import { state } from "../state";
+import { buildings } from "./buildings";
+import { Drape } from "./draped";
+import { marks } from "./marks";
+import type { LayerRenderer } from "./renderer";
+
+export type DrawnLayers = { renderers: LayerRenderer[]; drape: Drape };
+
+/** Chooses how each layer is drawn: bodies as 3D tiles, areas and lines draped, points as signs. */
+export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promise<DrawnLayers> {
+  const flat = catalog.layers.filter((l) => l.kind === "feature" && !l.bodies && l.geometry !== "Point");
+  const drape = new Drape(flat, catalog, widget);
+  const renderers: LayerRenderer[] = [];
+  const follow = (id: string, renderer: LayerRenderer) => {
+    renderers.push(renderer);
+    state.visible.subscribe((visible) => {
+      renderer.show(visible.has(id));
+      widget.scene.requestRender();
+    });
+  };
+  await Promise.all(
+    catalog.layers.map(async (layer) => {
+      if (layer.kind !== "feature") return;
+      if (layer.bodies) follow(layer.id, await buildings(layer, catalog, widget));
+      if (layer.geometry === "Point" || (layer.style.label && !layer.bodies)) follow(layer.id, await marks(layer, widget));
+    }),
+  );
+  state.visible.subscribe((visible) => {
+    const ground = catalog.layers.find((l) => l.kind === "raster");
+    if (ground) widget.scene.globe.show = visible.has(ground.id) || !catalog.terrain;
+    widget.scene.requestRender();
+  });
+  return { renderers, drape };
+}

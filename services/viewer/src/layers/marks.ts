@@ -1,0 +1,92 @@
+import {
+  Billboard,
+  BillboardCollection,
+  Cartesian2,
+  Cartesian3,
+  type CesiumWidget,
+  Color,
+  DistanceDisplayCondition,
+  HeightReference,
+  HorizontalOrigin,
+  Label,
+  LabelCollection,
+  LabelStyle,
+  VerticalOrigin,
+} from "@cesium/engine";
+import { readMarks, type Layer } from "../api";
+import type { LayerRenderer } from "./renderer";
+
+const GLYPHS: Record<string, string> = { fire: "消", camera: "◉", hydrant: "栓", parking: "P", pin: "●", dot: "" };
+
+/** A round sign in the layer's colour with its glyph. */
+function sign(layer: Layer): HTMLCanvasElement {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 44;
+  const pen = canvas.getContext("2d") as CanvasRenderingContext2D;
+  pen.beginPath();
+  pen.arc(22, 22, 18, 0, 2 * Math.PI);
+  pen.fillStyle = layer.style.fill ?? "#555";
+  pen.fill();
+  pen.lineWidth = 3;
+  pen.strokeStyle = "#fff";
+  pen.stroke();
+  pen.fillStyle = "#fff";
+  pen.font = "600 20px 'Noto Sans CJK SC', 'Noto Sans SC', sans-serif";
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  pen.fillText(GLYPHS[layer.style.icon] ?? "", 22, 23);
+  return canvas;
+}
+
+/** Point features as signs that stand on the ground, and the names of streets, waters and districts. */
+export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRenderer> {
+  const { scene } = widget;
+  const found = layer.count ? await readMarks(layer.id) : [];
+  const isPoint = layer.geometry === "Point";
+  const billboards = isPoint ? scene.primitives.add(new BillboardCollection({ scene })) : null;
+  const labels: LabelCollection = scene.primitives.add(new LabelCollection({ scene }));
+  const image = isPoint ? sign(layer) : null;
+  for (const mark of found) {
+    const position = Cartesian3.fromDegrees(mark.lon, mark.lat);
+    const id = { layer: layer.id, id: mark.id };
+    billboards?.add({
+      position,
+      id,
+      image: image as HTMLCanvasElement,
+      scale: 0.5,
+      heightReference: HeightReference.CLAMP_TO_GROUND,
+      verticalOrigin: VerticalOrigin.BOTTOM,
+      disableDepthTestDistance: 1200,
+      distanceDisplayCondition: new DistanceDisplayCondition(0, 9000),
+    });
+    if (mark.text)
+      labels.add({
+        position,
+        id,
+        text: mark.text,
+        font: "500 26px 'Noto Sans CJK SC', 'Noto Sans SC', 'Microsoft YaHei', sans-serif",
+        scale: 0.5,
+        fillColor: Color.fromCssColorString(layer.style.label_color),
+        outlineColor: Color.fromCssColorString("#ffffffe6"),
+        outlineWidth: 7,
+        style: LabelStyle.FILL_AND_OUTLINE,
+        heightReference: HeightReference.CLAMP_TO_GROUND,
+        horizontalOrigin: HorizontalOrigin.CENTER,
+        verticalOrigin: VerticalOrigin.BOTTOM,
+        pixelOffset: new Cartesian2(0, isPoint ? -26 : 0),
+        disableDepthTestDistance: 1500,
+        distanceDisplayCondition: new DistanceDisplayCondition(0, layer.style.label_from_m),
+      });
+  }
+  return {
+    show: (visible) => {
+      if (billboards) billboards.show = visible;
+      labels.show = visible;
+    },
+    pick: (picked) => {
+      const { primitive, id } = (picked ?? {}) as { primitive?: unknown; id?: { layer: string; id: string } };
+      const ours = primitive instanceof Billboard || primitive instanceof Label;
+      return ours && id?.layer === layer.id ? id : null;
+    },
+  };
+}

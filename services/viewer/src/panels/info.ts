@@ -1,0 +1,68 @@
+import { readFeature, readProvenance, type Catalog, type Layer } from "../api";
+import { element } from "../dom";
+import { local, text } from "../i18n";
+import { state } from "../state";
+
+/** What is known of the selected object, how old that is, and from whom. */
+export function info(slot: HTMLElement, catalog: Catalog): void {
+  slot.classList.add("card");
+  const show = async () => {
+    const selected = state.selected.value;
+    const layer = catalog.layers.find((l) => l.id === selected?.layer);
+    slot.hidden = !selected || !layer;
+    if (!selected || !layer) return;
+    try {
+      const [feature, origin] = await Promise.all([
+        readFeature(layer.id, selected.id, state.language.value),
+        readProvenance(layer.id, selected.id),
+      ]);
+      if (state.selected.value !== selected) return; // another click came first
+      slot.replaceChildren(...content(layer, catalog, selected.id, feature.properties, origin));
+    } catch {
+      slot.replaceChildren(closer(), element("h1", {}, selected.id), element("p", {}, text("unreadable")));
+    }
+  };
+  state.selected.subscribe(show);
+  state.language.subscribe(show);
+}
+
+function closer(): HTMLElement {
+  return element("button", { className: "close", title: text("close"), onclick: () => (state.selected.value = null) }, "✕");
+}
+
+function content(
+  layer: Layer,
+  catalog: Catalog,
+  id: string,
+  properties: Record<string, unknown>,
+  origin: Awaited<ReturnType<typeof readProvenance>>,
+): HTMLElement[] {
+  const name = layer.fields.find((f) => f.role === "name");
+  const attributes = element("dl");
+  row(attributes, text("id"), id);
+  for (const field of layer.fields) {
+    const value = properties[field.name];
+    if (value === null || value === undefined) continue;
+    const code = field.codes ? catalog.codeLists[field.codes]?.find((c) => c.value === value) : undefined;
+    row(attributes, local(field.title), code ? local(code.title) : `${value}${field.unit ? ` ${field.unit}` : ""}`, field.name);
+  }
+  const provenance = element("dl");
+  row(provenance, text("dataset"), String(origin.dataset ?? ""));
+  row(provenance, text("surveyed"), String(origin.surveyed ?? text("undated")));
+  row(provenance, text("load"), `${origin.load} · ${String(origin.loaded ?? "").slice(0, 16)}`);
+  const title = (name && properties[name.name]) || id;
+  return [
+    closer(),
+    element("h1", {}, String(title)),
+    element("div", { className: "kind" }, local(layer.title)),
+    attributes,
+    element("hr"),
+    provenance,
+  ];
+}
+
+function row(list: HTMLElement, title: string, value: string, name?: string): void {
+  const shown = element("dd", {}, value);
+  if (name) shown.dataset.field = name;
+  list.append(element("dt", {}, title), shown);
+}

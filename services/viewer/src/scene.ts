@@ -1,0 +1,91 @@
+import {
+  buildModuleUrl,
+  Cartesian3,
+  CesiumTerrainProvider,
+  CesiumWidget,
+  Color,
+  DirectionalLight,
+  EllipsoidTerrainProvider,
+  HeadingPitchRange,
+  Math as CesiumMath,
+  Matrix4,
+  Rectangle,
+  BoundingSphere,
+  Transforms,
+  type TerrainProvider,
+} from "@cesium/engine";
+import { dated, lean, type Catalog } from "./api";
+
+// left out of the engine's type declarations
+(buildModuleUrl as unknown as { setBaseUrl(url: string): void }).setBaseUrl("cesium/");
+
+async function terrain(catalog: Catalog): Promise<TerrainProvider> {
+  if (!catalog.terrain) return new EllipsoidTerrainProvider();
+  // the address of layer.json may carry a date; Cesium asks for layer.json under the folder it is given
+  return CesiumTerrainProvider.fromUrl("terrain", { requestVertexNormals: true });
+}
+
+/** A scene with ground, sky and haze; the lean one is what tests drive on a software GPU. */
+export async function createScene(container: HTMLElement, catalog: Catalog): Promise<CesiumWidget> {
+  const widget = new CesiumWidget(container, {
+    baseLayer: false,
+    terrainProvider: await terrain(catalog),
+    skyBox: false,
+    skyAtmosphere: lean ? false : undefined,
+    requestRenderMode: true,
+    maximumRenderTimeChange: Infinity,
+    msaaSamples: lean ? 1 : 4,
+    creditContainer: document.createElement("div"), // no service that asks for a credit is used
+    contextOptions: { webgl: { preserveDrawingBuffer: true, powerPreference: "high-performance" } },
+  });
+  const { scene } = widget;
+  const { globe } = scene;
+  globe.baseColor = Color.fromCssColorString("#d5d3c4");
+  globe.depthTestAgainstTerrain = true;
+  globe.enableLighting = true;
+  globe.dynamicAtmosphereLighting = false;
+  globe.showGroundAtmosphere = !lean;
+  globe.maximumScreenSpaceError = 1.7;
+  globe.lambertDiffuseMultiplier = 1.15;
+  scene.fog.enabled = !lean;
+  scene.fog.density = 0.00022;
+  scene.highDynamicRange = false;
+  scene.backgroundColor = Color.fromCssColorString("#c9d6dc");
+  if (scene.sun) scene.sun.show = false;
+  if (scene.moon) scene.moon.show = false;
+  if (scene.skyAtmosphere) {
+    scene.skyAtmosphere.brightnessShift = 0.12;
+    scene.skyAtmosphere.saturationShift = -0.12;
+  }
+  scene.light = morning(catalog);
+  scene.screenSpaceCameraController.enableCollisionDetection = true;
+  scene.screenSpaceCameraController.minimumZoomDistance = 3;
+  goHome(widget, catalog);
+  return widget;
+}
+
+/** Light from the south-east, 40° high: it shows relief and façades, whatever the hour. */
+function morning(catalog: Catalog): DirectionalLight {
+  const [west, south, east, north] = catalog.box ?? [113.5, 37.8, 113.6, 37.9];
+  const place = Cartesian3.fromDegrees((west + east) / 2, (south + north) / 2);
+  const frame = Transforms.eastNorthUpToFixedFrame(place);
+  const toSun = new Cartesian3(0.55, -0.5, 0.67);
+  const direction = Cartesian3.negate(Matrix4.multiplyByPointAsVector(frame, toSun, new Cartesian3()), new Cartesian3());
+  return new DirectionalLight({ direction: Cartesian3.normalize(direction, direction), intensity: 2.1 });
+}
+
+/** Looks at the whole of what has bodies, from the south, low enough to see hills behind. */
+export function goHome(widget: CesiumWidget, catalog: Catalog): void {
+  if (!catalog.box) return;
+  const ground = Rectangle.fromDegrees(...catalog.box);
+  const sphere = BoundingSphere.fromRectangle3D(ground, undefined, catalog.terrain ? 680 : 0);
+  const range = Math.min(Math.max(sphere.radius * 1.25, 500), 60000);
+  widget.camera.viewBoundingSphere(
+    sphere,
+    new HeadingPitchRange(CesiumMath.toRadians(12), CesiumMath.toRadians(-24), range),
+  );
+  widget.camera.lookAtTransform(Matrix4.IDENTITY);
+  widget.scene.requestRender();
+}
+
+export const datedTileset = (layer: string): string => dated(`3dtiles/${layer}/tileset.json`);

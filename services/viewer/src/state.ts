@@ -1,0 +1,39 @@
+import type { Language } from "./api";
+
+/** A value that tells who subscribed when it changes. */
+export class Observable<T> {
+  #value: T;
+  #subscribers = new Set<(value: T) => void>();
+  constructor(value: T) {
+    this.#value = value;
+  }
+  get value(): T {
+    return this.#value;
+  }
+  set value(next: T) {
+    if (Object.is(next, this.#value)) return;
+    this.#value = next;
+    for (const tell of this.#subscribers) tell(next);
+  }
+  /** Calls now and at each change. */
+  subscribe(tell: (value: T) => void): void {
+    this.#subscribers.add(tell);
+    tell(this.#value);
+  }
+}
+
+export type Selected = { layer: string; id: string } | null;
+
+/** What the page's parts share; each subscribes to what it shows. */
+export const state = {
+  language: new Observable<Language>("zh"),
+  visible: new Observable<ReadonlySet<string>>(new Set()),
+  selected: new Observable<Selected>(null),
+  colorByUse: new Observable(false),
+};
+
+export function toggleLayer(id: string): void {
+  const next = new Set(state.visible.value);
+  if (!next.delete(id)) next.add(id);
+  state.visible.value = next;
+}

@@ -1,0 +1,35 @@
+import { cpSync, existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { defineConfig, type Plugin } from "vite";
+
+const OUT = resolve(import.meta.dirname, "../static/viewer");
+const ENGINE = resolve(import.meta.dirname, "node_modules/@cesium/engine");
+
+/** Cesium loads workers, textures and WebAssembly by address: they lie beside the page. */
+function cesiumAssets(): Plugin {
+  const parts: [string, string][] = [
+    ["Build/Workers", "Workers"],
+    ["Build/ThirdParty", "ThirdParty"],
+    ["Source/Assets", "Assets"],
+  ];
+  return {
+    name: "cesium-assets",
+    closeBundle() {
+      for (const [from, to] of parts) {
+        const source = resolve(ENGINE, from);
+        if (!existsSync(source)) continue;
+        cpSync(source, resolve(OUT, "cesium", to), {
+          recursive: true,
+          // the world's imagery and the star map are 10 MB that this viewer never shows
+          filter: (path) => !/NaturalEarthII|SkyBox|tycho/.test(path),
+        });
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  base: "./", // every address is relative: the page works under any prefix
+  build: { outDir: OUT, emptyOutDir: true, target: "chrome100", chunkSizeWarningLimit: 6000 },
+  plugins: [cesiumAssets()],
+});

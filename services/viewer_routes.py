@@ -1,0 +1,165 @@
+"""What the viewer asks for beside tiles and features: the catalogue tree, the city, a place in the city's terms."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from cim.catalog.model import Layer, LayerField
+from cim.errors import BadRequest, NotFound
+from cim.reads import extent, layer_counts, read_marks
+from cim.store import Cursor
+from services import context
+from services.ask import ASK
+from styles.read import style_of
+
+BUILT = Path(__file__).parent / "static" / "viewer"
+NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>cim</title><body style="font-family:sans-serif;margin:4rem">
+<h1>The viewer isn't built yet</h1><p>In the project's folder: <code>make viewer</code></p>
+<h1>查看器尚未构建</h1><p>请在项目目录运行 <code>make viewer</code></p>"""
+
+
+def page(_: Request) -> Response:
+    """Answer the viewer's page."""
+    index = BUILT / "index.html"
+    return (
+        FileResponse(index, headers={"Cache-Control": "no-cache"}) if index.exists() else HTMLResponse(NOT_BUILT, 503)
+    )
+
+
+def asset(request: Request) -> Response:
+    """Answer a file of the built viewer."""
+    path = (BUILT / request.path_params["path"]).resolve()
+    if not path.is_relative_to(BUILT.resolve()) or not path.is_file():
+        raise NotFound(f"no {request.path_params['path']}")
+    hashed = "assets/" in request.path_params["path"]
+    return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"} if hashed else None)
+
+
+def catalog(request: Request) -> Response:
+    """Answer the catalogue tree: classes, their layers, fields, code lists, styles and counts, in both languages."""
+    state = context.of(request)
+    known, city = state.store.catalog, state.store.city
+    features = known.of_kind("feature")
+    with state.cursor() as cursor:
+        counts = layer_counts(cursor, features, ASK.get().at)
+        box = extent(cursor, [layer for layer in features if layer.leaf_level is not None]) or extent(cursor, features)
+        datasets = cursor.execute("SELECT name, surveyed::text, licence FROM cim.dataset ORDER BY name").fetchall()
+        tiled = {row[0] for row in cursor.execute("SELECT DISTINCT layer FROM cim.tile_root").fetchall()}
+        moments = _moments(cursor)
+    layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
+    ground = known.with_role("ground")
+    return JSONResponse(
+        {
+            "city": {"name": city.name, "srid": city.srid, "verticalDatum": city.vertical_datum},
+            "box": _degrees(state, box),
+            "classes": [{"code": c.code, "title": c.title.model_dump()} for c in known.classes],
+            "codeLists": {k: [c.model_dump() for c in v.codes] for k, v in known.code_lists.items()},
+            "layers": [_layer(layer, counts.get(layer.id, 0), layer.id in tiled) for layer in layers],
+            "terrain": bool(ground and ground.id in tiled),
+            "datasets": [{"name": n, "surveyed": s, "licence": c} for n, s, c in datasets],
+            "moments": moments,
+        },
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+def place(request: Request) -> Response:
+    """Answer a place on the globe as people here know it: the city's plane coordinates, height and ground height."""
+    state = context.of(request)
+    try:
+        lon, lat = (np.array([float(request.query_params[key])]) for key in ("lon", "lat"))
+        height = float(request.query_params["height"]) if "height" in request.query_params else None
+    except (KeyError, ValueError) as fault:
+        raise BadRequest("place needs lon and lat in degrees, and may have height (ellipsoidal, metres)") from fault
+    x, y = state.from_wgs84(lon, lat)
+    if not np.isfinite([x[0], y[0]]).all():
+        raise BadRequest(f"{lon[0]}, {lat[0]} can't be put into EPSG:{state.store.city.srid}")
+    anomaly = float(state.frame.anomaly(x, y)[0])
+    answer: dict[str, Any] = {"srid": state.store.city.srid, "x": float(x[0]), "y": float(y[0]), "anomaly": anomaly}
+    if height is not None:
+        answer["height"] = height - anomaly
+    return JSONResponse(answer)
+
+
+def provenance(request: Request) -> Response:
+    """Answer where an object's content comes from: dataset, survey date, load, and how it is known."""
+    from cim.reads import provenance as read
+
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    with state.cursor() as cursor:
+        found = read(cursor, layer, request.path_params["id"], ASK.get().at)
+    if found is None:
+        raise NotFound(f"no {layer.id} {request.path_params['id']}")
+    return JSONResponse(found)
+
+
+def marks(request: Request) -> Response:
+    """Answer where a layer's signs and labels stand: id, longitude, latitude, text; a name of a street once."""
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    if layer.kind != "feature":
+        raise NotFound(f"{layer.id} has no marks")
+    label = style_of(layer).label
+    with state.cursor() as cursor:
+        found = read_marks(
+            cursor, layer, label if label in {f.name for f in layer.public_fields} else None, ASK.get().at
+        )
+    lon, lat = state.to_wgs84(np.array([m[1] for m in found], float), np.array([m[2] for m in found], float))
+    places = zip(found, lon.tolist(), lat.tolist(), strict=True)
+    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "text": m[3]} for m, x, y in places])
+
+
+def _moments(cursor: Cursor) -> list[str]:
+    rows = cursor.execute(
+        "SELECT DISTINCT lower(valid) FROM cim.tile_root WHERE NOT lower_inf(valid) ORDER BY 1"
+    ).fetchall()
+    return [row[0].isoformat() for row in rows]
+
+
+def _degrees(state: context.Context, box: tuple[float, float, float, float] | None) -> list[float] | None:
+    if box is None:
+        return list(state.store.city.extent) if state.store.city.extent else None
+    lon, lat = state.to_wgs84(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[3], box[3], box[1]]))
+    return [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+
+
+def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
+    return {
+        "id": layer.id,
+        "kind": layer.kind,
+        "geometry": layer.geometry,
+        "title": layer.title.model_dump(),
+        "description": layer.description.model_dump(),
+        "classCode": layer.class_code,
+        "order": layer.order,
+        "count": count,
+        "bodies": layer.leaf_level is not None and tiled,
+        "fields": [_field(f) for f in layer.fields],
+        "style": style_of(layer).model_dump(),
+    }
+
+
+def _field(field: LayerField) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "title": field.title.model_dump(),
+        "type": field.type,
+        "unit": field.unit,
+        "codes": field.codes,
+        "role": field.role,
+    }
+
+
+ROUTES = [
+    Route("/", page),
+    Route("/viewer/catalog.json", catalog),
+    Route("/viewer/place", place),
+    Route("/viewer/marks/{layer}.json", marks),
+    Route("/viewer/provenance/{layer}/{id:path}", provenance),
+    Route("/{path:path}", asset),
+]
