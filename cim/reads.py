@@ -1,6 +1,7 @@
 """Layer-shaped reads: what the tilers and the services ask of a layer's table, at a moment of city time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -125,3 +126,134 @@ def read_marks(
         {"at": at, "limit": limit},
     )
     return cursor.fetchall()
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a page of features is asked with; every value is bound."""
+
+    at: tuple[datetime | None, datetime | None] | datetime | None = None  # moment, interval, or now
+    recorded_at: datetime | None = None  # as it was known then; None: as it is known now
+    box: tuple[float, float, float, float] | None = None  # xmin, ymin, xmax, ymax in the city's CRS
+    equals: Mapping[str, str] = field(default_factory=dict)  # field or id → value
+    after: str | None = None  # only ids that follow this one
+    offset: int = 0
+    limit: int = 100
+    sort: Sequence[tuple[str, bool]] = ()  # field, descending
+    properties: Sequence[str] = ()  # only these fields; none: all
+    geometry: bool = True
+    out_srid: int = 4326
+    flip: bool = False  # north first
+    public_only: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of features as PostGIS wrote it: the text of a JSON array's inside, how many, and the last id."""
+
+    text: str
+    count: int
+    last_id: str | None
+
+
+def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
+    """Return a page of GeoJSON features, made by PostGIS."""
+    clauses, values = _conditions(srid, query)
+    if query.after is not None:
+        clauses.append("v.id > %(after)s")
+        values["after"] = query.after
+    order = [f'v."{name}" {"DESC" if down else "ASC"} NULLS LAST' for name, down in query.sort]
+    one_an_id = "DISTINCT ON (v.id)" if isinstance(query.at, tuple) else ""
+    ordering = ", ".join(["v.id", "lower(v.valid) DESC NULLS LAST"] if one_an_id else [*order, "v.id"])
+    cursor.execute(
+        f"""SELECT string_agg(f, ',' ORDER BY n), count(*), max(id) FROM (
+              SELECT row_number() OVER () AS n, id, {_feature(layer, srid, query)} AS f FROM (
+                SELECT {one_an_id} v.* FROM {table(layer)} v WHERE {" AND ".join(clauses)}
+                ORDER BY {ordering} OFFSET %(offset)s LIMIT %(limit)s) v) page""",
+        values | {"offset": query.offset, "limit": query.limit},
+    )
+    row = cursor.fetchone()
+    text, count, last = row if row else (None, 0, None)
+    return Page(text or "", count, last)
+
+
+def count(cursor: Cursor, layer: Layer, srid: int, query: Query) -> int:
+    """Return how many features a query matches, paging aside."""
+    clauses, values = _conditions(srid, query)
+    what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
+    cursor.execute(f"SELECT count({what}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _conditions(srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
+    values: dict[str, Any] = {}
+    clauses = ["upper_inf(v.recorded)"]
+    if query.recorded_at is not None:
+        clauses = ["v.recorded @> %(recorded_at)s::timestamptz"]
+        values["recorded_at"] = query.recorded_at
+    if isinstance(query.at, tuple):
+        clauses.append("v.valid && tstzrange(%(from)s, %(until)s, '[]')")
+        values |= {"from": query.at[0], "until": query.at[1]}
+    else:
+        clauses.append("v.valid @> coalesce(%(at)s::timestamptz, now())")
+        values["at"] = query.at
+    if query.box is not None:
+        envelope = f"ST_MakeEnvelope(%(xmin)s, %(ymin)s, %(xmax)s, %(ymax)s, {srid})"
+        clauses.append(f"v.geom && {envelope} AND ST_Intersects(v.geom, {envelope})")
+        values |= dict(zip(("xmin", "ymin", "xmax", "ymax"), query.box, strict=True))
+    for number, (name, value) in enumerate(query.equals.items()):
+        clauses.append(f'v."{name}"::text = %(equals_{number})s')
+        values[f"equals_{number}"] = value
+    return clauses, values
+
+
+def _feature(layer: Layer, srid: int, query: Query) -> str:
+    """Return the SQL expression of one GeoJSON feature's text."""
+    geometry = "'null'"
+    if query.geometry:
+        shape = "v.geom" if query.out_srid == srid else f"ST_Transform(v.geom, {int(query.out_srid)})"
+        shape = f"ST_FlipCoordinates({shape})" if query.flip else shape
+        geometry = f"ST_AsGeoJSON({shape}, {9 if query.out_srid == WGS84_SRID else 4})"
+    wanted = [f for f in layer.fields if not query.properties or f.name in query.properties]
+    if query.public_only:
+        wanted = [f for f in wanted if not f.sensitive]
+    parts = [f"""'"{f.name}":' || {_json_value(f.name, f.type)}""" for f in wanted]
+    if not query.properties:
+        parts += [f"""'"{name}":' || {expression}""" for name, expression in _COMMON.items()]
+    separated = " || ',' || ".join(parts)
+    return (
+        """'{"type":"Feature","id":' || to_json(v.id)::text || ',"geometry":' || """
+        f"""{geometry} || ',"properties":{{' || {separated or "''"} || '}}}}'"""
+    )
+
+
+WGS84_SRID = 4326
+_COMMON = {
+    "parent_id": "coalesce(to_json(v.parent_id)::text, 'null')",
+    "class_code": "to_json(v.class_code)::text",
+    "dataset": "to_json(v.dataset)::text",
+    "load": "v.load::text",
+    "valid_from": "coalesce(to_json(lower(v.valid))::text, 'null')",
+    "valid_until": "coalesce(to_json(upper(v.valid))::text, 'null')",
+    "lods": "coalesce(to_json(array_to_string(v.lods, ' '))::text, 'null')",
+    "flags": "coalesce(to_json(array_to_string(v.flags, ' '))::text, 'null')",
+    "extra": "coalesce(v.extra::text, 'null')",
+}
+
+
+def _json_value(name: str, kind: str) -> str:
+    """Return the SQL expression of a value's JSON text; a number always has a decimal point.
+
+    QGIS and GDAL take field types from the first ten rows: 57 would make the field an Integer.
+    """
+    column = f'v."{name}"'
+    if kind == "number":
+        whole = f"{column} = floor({column}) AND abs({column}) < 1e15"
+        return (
+            f"CASE WHEN {column} IS NULL THEN 'null' WHEN {whole} THEN {column}::bigint::text || '.0' "
+            f"ELSE {column}::text END"
+        )
+    if kind == "integer":
+        return f"coalesce({column}::text, 'null')"
+    return f"coalesce(to_json({column})::text, 'null')"

@@ -18,6 +18,7 @@ class Ask:
     at: datetime | None = None  # city time; None: now
     recorded_at: datetime | None = None
     user: str | None = None
+    query: str = ""  # the query string as it came
 
 
 ASK: ContextVar[Ask] = ContextVar("ask")
@@ -34,6 +35,7 @@ def read_ask(request: Request) -> Ask:
         base_url=base_url(request),
         language=language(request),
         at=moment(request.query_params.get("at")),
+        query=request.url.query,
     )
 
 

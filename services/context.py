@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from cim.store import Cursor, Pool, Store
 from tiles.frame import Frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """The server's held resources and what derives from the city."""
 
@@ -60,6 +61,9 @@ class Context:
 def to_wgs84_crs() -> CRS:
     """Return WGS 84, longitude and latitude."""
     return CRS.from_epsg(4326)
+
+
+CONTEXT: ContextVar[Context] = ContextVar("context")  # for what a library calls without a request
 
 
 def of(request: Request) -> Context:

@@ -56,7 +56,9 @@ def grid_mesh(cell: Cell, heights: Float) -> Mesh:
     across = np.cross(eastward, northward).reshape(-1, 3)
     length = np.linalg.norm(across, axis=1)[:, None]
     up = points[1:-1, 1:-1].reshape(-1, 3) / SEMI_MAJOR_M
-    normals: Float = np.where(length > 1e-6, across / np.maximum(length, 1e-6), up)  # at a pole the eastward step is none
+    normals: Float = np.where(
+        length > 1e-6, across / np.maximum(length, 1e-6), up
+    )  # at a pole the eastward step is none
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
     lower = np.stack([corner, corner + 1, corner + n], axis=1)
     upper = np.stack([corner + 1, corner + n + 1, corner + n], axis=1)

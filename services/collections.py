@@ -1,0 +1,181 @@
+"""From the catalog to pygeoapi's configuration and our OpenAPI: made in memory, for one public address."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cim import reads
+from cim.catalog.model import Layer
+from cim.version import VERSION
+from services.context import Context
+from services.pygeoapi_overrides import CRS84
+
+MOST_ITEMS = 10_000
+DEFAULT_ITEMS = 100
+TEMPLATES = Path(__file__).parent / "templates"
+EPSG = "http://www.opengis.net/def/crs/EPSG/0/{}"
+
+
+def configuration(context: Context, base_url: str) -> dict[str, Any]:
+    """Return pygeoapi's configuration with a collection for each feature layer."""
+    city = context.store.city
+    title = {"en": f"{city.name}: city information model", "zh": f"{city.name}城市信息模型"}
+    about = {"en": "The dated 3D twin of the city as OGC API collections", "zh": "城市三维时空数据，按 OGC API 提供"}
+    layers = context.store.catalog.of_kind("feature")
+    with context.cursor() as cursor:
+        boxes = {layer.id: reads.extent(cursor, [layer]) for layer in layers}
+    return {
+        "server": {
+            "bind": {"host": "0.0.0.0", "port": 0},  # noqa: S104 - pygeoapi wants it; nothing is bound
+            "url": f"{base_url}/ogc",
+            "mimetype": "application/json; charset=UTF-8",
+            "encoding": "utf-8",
+            "gzip": False,
+            "languages": ["en", "zh"],
+            "limits": {"default_items": DEFAULT_ITEMS, "max_items": MOST_ITEMS, "on_exceed": "throttle"},
+            "map": {"url": "", "attribution": ""},
+            "templates": {"path": str(TEMPLATES)},
+        },
+        "logging": {"level": "CRITICAL"},
+        "metadata": {
+            "identification": {
+                "title": title,
+                "description": about,
+                "keywords": {"en": ["city", "3D"], "zh": ["城市", "三维"]},
+                "keywords_type": "theme",
+                "terms_of_service": "",
+                "url": f"{base_url}/",
+            },
+            "license": {"name": "", "url": f"{base_url}/"},
+            "provider": {"name": city.name, "url": f"{base_url}/"},
+            "contact": {"name": city.name},
+        },
+        "resources": {layer.id: _collection(layer, context, boxes[layer.id], base_url) for layer in layers},
+    }
+
+
+def _collection(
+    layer: Layer, context: Context, box: tuple[float, float, float, float] | None, base_url: str
+) -> dict[str, Any]:
+    west, south, east, north = _degrees(context, box)
+    storage = EPSG.format(context.store.city.srid)
+    links = []
+    if layer.leaf_level is not None:
+        links.append(
+            {
+                "type": "application/json",
+                "rel": "alternate",
+                "title": {"en": "3D Tiles", "zh": "三维瓦片"},
+                "href": f"{base_url}/3dtiles/{layer.id}/tileset.json",
+            }
+        )
+    return {
+        "type": "collection",
+        "title": {"en": layer.title.en, "zh": layer.title.zh},
+        "description": {"en": layer.description.en, "zh": layer.description.zh},
+        "keywords": {"en": [layer.class_code], "zh": [layer.class_code]},
+        "links": links if _has_tiles(context, layer) else [],
+        "extents": {"spatial": {"bbox": [west, south, east, north], "crs": CRS84}},
+        "providers": [
+            {
+                "type": "feature",
+                "name": "services.provider.FeatureProvider",
+                "data": layer.id,
+                "id_field": "id",
+                "title_field": None,
+                "crs": [CRS84, EPSG.format(4326), storage],
+                "storage_crs": storage,
+            }
+        ],
+    }
+
+
+def _has_tiles(context: Context, layer: Layer) -> bool:
+    with context.cursor() as cursor:
+        return bool(cursor.execute("SELECT 1 FROM cim.tile_root WHERE layer = %s", [layer.id]).fetchone())
+
+
+def _degrees(context: Context, box: tuple[float, float, float, float] | None) -> tuple[float, float, float, float]:
+    if box is None:
+        return context.store.city.extent or (-180.0, -90.0, 180.0, 90.0)
+    lon, lat = context.to_wgs84(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[3], box[3], box[1]]))
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
+def openapi(context: Context, base_url: str, language: str) -> dict[str, Any]:
+    """Return the OpenAPI definition: what is served here, with no reference to another origin."""
+    city = context.store.city
+    paths: dict[str, Any] = {
+        "/": _get("landing page", "landing"),
+        "/conformance": _get("conformance classes", "conformance"),
+        "/collections": _get("collections", "collections"),
+    }
+    for layer in context.store.catalog.of_kind("feature"):
+        name, title = layer.id, layer.title.to(language)
+        paths[f"/collections/{name}"] = _get(title, f"describe_{name}")
+        paths[f"/collections/{name}/schema"] = _get(f"{title}: schema", f"schema_{name}")
+        paths[f"/collections/{name}/queryables"] = _get(f"{title}: queryables", f"queryables_{name}")
+        shared = ("bbox", "bbox-crs", "crs", "datetime", "limit", "offset", "cursor", "sortby", "skipGeometry")
+        parameters = [{"$ref": f"#/components/parameters/{p}"} for p in shared]
+        fields = [
+            {"name": f.name, "in": "query", "description": f.title.to(language), "schema": {"type": "string"}}
+            for f in layer.fields
+        ]
+        paths[f"/collections/{name}/items"] = _get(f"{title}: items", f"items_{name}", [*parameters, *fields])
+        one = [{"$ref": f"#/components/parameters/{p}"} for p in ("featureId", "crs", "datetime")]
+        paths[f"/collections/{name}/items/{{featureId}}"] = _get(f"{title}: item", f"item_{name}", one)
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": city.name, "version": VERSION, "description": "cim"},
+        "servers": [{"url": f"{base_url}/ogc"}],
+        "paths": paths,
+        "components": {"parameters": _parameters(), "schemas": _schemas()},
+    }
+
+
+def _get(summary: str, operation_id: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    common = [{"$ref": f"#/components/parameters/{p}"} for p in ("f", "lang")]
+    return {
+        "get": {
+            "summary": summary,
+            "operationId": operation_id,
+            "parameters": [*(parameters or []), *common],
+            "responses": {
+                "200": {"description": "the answer"},
+                "400": {"description": "a parameter can't be read", "content": _PROBLEM},
+                "404": {"description": "there is no such thing", "content": _PROBLEM},
+            },
+        }
+    }
+
+
+_PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/exception"}}}
+
+
+def _parameters() -> dict[str, Any]:
+    def query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+        return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+    text = {"type": "string"}
+    numbers = {"type": "array", "minItems": 4, "maxItems": 6, "items": {"type": "number"}}
+    limit = {"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": DEFAULT_ITEMS}
+    return {
+        "f": query("f", {"type": "string", "enum": ["json", "html"]}, "format"),
+        "lang": query("lang", {"type": "string", "enum": ["en", "zh"]}, "language"),
+        "bbox": query("bbox", numbers, "west, south, east, north") | {"style": "form", "explode": False},
+        "bbox-crs": query("bbox-crs", text, "CRS of bbox, in whose axis order it then is"),
+        "crs": query("crs", text, "CRS of the answer"),
+        "datetime": query("datetime", text, "city time: an instant or an interval"),
+        "limit": query("limit", limit, "features on a page") | {"style": "form", "explode": False},
+        "offset": query("offset", {"type": "integer", "minimum": 0, "default": 0}, "features to skip"),
+        "cursor": query("cursor", text, "where a next link goes on"),
+        "sortby": query("sortby", text, "fields, with - for descending"),
+        "skipGeometry": query("skipGeometry", {"type": "boolean", "default": False}, "without geometry"),
+        "featureId": {"name": "featureId", "in": "path", "required": True, "schema": text},
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    code = {"type": "string"}
+    return {"exception": {"type": "object", "properties": {"code": code, "description": code}, "required": ["code"]}}

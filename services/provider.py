@@ -1,0 +1,153 @@
+"""Our feature provider for pygeoapi: PostGIS writes the features, keyset paging gives each object once."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from pygeoapi.provider.base import (
+    BaseProvider,
+    ProviderInvalidQueryError,
+    ProviderItemNotFoundError,
+)
+
+from cim import reads
+from cim.errors import BadRequest
+from services.ask import ASK, moment
+from services.context import CONTEXT
+from services.pygeoapi_overrides import WantedCrs, WrittenFeatures
+
+JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
+COUNT_UP_TO = 100_000  # beyond so many rows a count costs more than the page
+Interval = tuple[datetime | None, datetime | None]
+
+
+class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no types
+    """A layer of the twin as a collection."""
+
+    def __init__(self, provider_def: dict[str, Any]) -> None:
+        super().__init__(provider_def)
+        self._context = CONTEXT.get()
+        self._layer = self._context.layer(self.data)
+        self.get_fields()
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return the JSON schema of each field, with titles in the asker's language and the code list's values."""
+        language = ASK.get().language
+        catalog = self._context.store.catalog
+        for field in self._layer.fields:
+            codes = catalog.codes(field)
+            described: dict[str, Any] = {
+                "title": field.title.to(language),
+                "type": JSON_TYPES.get(field.type, "string"),
+            }
+            if field.type in ("date", "timestamp"):
+                described["format"] = "date" if field.type == "date" else "date-time"
+            if field.unit:
+                described["x-ogc-unit"] = field.unit
+            if codes:
+                described["oneOf"] = [{"const": c.value, "title": c.title.to(language)} for c in codes.codes]
+            self._fields[field.name] = described
+        return dict(self._fields)
+
+    def query(
+        self,
+        offset: int = 0,
+        limit: int = 100,
+        resulttype: str = "results",
+        bbox: Sequence[float] = (),
+        datetime_: str | None = None,
+        properties: Sequence[tuple[str, str]] = (),
+        sortby: Sequence[dict[str, str]] = (),
+        select_properties: Sequence[str] = (),
+        skip_geometry: bool = False,
+        crs_transform_spec: WantedCrs | None = None,
+        **other: Any,
+    ) -> dict[str, Any]:
+        """Answer a page; `cursor` in the query string continues after an id, as things were known at the first page."""
+        if other.get("filterq") is not None or other.get("q"):
+            raise ProviderInvalidQueryError(user_msg="filter and q aren't served yet: use property=value")
+        known_at, after = _cursor()
+        query = reads.Query(
+            at=_times(datetime_) if datetime_ else ASK.get().at,
+            recorded_at=known_at,
+            box=(bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None,
+            equals=dict(properties),
+            after=after,
+            offset=offset,
+            limit=limit,
+            sort=[(s["property"], s["order"] == "-") for s in sortby],
+            properties=select_properties,
+            geometry=not skip_geometry,
+            out_srid=crs_transform_spec.srid if crs_transform_spec else 4326,
+            flip=bool(crs_transform_spec and crs_transform_spec.north_first),
+        )
+        srid = self._context.store.city.srid
+        with self._context.cursor() as cursor:
+            answer: dict[str, Any] = {"type": "FeatureCollection"}
+            if self._is_countable(cursor):
+                answer["numberMatched"] = reads.count(cursor, self._layer, srid, query)
+            if resulttype == "hits":
+                return answer | {"numberReturned": 0, "features": [], "links": []}
+            page = reads.features(cursor, self._layer, srid, query)
+        answer |= {"features": WrittenFeatures(page.text, page.count), "numberReturned": page.count}
+        # a cursor can't follow another order than its own: sorted pages go by offset, which pygeoapi links itself
+        answer["links"] = [] if sortby or offset else self._links(page, limit, known_at)
+        if not answer["links"] and not (sortby or offset) and page.count == limit:
+            answer["numberMatched"] = page.count  # says that nothing follows
+        return answer
+
+    def get(self, identifier: str, crs_transform_spec: WantedCrs | None = None, **_: Any) -> dict[str, Any]:
+        """Answer one object, as it was at `datetime` where that is asked."""
+        parameters = dict(parse_qsl(ASK.get().query))
+        asked = parameters.get("datetime")
+        query = reads.Query(
+            at=_times(asked) if asked else ASK.get().at,
+            equals={"id": identifier},
+            limit=1,
+            out_srid=crs_transform_spec.srid if crs_transform_spec else 4326,
+            flip=bool(crs_transform_spec and crs_transform_spec.north_first),
+        )
+        with self._context.cursor() as cursor:
+            page = reads.features(cursor, self._layer, self._context.store.city.srid, query)
+        if not page.count:
+            raise ProviderItemNotFoundError(user_msg=f"no {self._layer.id} {identifier}")
+        found: dict[str, Any] = WrittenFeatures(page.text, 1)[0]
+        return found
+
+    def _is_countable(self, cursor: Any) -> bool:
+        row = cursor.execute(
+            "SELECT reltuples FROM pg_class WHERE oid = to_regclass(%s)", [f'twin."{self._layer.id}"']
+        ).fetchone()
+        return bool(row and row[0] <= COUNT_UP_TO)
+
+    def _links(self, page: reads.Page, limit: int, known_at: datetime | None) -> list[dict[str, str]]:
+        if page.count < limit or page.last_id is None:
+            return []
+        ask = ASK.get()
+        token = f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"
+        kept = [(k, v) for k, v in parse_qsl(ask.query, keep_blank_values=True) if k not in ("cursor", "offset")]
+        href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode([*kept, ('cursor', token)])}"
+        return [{"rel": "next", "type": "application/geo+json", "title": "next", "href": href}]
+
+
+def _cursor() -> tuple[datetime | None, str | None]:
+    token = dict(parse_qsl(ASK.get().query)).get("cursor")
+    if not token:
+        return None, None
+    known_at, _, after = token.partition("~")
+    try:
+        return datetime.fromisoformat(known_at), after
+    except ValueError as fault:
+        raise ProviderInvalidQueryError(user_msg=f"cursor {token!r} isn't one that a next link gave") from fault
+
+
+def _times(text: str) -> datetime | Interval | None:
+    """Read an instant or an interval of OGC API - Features."""
+    try:
+        if "/" not in text:
+            return moment(text)
+        start, end = text.split("/", 1)
+        return tuple(None if part in ("", "..") else moment(part) for part in (start, end))  # type: ignore[return-value]
+    except BadRequest as fault:
+        raise ProviderInvalidQueryError(user_msg=f"datetime {text!r} isn't an instant or an interval") from fault

@@ -1,0 +1,146 @@
+r"""The one place where pygeoapi's own functions are replaced, for one version, checked.
+
+- `to_json`: the stock one turns `<` into `&lt;` and Chinese into \u escapes, parses what PostGIS already wrote, and
+  announces formats and services that aren't served here.
+- `transform_bbox`: the stock one builds a transformer a request (20 ms), keeps the registry's axis order, and fails on
+  a box of the whole world, which QGIS sends.
+- `create_crs_transform_spec`: PostGIS transforms; only the wanted CRS has to reach the provider.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pygeoapi
+import pygeoapi.api
+import pygeoapi.api.itemtypes
+from pygeoapi.crs import DEFAULT_CRS_LIST, get_supported_crs_list
+from pyproj import CRS
+
+from cim.crs import area_of_use, operation, split
+from cim.errors import BadRequest
+
+VERSION = "0.24."
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
+
+@dataclass(frozen=True)
+class WantedCrs:
+    """The CRS of a response."""
+
+    srid: int
+    north_first: bool
+
+
+class WrittenFeatures(Sequence[dict[str, Any]]):
+    """Features as PostGIS wrote them; parsed only where a page shows them."""
+
+    def __init__(self, text: str, count: int) -> None:
+        self.text, self._count = text, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(json.loads(f"[{self.text}]"))
+
+    def __getitem__(self, index: Any) -> Any:
+        return json.loads(f"[{self.text}]")[index]
+
+
+def install(conformance: list[str]) -> None:
+    """Replace the functions, and the classes that are claimed by those that are served.
+
+    Raises:
+        RuntimeError: pygeoapi is of another version than the one whose functions these are.
+
+    """
+    if not pygeoapi.__version__.startswith(VERSION):
+        raise RuntimeError(f"pygeoapi {pygeoapi.__version__}: services.pygeoapi_overrides was written for {VERSION}x")
+    for module in (pygeoapi.api, pygeoapi.api.itemtypes):
+        module.to_json = to_json
+    pygeoapi.api.CONFORMANCE_CLASSES = conformance
+    pygeoapi.api.itemtypes.CONFORMANCE_CLASSES_FEATURES = []
+    pygeoapi.api.itemtypes.transform_bbox = transform_bbox
+    pygeoapi.api.itemtypes.create_crs_transform_spec = wanted_crs
+
+
+def to_json(document: Any, pretty: bool = False) -> str:  # noqa: ARG001 - pygeoapi's signature
+    """Return JSON text: Chinese as it is, no links to what isn't served, written features passed through."""
+    if not isinstance(document, dict):
+        return json.dumps(document, ensure_ascii=False, default=str)
+    document = _honest(document)
+    written = document.get("features")
+    if isinstance(written, WrittenFeatures):
+        rest = {key: value for key, value in document.items() if key != "features"}
+        head = json.dumps(rest, ensure_ascii=False, default=str)
+        return f'{head[:-1]},"features":[{written.text}]}}'
+    return json.dumps(document, ensure_ascii=False, default=str)
+
+
+_NOT_SERVED = ("f=jsonld", "/processes", "/jobs", "/TileMatrixSets", "f=csvw")
+
+
+def _honest(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without links to what isn't served, and an items link that a client can add to."""
+    result = dict(document)
+    if isinstance(links := document.get("links"), list):
+        kept = [link for link in links if not any(part in str(link.get("href")) for part in _NOT_SERVED)]
+        result["links"] = [_plain_items(link) for link in kept]
+    if isinstance(collections := document.get("collections"), list):
+        result["collections"] = [_honest(c) for c in collections]
+    return result
+
+
+def _plain_items(link: dict[str, Any]) -> dict[str, Any]:
+    """GDAL 3.6 appends /ID to the items link, query and all; as GeoJSON is the default it needs none."""
+    if link.get("rel") == "items" and str(link.get("href", "")).endswith("/items?f=json"):
+        return link | {"href": link["href"].removesuffix("?f=json")}
+    return link
+
+
+@lru_cache(maxsize=64)
+def crs_of(uri: str) -> tuple[CRS, bool]:
+    """Return the horizontal CRS of a URI, and whether its first axis is north."""
+    if uri in DEFAULT_CRS_LIST or "CRS84" in uri:
+        return CRS.from_epsg(4326), False
+    code = uri.rstrip("/").split("/")[-1]
+    crs, _ = split(CRS.from_epsg(int(code)))
+    return crs, crs.axis_info[0].direction.lower() == "north"
+
+
+def wanted_crs(provider_def: dict[str, Any], query_crs_uri: str | None = None) -> WantedCrs:
+    """Return the CRS that a response is wanted in, if it is one of the collection's."""
+    uri = query_crs_uri or CRS84
+    supported = get_supported_crs_list(provider_def)
+    if uri not in supported:
+        raise ValueError(f"crs {uri} isn't one of this collection: {', '.join(supported)}")
+    crs, north_first = crs_of(uri)
+    return WantedCrs(crs.to_epsg() or 4326, north_first)
+
+
+def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: bool = False) -> list[float]:  # noqa: ARG001
+    """Return xmin, ymin, xmax, ymax in the city's CRS, easting first, of a box in the axis order of its own CRS."""
+    source, north_first = crs_of(from_crs)
+    target, _ = crs_of(to_crs)
+    low, high = bbox[: len(bbox) // 2], bbox[len(bbox) // 2 :]
+    if north_first:
+        low, high = low[1::-1], high[1::-1]
+    xmin, ymin, xmax, ymax = *low[:2], *high[:2]
+    if source.is_geographic:
+        # a box of the whole world can't be put into a city's CRS; beyond the CRS's area there is nothing of the city
+        area = area_of_use(target) or (-180.0, -90.0, 180.0, 90.0)
+        xmin, xmax = float(np.clip(xmin, area[0] - 1, area[2] + 1)), float(np.clip(xmax, area[0] - 1, area[2] + 1))
+        ymin, ymax = float(np.clip(ymin, area[1] - 1, area[3] + 1)), float(np.clip(ymax, area[1] - 1, area[3] + 1))
+    if ymin > ymax:
+        raise BadRequest(f"bbox: the south edge {ymin} lies north of the north edge {ymax}")
+    steps = np.linspace(0, 1, 9)
+    x, y = np.meshgrid(xmin + (xmax - xmin) * steps, ymin + (ymax - ymin) * steps)
+    cx, cy = operation(source, target)(x.ravel(), y.ravel())
+    finite = np.isfinite(cx) & np.isfinite(cy)
+    if not finite.any():
+        return [0.0, 0.0, 0.0, 0.0]
+    return [float(cx[finite].min()), float(cy[finite].min()), float(cx[finite].max()), float(cy[finite].max())]
