@@ -2,9 +2,19 @@
 SHELL := /bin/sh
 PORT ?= 8000
 PYTHON := .venv/bin/python
+STATE := $(or $(CIM_STATE),.cim)
+VIEWER := services/static/viewer/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: run test lint bench lock clean clients viewer
+
+# the main job: sample city → ingest → tiles → serve; what is there already is not done again
+run: .venv/.ready $(VIEWER)
+	@cim init
+	@[ -d $(STATE)/sample ] || cim sample $(STATE)/sample
+	@cim ingest $(STATE)/sample
+	@cim tiles
+	@exec cim serve --host 0.0.0.0 --port $(PORT)
 
 test: .venv/.ready
 	$(MAKE) --no-print-directory lint
@@ -33,8 +43,6 @@ clients: .venv/.ready tests/node/node_modules
 tests/node/node_modules: tests/node/package-lock.json .venv/.ready
 	cd tests/node && ../../setup/node npm ci --no-audit --no-fund --silent
 	touch $@
-
-VIEWER := services/static/viewer/index.html
 
 viewer: $(VIEWER)
 

@@ -152,22 +152,23 @@ def _layer_of(object_class: str | None, table: _Table) -> Layer:
         layer = catalog.layer_by_object_class.get(object_class) or catalog.with_role("rest")
         if layer:
             return layer
-    return layer_by_name(table.header.layer_hint, table)
+    return layer_by_name((table.header.layer_hint, Path(table.report.path).stem), table)
 
 
-def layer_by_name(name: str, table: _Table) -> Layer:
-    """Find a layer by the stem of a file or table: whole, else by its first word (`road_2023`).
+def layer_by_name(names: Iterable[str], table: _Table) -> Layer:
+    """Find a layer by the name of a table, else by the stem of its file: whole, else by its first words (`road_2023`).
 
     Raises:
         UnknownLayer: nothing tells.
 
     """
     known = table.store.catalog.layer_by_alias
-    folded = name.casefold()
-    words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
-    for length in range(len(words), 0, -1):
-        if layer := known.get("_".join(words[:length])) or known.get(folded):
-            return layer
+    for name in names:
+        folded = name.casefold()
+        words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+        for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
+            if spelling in known:
+                return known[spelling]
     raise UnknownLayer(
         f"{table.where}: nothing tells its layer: --layer, one of {', '.join(table.store.catalog.layers)}"
     )

@@ -11,6 +11,8 @@ from typing import Protocol, cast
 from cim.errors import UnreadableFile
 from cim.model import ReadOptions, Source
 
+_BEGINNING = 4096  # bytes of a file that are looked at for a format's mark
+
 
 class Read(Protocol):
     """The one signature of all readers: a header and an iterator of batches for each table of the file."""
@@ -27,6 +29,7 @@ class Reader:
     suffixes: tuple[str, ...]  # compared without regard to case, the longest first
     module: str  # has `read`; imported when the first such file comes
     kind: str = "feature"
+    mark: bytes = b""  # stands near the beginning, where two formats share a suffix
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""
@@ -35,6 +38,8 @@ class Reader:
 
 READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
+    Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
+    Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet"), "ingest.vector"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
 )
 
@@ -49,7 +54,14 @@ def reader_of(path: Path) -> Reader | None:
     """Return the reader of a file by its suffix, or None if no format is known for it."""
     name = path.name.lower()
     rows = [(len(suffix), reader) for reader in readers() for suffix in reader.suffixes if name.endswith(suffix)]
-    return max(rows, key=lambda row: row[0])[1] if rows else None
+    if not rows:
+        return None
+    longest = [reader for length, reader in rows if length == max(rows, key=lambda row: row[0])[0]]
+    if len(longest) > 1 and path.is_file():
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+        longest.sort(key=lambda reader: not (reader.mark and reader.mark in beginning))
+    return longest[0]
 
 
 def find_files(paths: list[Path]) -> list[Path]:

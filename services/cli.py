@@ -34,6 +34,18 @@ def init(city: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--scale", type=click.Choice(["small"]), default="small", show_default=True)
+@click.option("--seed", default=1, show_default=True)
+def sample(folder: Path, scale: str, seed: int) -> None:
+    """Write a synthetic city as ordinary input files."""
+    from sample_data.make_city import make_city
+
+    files = make_city(folder, scale, seed)
+    click.echo(f"{len(files)} files in {folder}")
+
+
+@cli.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--layer", help="Layer of all records, where nothing in the file tells.")
 @click.option("--dataset", help="Name of the dataset; else the file's title or name.")

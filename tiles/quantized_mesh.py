@@ -21,6 +21,7 @@ from tiles.cells import FLATTENING, SEMI_MAJOR_M, Cell, Float, ecef
 
 RANGE = 32_767  # u, v and height run from 0 to this
 _OCT_NORMALS = 1
+_FAR = 1000.0  # radii of the ellipsoid
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _horizon_point(points: Float, centre: Float) -> Float:
     direction = centre / radii
     length = np.linalg.norm(direction)
     if length < 1e-6:
-        return np.zeros(3)
+        return np.array([0.0, 0.0, _FAR])
     direction = direction / length
     squared = np.maximum(np.einsum("ij,ij->i", scaled, scaled), 1.0)
     magnitude = np.sqrt(squared)
@@ -158,5 +159,5 @@ def _horizon_point(points: Float, centre: Float) -> Float:
     sin_beta = np.sqrt(squared - 1) * cos_beta
     slack = cos_alpha * cos_beta - sin_alpha * sin_beta
     if (slack <= 0).any():
-        return np.zeros(3)  # more than a hemisphere: never hidden
+        return np.asarray(direction * _FAR)  # more than a hemisphere: nothing hides it
     return np.asarray(direction / slack.min())

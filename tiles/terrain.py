@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,9 +29,9 @@ from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
 from tiles.tree import Tile
 
-TERRAIN_VERSION = 1  # raise it when the same input gives other bytes
+TERRAIN_VERSION = 2  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
-FINER = 0.6  # nodes stand so many raster cells apart at the deepest level
+FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
 _METRES_PER_DEGREE = 111_320.0
 
@@ -68,7 +69,7 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
         moments = _moments(cursor.execute(bounds, [layer.id]).fetchall())
         grounds: list[tuple[Interval, Ground | None]] = []
         for interval in moments:
-            found = surfaces(cursor, store, layer, interval[0])
+            found = surfaces(cursor, store, layer, _moment_in(interval))
             grounds.append((interval, _ground(found, frame) if found else None))
     for interval, ground in grounds:
         if ground is None:
@@ -117,6 +118,12 @@ def _index(path: Path) -> dict[str, str]:
 def _moments(rows: list[tuple[Any, Any]]) -> Iterator[Interval]:
     bounds = sorted({bound for row in rows for bound in row if bound is not None})
     yield from pairwise([None, *bounds, None])
+
+
+def _moment_in(interval: Interval) -> datetime | None:
+    """Return a moment of an interval; None, which is now, where it has no bounds."""
+    start, end = interval
+    return start or (end - timedelta(seconds=1) if end else None)
 
 
 def _ground(found: list[Surface], frame: Frame) -> Ground:

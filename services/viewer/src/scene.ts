@@ -46,7 +46,8 @@ export async function createScene(container: HTMLElement, catalog: Catalog): Pro
   globe.dynamicAtmosphereLighting = false;
   globe.showGroundAtmosphere = !lean;
   globe.maximumScreenSpaceError = 1.7;
-  globe.lambertDiffuseMultiplier = 1.15;
+  globe.lambertDiffuseMultiplier = 1.35;
+  globe.vertexShadowDarkness = 0.45;
   scene.fog.enabled = !lean;
   scene.fog.density = 0.00022;
   scene.highDynamicRange = false;
@@ -71,7 +72,7 @@ function morning(catalog: Catalog): DirectionalLight {
   const frame = Transforms.eastNorthUpToFixedFrame(place);
   const toSun = new Cartesian3(0.55, -0.5, 0.67);
   const direction = Cartesian3.negate(Matrix4.multiplyByPointAsVector(frame, toSun, new Cartesian3()), new Cartesian3());
-  return new DirectionalLight({ direction: Cartesian3.normalize(direction, direction), intensity: 2.1 });
+  return new DirectionalLight({ direction: Cartesian3.normalize(direction, direction), intensity: 2.6 });
 }
 
 /** Looks at the whole of what has bodies, from the south, low enough to see hills behind. */
@@ -79,10 +80,10 @@ export function goHome(widget: CesiumWidget, catalog: Catalog): void {
   if (!catalog.box) return;
   const ground = Rectangle.fromDegrees(...catalog.box);
   const sphere = BoundingSphere.fromRectangle3D(ground, undefined, catalog.terrain ? 680 : 0);
-  const range = Math.min(Math.max(sphere.radius * 1.25, 500), 60000);
+  const range = Math.min(Math.max(sphere.radius * 1.2, 500), 60000);
   widget.camera.viewBoundingSphere(
     sphere,
-    new HeadingPitchRange(CesiumMath.toRadians(12), CesiumMath.toRadians(-24), range),
+    new HeadingPitchRange(CesiumMath.toRadians(12), CesiumMath.toRadians(-15), range),
   );
   widget.camera.lookAtTransform(Matrix4.IDENTITY);
   widget.scene.requestRender();

@@ -30,7 +30,7 @@ const SHADER = new CustomShader({
         vec3 grey = vec3(0.36, 0.37, 0.38);
         material.diffuse = mix(pick < 0.55 ? red : grey, vec3(0.5), 0.10 * hash(id));
       } else {
-        vec3 wall = mix(vec3(0.86, 0.83, 0.77), vec3(0.80, 0.81, 0.80), hash(id + 7.0));
+        vec3 wall = mix(vec3(0.98, 0.95, 0.89), vec3(0.90, 0.91, 0.90), hash(id + 7.0));
         float storey = fract(h / 3.0);
         float band = smoothstep(0.30, 0.34, storey) * (1.0 - smoothstep(0.72, 0.76, storey));
         float distance = length(fsInput.attributes.positionEC);

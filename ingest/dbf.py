@@ -1,0 +1,99 @@
+"""The text of a Shapefile's table: which encoding it is in, and text cut by a field's width.
+
+What is said wins: the option, then the .cpg, then the table's language byte. Where nothing is said, the bytes decide:
+text that is UTF-8 throughout is UTF-8 (other encodings are so by accident only in single characters), else GB 18030.
+"""
+
+import codecs
+from dataclasses import dataclass
+
+from cim.errors import UndecidableEncoding
+
+# language driver ids of the dBASE header, byte 29; 0 says nothing, and 0x57 ("ANSI") is written by default
+_LANGUAGE = {0x4D: "gb18030", 0x78: "big5", 0x7A: "gb18030", 0x7B: "cp932", 0x79: "cp949"}
+_LONGEST = 4  # bytes of a character
+
+
+@dataclass(frozen=True)
+class Text:
+    """How to turn a table's bytes into text."""
+
+    encoding: str
+    rows: int | None
+    warnings: tuple[str, ...] = ()
+
+    def decode(self, latin: str) -> tuple[str, bool]:
+        """Decode text that was read as ISO-8859-1; say whether its end was cut inside a character."""
+        if latin.isascii():
+            return latin, False
+        raw = latin.encode("iso-8859-1", "ignore")
+        for dropped in range(_LONGEST):
+            try:
+                return raw[: len(raw) - dropped].decode(self.encoding), dropped > 0
+            except UnicodeDecodeError as fault:
+                if fault.start < len(raw) - _LONGEST:
+                    break
+        raise UndecidableEncoding(
+            f"text {raw[:24]!r} isn't {self.encoding}: name the encoding with --encoding (GBK, UTF-8, …)"
+        )
+
+
+def text_of(dbf: bytes, cpg: str | None, option: str | None, where: str) -> Text:
+    """Return how a table's text is encoded.
+
+    Raises:
+        UndecidableEncoding: the option names no encoding, or nothing tells and no rule decides.
+
+    """
+    rows = int.from_bytes(dbf[4:8], "little") if len(dbf) >= 32 else None
+    if option:
+        return Text(_known(option, where, "--encoding"), rows)
+    if cpg and cpg.strip():
+        return Text(_known(cpg.strip(), where, "the .cpg"), rows)
+    language = dbf[29] if len(dbf) > 29 else 0
+    if language in _LANGUAGE:
+        return Text(_LANGUAGE[language], rows)
+    body = dbf[int.from_bytes(dbf[8:10], "little") :] if len(dbf) >= 32 else b""
+    if body.isascii():
+        return Text("utf-8", rows)
+    fields = _texts(dbf)
+    if all(_is(field, "utf-8") for field in fields):
+        return Text("utf-8", rows)
+    if all(_is(field, "gb18030") for field in fields):
+        return Text("gb18030", rows, ("no .cpg and no language byte: text read as GBK (GB 18030)",))
+    raise UndecidableEncoding(f"{where}: nothing tells its encoding, and it is neither UTF-8 nor GBK: --encoding NAME")
+
+
+def _known(name: str, where: str, said_by: str) -> str:
+    spelled = {"936": "gb18030", "gbk": "gb18030", "gb2312": "gb18030", "ansi 936": "gb18030", "65001": "utf-8"}
+    try:
+        return codecs.lookup(spelled.get(name.lower().replace("cp", "").strip(), name)).name
+    except LookupError:
+        raise UndecidableEncoding(f"{where}: {said_by} says {name!r}, which is no encoding known here") from None
+
+
+def _texts(dbf: bytes) -> list[bytes]:
+    """Return the non-ASCII values of the table's character fields."""
+    header, width = int.from_bytes(dbf[8:10], "little"), int.from_bytes(dbf[10:12], "little")
+    spans, position = [], 1
+    for offset in range(32, header - 1, 32):
+        if dbf[offset] == 0x0D:
+            break
+        kind, length = dbf[offset + 11 : offset + 12], dbf[offset + 16]
+        if kind == b"C":
+            spans.append((position, position + length))
+        position += length
+    records = [dbf[start : start + width] for start in range(header, len(dbf), width or 1)]
+    values = [record[a:b].rstrip(b" \x00") for record in records for a, b in spans]
+    return [value for value in values if not value.isascii()]
+
+
+def _is(raw: bytes, encoding: str) -> bool:
+    """Whether bytes are text of an encoding, a cut last character aside."""
+    for dropped in range(_LONGEST):
+        try:
+            raw[: len(raw) - dropped].decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False

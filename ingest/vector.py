@@ -1,0 +1,219 @@
+"""Vector files: GeoPackage, Shapefile (also zipped), GeoJSON and FlatGeobuf through GDAL, GeoParquet through Arrow."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyarrow import parquet
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from cim.errors import UnreadableFile
+from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from ingest.dbf import Text, text_of
+
+_INSIDE_ZIP = (".shp", ".gpkg", ".geojson", ".fgb")
+_LATIN = "ISO-8859-1"  # each byte becomes one character, so that we decode the text ourselves
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:
+    """Read each table of a vector file.
+
+    Raises:
+        UnreadableFile: GDAL or Arrow can't open it.
+        UndecidableEncoding: nothing tells the encoding of its text.
+
+    """
+    if path.suffix.lower() in (".parquet", ".geoparquet"):
+        yield _parquet(path)
+        return
+    for dataset in _datasets(path):
+        text = text_of(dataset.dbf, dataset.cpg, options.encoding, str(path)) if dataset.dbf is not None else None
+        for table in _tables(dataset.address, path):
+            yield _source(dataset, table, text, path)
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """Something GDAL opens: a file, or one inside a zip; with the parts of a Shapefile that tell its encoding."""
+
+    address: str
+    stem: str
+    dbf: bytes | None = None
+    cpg: str | None = None
+
+
+def _datasets(path: Path) -> Iterator[_Dataset]:
+    if path.suffix.lower() == ".zip":
+        yield from _zipped(path)
+    elif path.suffix.lower() == ".shp":
+        beside = {p.suffix.lower(): p for p in path.parent.glob(f"{_glob_safe(path.stem)}.*")}
+        dbf = beside[".dbf"].read_bytes() if ".dbf" in beside else b""
+        cpg = beside[".cpg"].read_text("ascii", "replace") if ".cpg" in beside else None
+        yield _Dataset(str(path), path.stem, dbf, cpg)
+    else:
+        yield _Dataset(str(path), path.stem)
+
+
+def _glob_safe(stem: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in stem)
+
+
+def _zipped(path: Path) -> Iterator[_Dataset]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as fault:
+        raise UnreadableFile(f"{path}: not a zip archive ({fault})") from fault
+    with archive:
+        names = {name.lower(): name for name in archive.namelist()}
+        inside = sorted(name for low, name in names.items() if low.endswith(_INSIDE_ZIP))
+        if not inside:
+            raise UnreadableFile(f"{path}: no {', '.join(_INSIDE_ZIP)} in the archive")
+        for name in inside:
+            stem = PurePosixPath(name).stem
+            base = name.lower().removesuffix(".shp")
+            dbf = archive.read(names[f"{base}.dbf"]) if f"{base}.dbf" in names else b""
+            cpg = archive.read(names[f"{base}.cpg"]).decode("ascii", "replace") if f"{base}.cpg" in names else None
+            is_shape = name.lower().endswith(".shp")
+            yield _Dataset(f"/vsizip/{path.absolute()}/{name}", stem, dbf if is_shape else None, cpg)
+
+
+def _tables(address: str, path: Path) -> list[str]:
+    try:
+        return [str(name) for name, kind in pyogrio.list_layers(address) if kind is not None]
+    except (DataSourceError, DataLayerError) as fault:
+        raise UnreadableFile(f"{path}: {fault}") from fault
+
+
+def _source(dataset: _Dataset, table: str, text: Text | None, path: Path) -> Source:
+    try:
+        info = pyogrio.read_info(dataset.address, layer=table, encoding=_LATIN if text else None)
+    except (DataSourceError, DataLayerError) as fault:
+        raise UnreadableFile(f"{path}: {fault}") from fault
+    several = info["driver"] in ("GPKG",) or table == dataset.stem
+    warnings = [*(text.warnings if text else ())]
+    if text and text.rows is not None and info["features"] > text.rows:
+        warnings.append(f"the .dbf has {text.rows} rows for {info['features']} shapes: the rest have no attributes")
+    header = Header(crs=_crs(info["crs"]), layer_hint=table if several else dataset.stem, warnings=tuple(warnings))
+    return Source(header, _batches(dataset, table, text, path))
+
+
+def _crs(declared: str | None) -> CRS | None:
+    if not declared:
+        return None
+    try:
+        crs = CRS.from_user_input(declared)
+    except CRSError:
+        return None
+    # a GeoPackage's "undefined" systems are engineering CRS; a plain name isn't a place
+    return crs if crs.is_geographic or crs.is_projected or crs.is_compound else None
+
+
+def _batches(dataset: _Dataset, table: str, text: Text | None, path: Path) -> Iterator[Features]:
+    try:
+        stream = pyogrio.open_arrow(
+            dataset.address,
+            layer=table,
+            batch_size=BATCH_SIZE,
+            use_pyarrow=True,
+            return_fids=True,
+            encoding=_LATIN if text else None,
+        )
+        with stream as (meta, reader):
+            for batch in reader:
+                yield _features(batch, meta["geometry_name"] or "wkb_geometry", dataset, table, text)
+    except (DataSourceError, DataLayerError, pa.ArrowInvalid, OSError) as fault:
+        raise UnreadableFile(f"{path}: {fault}") from fault
+
+
+def _features(batch: pa.RecordBatch, geometry_name: str, dataset: _Dataset, table: str, text: Text | None) -> Features:
+    columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+    fids = columns.pop("OGC_FID", columns.pop("fid", None))
+    wkb = columns.pop(geometry_name).to_numpy(zero_copy_only=False)
+    geometry = shapely.from_wkb(wkb, on_invalid="ignore")
+    curved = shapely.is_missing(geometry) & np.array([w is not None for w in wkb], bool)
+    if curved.any() and fids is not None:
+        numbers = np.asarray(fids.to_numpy(zero_copy_only=False)[curved], np.int64)
+        geometry[curved] = _linear(dataset.address, table, numbers)
+    return _made(columns, geometry, text)
+
+
+def _linear(address: str, table: str, fids: NDArray[np.int64]) -> NDArray[Any]:
+    """Read curves as lines: GDAL strokes them on this way of reading, not in its Arrow stream."""
+    read_fids, wkb = (pyogrio.raw.read(address, layer=table, fids=fids, columns=[], return_fids=True))[1:3]
+    found = dict(zip(read_fids.tolist(), shapely.from_wkb(wkb), strict=True))
+    return np.array([found.get(fid) for fid in fids.tolist()], object)
+
+
+def _made(columns: dict[str, Any], geometry: NDArray[Any], text: Text | None) -> Features:
+    names = list(columns)
+    values = [column.to_pylist() for column in columns.values()]
+    warnings: dict[str, tuple[str, ...]] = {}
+    if text:
+        names = [text.decode(name)[0] for name in names]
+        decoded = [_decoded(column, text) for column in values]
+        values = [column for column, _ in decoded]
+        cut = sum(count for _, count in decoded)
+        if cut:
+            warnings["text cut in the middle of a character by the field's width: the broken end dropped"] = ()
+    records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)] if values else []
+    count = len(geometry)
+    has_m = shapely.has_m(geometry)
+    if has_m.any():
+        dimension = 3 if shapely.has_z(geometry).any() else 2
+        geometry[has_m] = shapely.from_wkb(shapely.to_wkb(geometry[has_m], output_dimension=dimension))
+    return Features(
+        ids=[None] * count,
+        attributes=records or [{} for _ in range(count)],
+        geometry=geometry,
+        object_class=[None] * count,
+        parent_id=[None] * count,
+        warnings=warnings,
+    )
+
+
+def _decoded(column: list[Any], text: Text) -> tuple[list[Any], int]:
+    cut = 0
+    result: list[Any] = []
+    for value in column:
+        whole, broken = text.decode(value) if isinstance(value, str) else (value, False)
+        cut += broken
+        result.append(whole)
+    return result, cut
+
+
+def _parquet(path: Path) -> Source:
+    try:
+        file = parquet.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as fault:
+        raise UnreadableFile(f"{path}: not a Parquet file ({fault})") from fault
+    metadata = file.schema_arrow.metadata or {}
+    if b"geo" not in metadata:
+        raise UnreadableFile(f"{path}: no GeoParquet metadata in it")
+    geo = json.loads(metadata[b"geo"])
+    primary = geo["primary_column"]
+    declared = geo["columns"][primary]
+    if declared.get("encoding") != "WKB":
+        raise UnreadableFile(f"{path}: geometry encoding {declared.get('encoding')!r}; readable is WKB")
+    crs: CRS | None = CRS.from_user_input("OGC:CRS84")  # what GeoParquet means where it says nothing
+    if "crs" in declared:
+        crs = CRS.from_json_dict(declared["crs"]) if declared["crs"] else None
+
+    def batches() -> Iterator[Features]:
+        for batch in file.iter_batches(BATCH_SIZE):
+            columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+            for name in ("bbox", "__index_level_0__"):
+                columns.pop(name, None)
+            geometry = shapely.from_wkb(columns.pop(primary).to_numpy(zero_copy_only=False), on_invalid="ignore")
+            yield _made(columns, geometry, None)
+
+    return Source(Header(crs=crs, layer_hint=path.stem), batches())
