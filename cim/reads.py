@@ -154,6 +154,7 @@ class Page:
     text: str
     count: int
     last_id: str | None
+    more: bool
 
 
 def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
@@ -166,15 +167,16 @@ def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     one_an_id = "DISTINCT ON (v.id)" if isinstance(query.at, tuple) else ""
     ordering = ", ".join(["v.id", "lower(v.valid) DESC NULLS LAST"] if one_an_id else [*order, "v.id"])
     cursor.execute(
-        f"""SELECT string_agg(f, ',' ORDER BY n), count(*), max(id) FROM (
+        f"""SELECT string_agg(f, ',' ORDER BY n) FILTER (WHERE n <= %(limit)s), count(*),
+                   max(id) FILTER (WHERE n <= %(limit)s) FROM (
               SELECT row_number() OVER () AS n, id, {_feature(layer, srid, query)} AS f FROM (
                 SELECT {one_an_id} v.* FROM {table(layer)} v WHERE {" AND ".join(clauses)}
-                ORDER BY {ordering} OFFSET %(offset)s LIMIT %(limit)s) v) page""",
+                ORDER BY {ordering} OFFSET %(offset)s LIMIT %(limit)s + 1) v) page""",
         values | {"offset": query.offset, "limit": query.limit},
     )
     row = cursor.fetchone()
     text, count, last = row if row else (None, 0, None)
-    return Page(text or "", count, last)
+    return Page(text or "", min(count, query.limit), last, more=count > query.limit)
 
 
 def count(cursor: Cursor, layer: Layer, srid: int, query: Query) -> int:

@@ -1,6 +1,5 @@
 """From the catalog to pygeoapi's configuration and our OpenAPI: made in memory, for one public address."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from services.pygeoapi_overrides import CRS84
 
 MOST_ITEMS = 10_000
 DEFAULT_ITEMS = 100
-TEMPLATES = Path(__file__).parent / "templates"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/{}"
 
 
@@ -35,7 +33,6 @@ def configuration(context: Context, base_url: str) -> dict[str, Any]:
             "languages": ["en", "zh"],
             "limits": {"default_items": DEFAULT_ITEMS, "max_items": MOST_ITEMS, "on_exceed": "throttle"},
             "map": {"url": "", "attribution": ""},
-            "templates": {"path": str(TEMPLATES)},
         },
         "logging": {"level": "CRITICAL"},
         "metadata": {

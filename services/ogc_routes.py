@@ -6,7 +6,6 @@ from typing import Any
 
 from pygeoapi.api import API, APIRequest, conformance, describe_collections, get_collection_schema, landing_page
 from pygeoapi.api.itemtypes import get_collection_item, get_collection_items
-from pygeoapi.util import render_j2_template
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +14,7 @@ from cim.errors import NotFound
 from services import collections, pygeoapi_overrides
 from services.ask import ASK
 from services.context import CONTEXT, Context, of
+from services.pages import render
 from services.provider import FeatureProvider
 
 Answer = tuple[dict[str, str], int, str]
@@ -104,7 +104,7 @@ def _queryables(api: API, asked: APIRequest, request: Request) -> Answer:
     headers = asked.get_response_headers(**api.api_headers)
     if asked.format == "html":
         page = document | {"dataset_path": address, "collections_path": api.get_collections_url()}
-        content = render_j2_template(
+        content = render(
             api.tpl_config, api.config["server"]["templates"], "collections/queryables.html", page, asked.locale
         )
         return headers, 200, content
@@ -116,7 +116,7 @@ def _openapi(api: API, asked: APIRequest, request: Request) -> Answer:
     document = collections.openapi(of(request), ASK.get().base_url, ASK.get().language)
     headers = asked.get_response_headers(**api.api_headers)
     if asked.format == "html":
-        content = render_j2_template(
+        content = render(
             api.tpl_config, api.config["server"]["templates"], "openapi/swagger.html", document, asked.locale
         )
         return headers, 200, content

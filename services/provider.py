@@ -15,7 +15,7 @@ from cim import reads
 from cim.errors import BadRequest
 from services.ask import ASK, moment
 from services.context import CONTEXT
-from services.pygeoapi_overrides import WantedCrs, WrittenFeatures
+from services.pygeoapi_overrides import MATCHED, WantedCrs, WrittenFeatures
 
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 COUNT_UP_TO = 100_000  # beyond so many rows a count costs more than the page
@@ -86,15 +86,12 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         with self._context.cursor() as cursor:
             answer: dict[str, Any] = {"type": "FeatureCollection"}
             if self._is_countable(cursor):
-                answer["numberMatched"] = reads.count(cursor, self._layer, srid, query)
+                answer[MATCHED] = reads.count(cursor, self._layer, srid, query)
             if resulttype == "hits":
                 return answer | {"numberReturned": 0, "features": [], "links": []}
             page = reads.features(cursor, self._layer, srid, query)
         answer |= {"features": WrittenFeatures(page.text, page.count), "numberReturned": page.count}
-        # a cursor can't follow another order than its own: sorted pages go by offset, which pygeoapi links itself
-        answer["links"] = [] if sortby or offset else self._links(page, limit, known_at)
-        if not answer["links"] and not (sortby or offset) and page.count == limit:
-            answer["numberMatched"] = page.count  # says that nothing follows
+        answer["links"] = self._links(page, query, known_at)
         return answer
 
     def get(self, identifier: str, crs_transform_spec: WantedCrs | None = None, **_: Any) -> dict[str, Any]:
@@ -121,13 +118,17 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         ).fetchone()
         return bool(row and row[0] <= COUNT_UP_TO)
 
-    def _links(self, page: reads.Page, limit: int, known_at: datetime | None) -> list[dict[str, str]]:
-        if page.count < limit or page.last_id is None:
+    def _links(self, page: reads.Page, query: reads.Query, known_at: datetime | None) -> list[dict[str, str]]:
+        """Link the next page: after the last id, or by offset where the page is sorted otherwise."""
+        if not page.more:
             return []
         ask = ASK.get()
-        token = f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"
         kept = [(k, v) for k, v in parse_qsl(ask.query, keep_blank_values=True) if k not in ("cursor", "offset")]
-        href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode([*kept, ('cursor', token)])}"
+        if query.sort or query.offset:
+            kept.append(("offset", str(query.offset + query.limit)))
+        else:
+            kept.append(("cursor", f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"))
+        href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode(kept)}"
         return [{"rel": "next", "type": "application/geo+json", "title": "next", "href": href}]
 
 

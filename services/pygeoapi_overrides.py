@@ -4,6 +4,7 @@ r"""The one place where pygeoapi's own functions are replaced, for one version, 
   announces formats and services that aren't served here.
 - `transform_bbox`: the stock one builds a transformer a request (20 ms), keeps the registry's axis order, and fails on
   a box of the whole world, which QGIS sends.
+- `render_j2_template`: the stock one keeps the first asker's address in every page, and makes an environment a page.
 - `create_crs_transform_spec`: PostGIS transforms; only the wanted CRS has to reach the provider.
 """
 
@@ -22,6 +23,7 @@ from pyproj import CRS
 
 from cim.crs import area_of_use, operation, split
 from cim.errors import BadRequest
+from services.pages import render
 
 VERSION = "0.24."
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -62,6 +64,7 @@ def install(conformance: list[str]) -> None:
         raise RuntimeError(f"pygeoapi {pygeoapi.__version__}: services.pygeoapi_overrides was written for {VERSION}x")
     for module in (pygeoapi.api, pygeoapi.api.itemtypes):
         module.to_json = to_json
+        module.render_j2_template = render
     pygeoapi.api.CONFORMANCE_CLASSES = conformance
     pygeoapi.api.itemtypes.CONFORMANCE_CLASSES_FEATURES = []
     pygeoapi.api.itemtypes.transform_bbox = transform_bbox
@@ -81,12 +84,14 @@ def to_json(document: Any, pretty: bool = False) -> str:  # noqa: ARG001 - pygeo
     return json.dumps(document, ensure_ascii=False, default=str)
 
 
-_NOT_SERVED = ("f=jsonld", "/processes", "/jobs", "/TileMatrixSets", "f=csvw")
+_NOT_SERVED = ("f=jsonld", "/processes", "/jobs", "/TileMatrixSets", "f=csv")
+# under its own name pygeoapi would take the number matched for a reason to link a page that doesn't exist
+MATCHED = "matched"
 
 
 def _honest(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document without links to what isn't served, and an items link that a client can add to."""
-    result = dict(document)
+    result = {"numberMatched" if key == MATCHED else key: value for key, value in document.items()}
     if isinstance(links := document.get("links"), list):
         kept = [link for link in links if not any(part in str(link.get("href")) for part in _NOT_SERVED)]
         result["links"] = [_plain_items(link) for link in kept]

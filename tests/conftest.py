@@ -2,16 +2,26 @@
 
 import itertools
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cim import cluster
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.store import Store, connect, initialise, open_store
+from ingest.dataset import Declared
+from ingest.pipeline import ingest
+from sample_data.make_city import make_city
+from tiles.run import run
 
 MakeStore = Callable[..., Store]
 
@@ -26,7 +36,9 @@ def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluste
     base = tmp_path_factory.mktemp("session")
     for folder in (base, *base.parents[:2]):  # pytest's folders are closed to the user that PostgreSQL runs as
         folder.chmod(0o755)
-    with cluster.running(Settings(state=base / "state")) as running:
+    settings = Settings(state=base / "state")
+    with cluster.running(settings) as running:
+        initialise(settings)  # makes the roles
         yield running
 
 
@@ -79,3 +91,70 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared test data at {folder} (CIM_TEST_DATA)")
     return folder
+
+
+@dataclass(frozen=True)
+class Served:
+    """A city that is served: its store, its files, and the address of its server."""
+
+    store: Store
+    folder: Path
+    url: str
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample city's files."""
+    folder = tmp_path_factory.mktemp("sample")
+    make_city(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_city(
+    private_cluster: cluster.Cluster,
+    template_database: Callable[[City], str],
+    sample_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
+    """The sample city: loaded, tiled and served by a process of its own, as its users have it."""
+    with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE sample TEMPLATE {template_database(YANGQUAN)}")
+    url = private_cluster.url("postgres", "sample")
+    server_url = private_cluster.url(cluster.SERVER, "sample")
+    state = tmp_path_factory.mktemp("sample-state")
+    settings = Settings(state=state, database_url=url, serve_database_url=server_url)
+    initialise(settings, YANGQUAN)
+    with open_store(settings) as store:
+        report = ingest(store, [sample_folder], Declared())
+        assert report.exit_code == 0, report.summary()
+        assert list(run(store))
+        environment = os.environ | {
+            "CIM_STATE": str(state),
+            "CIM_DATABASE_URL": url,
+            "CIM_SERVE_DATABASE_URL": server_url,
+        }
+        with serving(environment) as address:
+            yield Served(store, sample_folder, address)
+
+
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[str]:
+    """Run `cim serve` on a free port until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "services", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{address}/health").status_code == 200:
+                    break
+            assert process.poll() is None, "the server ended before it answered"
+            time.sleep(0.25)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
