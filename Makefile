@@ -50,3 +50,8 @@ $(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html 
   services/viewer/package-lock.json .venv/.ready
 	cd services/viewer && ../../setup/node npm ci --no-audit --no-fund --silent && ../../setup/node npm run --silent build
 	touch $@
+
+# pages that are made from the catalog
+.PHONY: docs
+docs: .venv/.ready
+	$(PYTHON) -m cim.docs

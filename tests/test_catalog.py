@@ -1,0 +1,152 @@
+"""Declare once, derive everything: two fields of YAML become table, collection, tiles, tree and docs page."""
+
+import ast
+import json
+import os
+import re
+from pathlib import Path
+from typing import get_args
+
+import httpx
+import pytest
+
+from cim import reads
+from cim.catalog.model import FieldRole
+from cim.catalog.read import read_catalog
+from cim.city import YANGQUAN
+from cim.docs import layers_page
+from cim.errors import BadCatalog
+from cim.store import connect, initialise, open_store
+from ingest.dataset import Declared
+from ingest.pipeline import ingest
+from tests.conftest import MakeStore, serving
+from tests.factory import EAST, NORTH, write_cityjson
+from tiles.build import tile_layer
+from tiles.check import Glb
+
+ROOT = Path(__file__).parents[1]
+KIOSK = """
+layers:
+  - id: kiosk
+    kind: feature
+    geometry: MultiPolygon
+    class_code: "0599"
+    cim_level: 2
+    leaf_level: 16
+    title: {zh: 报刊亭, en: Kiosks}
+    description: {zh: 街头报刊亭, en: Kiosks in the street}
+    object_classes: [CityFurniture]
+    fields:
+      - {name: owner, role: name, title: {zh: 经营者, en: Owner}, aliases: [经营者]}
+      - {name: rent, type: number, unit: CNY, title: {zh: 租金, en: Rent}}
+"""
+
+
+def test_a_layer_of_two_fields_is_everywhere(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    (folder / "kiosk.yaml").write_text(KIOSK, "utf-8")
+    city = YANGQUAN.model_copy(update={"catalog": folder})
+    initialise(store.settings, city)
+    objects = {
+        "K1": {
+            "type": "CityFurniture",
+            "box": (EAST, NORTH, 700, 3, 2, 3),
+            "attributes": {"经营者": "老王", "rent": 57},
+        }
+    }
+    with open_store(store.settings) as wider:
+        report = ingest(wider, [write_cityjson(tmp_path / "k.city.json", objects)], Declared(vertical_datum="city"))
+        assert report.files[0].layers == ["kiosk"]
+        layer = wider.catalog.layers["kiosk"]
+        tile_layer(wider, layer)
+        glb = next((wider.settings.tile_store / "kiosk").glob("content/*.glb"))
+        assert Glb.read(glb.read_bytes()).table() == {"id": ["K1"], "owner": ["老王"], "rent": [57.0]}
+        assert "报刊亭" in layers_page(wider.catalog)
+        assert "rent" in layers_page(wider.catalog)
+    environment = os.environ | {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url}
+    with serving(environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        item = client.get("/ogc/collections/kiosk/items/K1").json()
+        assert item["properties"]["owner"] == "老王"
+        assert '"rent": 57.0' in client.get("/ogc/collections/kiosk/items/K1").text
+        assert "rent" in client.get("/ogc/collections/kiosk/queryables").json()["properties"]
+        tree = {row["id"]: row for row in client.get("/viewer/catalog.json").json()["layers"]}
+        assert tree["kiosk"]["count"] == 1
+        assert tree["kiosk"]["bodies"]
+        assert client.get("/3dtiles/kiosk/tileset.json").status_code == 200
+
+
+def test_a_field_that_is_added_later_reaches_an_existing_table_and_loses_nothing(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    store = make_store()
+    folder = tmp_path / "catalog"
+    folder.mkdir()
+    city = YANGQUAN.model_copy(update={"catalog": folder})
+    for text in (KIOSK, KIOSK + "      - {name: size_m2, type: number, title: {zh: 面积, en: Area}}\n"):
+        (folder / "kiosk.yaml").write_text(text, "utf-8")
+        read_catalog.cache_clear()
+        initialise(store.settings, city)
+        with open_store(store.settings) as wider:
+            objects = {"K1": {"type": "CityFurniture", "box": (EAST, NORTH, 700, 3, 2, 3)}}
+            ingest(wider, [write_cityjson(tmp_path / "k.city.json", objects)], Declared(vertical_datum="city"))
+    with connect(store.url) as connection:
+        assert connection.execute("SELECT id, size_m2 FROM twin.kiosk").fetchall() == [("K1", None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (KIOSK.replace("geometry: MultiPolygon", "kind_of: x"), "kind_of"),
+        (KIOSK.replace("name: rent,", "name: owner,"), "owner"),
+        (KIOSK.replace("unit: CNY", "codes: nowhere"), "nowhere"),
+        (KIOSK.replace("name: rent,", "name: valid,"), "valid"),
+    ],
+)
+def test_a_catalog_that_contradicts_itself_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "kiosk.yaml").write_text(text, "utf-8")
+    with pytest.raises(BadCatalog, match=says):
+        read_catalog(tmp_path)
+
+
+def test_no_code_path_names_a_layer_or_its_field() -> None:
+    """Code asks for roles. A layer's id may stand in data (catalog, styles, sample) and in tests only."""
+    catalog = read_catalog()
+    # words that are also an ordinary noun of the code are looked for as whole string constants
+    names = set(catalog.layers) | {f.name for layer in catalog.layers.values() for f in layer.fields}
+    ours = {"level", "address", "terrain", "water", "camera", "hydrant", *get_args(FieldRole)}
+    found = []
+    for path in [p for package in ("cim", "ingest", "tiles", "services") for p in (ROOT / package).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in names - ours:
+                found += [f"{path.relative_to(ROOT)}:{node.lineno} {node.value}"]
+    for path in (ROOT / "services/viewer/src").rglob("*.ts"):
+        text = path.read_text("utf-8")
+        found += [
+            f"{path.name}: {n}" for n in catalog.layers if re.search(rf"""["'`]{n}["'`]""", text) and n not in ours
+        ]
+    assert found == []
+
+
+def test_the_docs_page_is_what_the_catalog_says() -> None:
+    page = (ROOT / "docs/layers.md").read_text("utf-8")
+    assert page == layers_page(read_catalog()), "docs/layers.md is old: make docs"
+
+
+def test_vector_tiles_and_features_leave_out_what_is_sensitive(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    point = {"type": "Point", "coordinates": [113.58, 37.86]}
+    feature = {
+        "type": "Feature",
+        "properties": {"id": "C1", "name": "甲", "stream_url": "rtsp://secret"},
+        "geometry": point,
+    }
+    path = tmp_path / "camera.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}), "utf-8")
+    assert ingest(store, [path], Declared()).exit_code == 0
+    with store.connect() as connection, connection.cursor() as cursor:
+        layer = store.catalog.layers["camera"]
+        tile = reads.vector_tile(cursor, layer, store.city.srid, (14, 13361, 6327), None)
+    assert b"C1" in tile
+    assert b"secret" not in tile
