@@ -19,6 +19,7 @@ from pyproj.exceptions import CRSError
 
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from ingest.curves import linear
 from ingest.dbf import Text, text_of
 
 _INSIDE_ZIP = (".shp", ".gpkg", ".geojson", ".fgb")
@@ -130,28 +131,21 @@ def _batches(dataset: _Dataset, table: str, text: Text | None, path: Path) -> It
         )
         with stream as (meta, reader):
             for batch in reader:
-                yield _features(batch, meta["geometry_name"] or "wkb_geometry", dataset, table, text)
+                yield _features(batch, meta["geometry_name"] or "wkb_geometry", text)
     except (DataSourceError, DataLayerError, pa.ArrowInvalid, OSError) as fault:
         raise UnreadableFile(f"{path}: {fault}") from fault
 
 
-def _features(batch: pa.RecordBatch, geometry_name: str, dataset: _Dataset, table: str, text: Text | None) -> Features:
+def _features(batch: pa.RecordBatch, geometry_name: str, text: Text | None) -> Features:
     columns = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
-    fids = columns.pop("OGC_FID", columns.pop("fid", None))
+    for number in ("OGC_FID", "fid"):  # a row's place in its file, not an id
+        columns.pop(number, None)
     wkb = columns.pop(geometry_name).to_numpy(zero_copy_only=False)
     geometry = shapely.from_wkb(wkb, on_invalid="ignore")
     curved = shapely.is_missing(geometry) & np.array([w is not None for w in wkb], bool)
-    if curved.any() and fids is not None:
-        numbers = np.asarray(fids.to_numpy(zero_copy_only=False)[curved], np.int64)
-        geometry[curved] = _linear(dataset.address, table, numbers)
+    for row in np.flatnonzero(curved):
+        geometry[row] = linear(bytes(wkb[row]))
     return _made(columns, geometry, text)
-
-
-def _linear(address: str, table: str, fids: NDArray[np.int64]) -> NDArray[Any]:
-    """Read curves as lines: GDAL strokes them on this way of reading, not in its Arrow stream."""
-    read_fids, wkb = (pyogrio.raw.read(address, layer=table, fids=fids, columns=[], return_fids=True))[1:3]
-    found = dict(zip(read_fids.tolist(), shapely.from_wkb(wkb), strict=True))
-    return np.array([found.get(fid) for fid in fids.tolist()], object)
 
 
 def _made(columns: dict[str, Any], geometry: NDArray[Any], text: Text | None) -> Features:

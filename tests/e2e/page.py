@@ -96,25 +96,32 @@ class Viewer:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Viewer]:
-    """Open the viewer and close it again."""
+def browser() -> Iterator[Any]:
+    """Run Chromium."""
     if not CHROMIUM.exists():
         pytest.skip("Chromium isn't installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        page = browser.new_page(viewport={"width": 960, "height": 600})
-        viewer = Viewer(page)
-        page.on("console", lambda m: viewer.problems.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: viewer.problems.append(str(e)))
-        page.on("request", lambda r: viewer.requests.append(r.url))
-        page.goto(url)
-        for _ in range(240):
-            if page.evaluate("() => Boolean(window.cim)"):
-                break
-            time.sleep(0.25)
-        else:
-            raise AssertionError(f"the page doesn't start: {viewer.problems}")
-        yield viewer
-        browser.close()
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def opened(chromium: Any, url: str) -> Iterator[Viewer]:
+    """Open the viewer and close it again."""
+    page = chromium.new_page(viewport={"width": 960, "height": 600})
+    viewer = Viewer(page)
+    page.on("console", lambda m: viewer.problems.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: viewer.problems.append(str(e)))
+    page.on("request", lambda r: viewer.requests.append(r.url))
+    page.goto(url)
+    for _ in range(240):
+        if page.evaluate("() => Boolean(window.cim)"):
+            break
+        time.sleep(0.25)
+    else:
+        raise AssertionError(f"the page doesn't start: {viewer.problems}")
+    yield viewer
+    page.close()

@@ -13,7 +13,7 @@ import pytest
 
 from cim.schema import table
 from tests.conftest import Served
-from tests.e2e.page import Viewer, opened
+from tests.e2e.page import Viewer, browser, opened
 from tiles.check import check_tileset
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,14 @@ def built() -> None:
 
 
 @pytest.fixture(scope="module")
-def viewer(sample_city: Served, built: None) -> Iterator[Viewer]:
-    with opened(f"{sample_city.url}/?lean=1&lang=zh") as page:
+def chromium(built: None) -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def viewer(sample_city: Served, chromium: Any) -> Iterator[Viewer]:
+    with opened(chromium, f"{sample_city.url}/?lean=1&lang=zh") as page:
         yield page
 
 
@@ -161,6 +167,7 @@ def test_the_cursor_reads_the_citys_coordinates_and_height(viewer: Viewer, sampl
 
 
 def test_languages_and_colour_by_use(viewer: Viewer) -> None:
+    viewer.show("terrain", "building")
     assert "建筑" in viewer.page.locator("#left").inner_text()
     viewer.page.click("#language")
     assert "Buildings" in viewer.page.locator("#left").inner_text()
@@ -227,9 +234,9 @@ def proxied(sample_city: Served) -> Iterator[str]:
     server.server_close()
 
 
-def test_the_page_works_under_a_prefix(proxied: str, sample_city: Served, built: None) -> None:
+def test_the_page_works_under_a_prefix(proxied: str, sample_city: Served, chromium: Any) -> None:
     identifier, lon, lat, top = tops(sample_city, "v.name = '工人文化宫'")[0]
-    with opened(f"{proxied}/?lean=1&lang=zh") as page:
+    with opened(chromium, f"{proxied}/?lean=1&lang=zh") as page:
         page.show("terrain", "building")
         page.look(lon, lat, top, distance=160, pitch_deg=-75)
         assert page.pick(*page.window(lon, lat, top)) == {"layer": "building", "id": identifier}
