@@ -55,3 +55,6 @@ $(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html 
 .PHONY: docs
 docs: .venv/.ready
 	$(PYTHON) -m cim.docs
+
+bench: .venv/.ready
+	$(PYTHON) -m tests.benchmarks.run

@@ -45,6 +45,12 @@ class _Reader:
         return [values[i * dimensions : i * dimensions + kept] for i in range(number)]
 
 
+def is_curve(wkb: bytes) -> bool:
+    """Whether a WKB string is of a curve kind."""
+    code = int.from_bytes(wkb[1:5], "little" if wkb[0] else "big") & 0x0FFFFFFF
+    return 8 <= code % 1000 <= 12
+
+
 def linear(wkb: bytes) -> Any:
     """Return a curve geometry as a shapely geometry of straight lines, or None if it is no curve that is known."""
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyogrio
 import shapely
@@ -19,7 +18,7 @@ from pyproj.exceptions import CRSError
 
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
-from ingest.curves import linear
+from ingest.curves import is_curve, linear
 from ingest.dbf import Text, text_of
 
 _INSIDE_ZIP = (".shp", ".gpkg", ".geojson", ".fgb")
@@ -141,10 +140,13 @@ def _features(batch: pa.RecordBatch, geometry_name: str, text: Text | None) -> F
     for number in ("OGC_FID", "fid"):  # a row's place in its file, not an id
         columns.pop(number, None)
     wkb = columns.pop(geometry_name).to_numpy(zero_copy_only=False)
+    curved = [row for row, shape in enumerate(wkb) if shape is not None and is_curve(shape)]
+    curves = [linear(bytes(wkb[row])) for row in curved]
+    wkb = wkb.copy()
+    wkb[curved] = None
     geometry = shapely.from_wkb(wkb, on_invalid="ignore")
-    curved = shapely.is_missing(geometry) & np.array([w is not None for w in wkb], bool)
-    for row in np.flatnonzero(curved):
-        geometry[row] = linear(bytes(wkb[row]))
+    for row, shape in zip(curved, curves, strict=True):
+        geometry[row] = shape
     return _made(columns, geometry, text)
 
 
