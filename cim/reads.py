@@ -179,13 +179,18 @@ def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     return Page(text or "", min(count, query.limit), last, more=count > query.limit)
 
 
-def count(cursor: Cursor, layer: Layer, srid: int, query: Query) -> int:
-    """Return how many features a query matches, paging aside."""
+def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 100_000) -> int | None:
+    """Return how many features a query matches, paging aside; None where counting costs more than the page."""
     clauses, values = _conditions(srid, query)
     what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
-    cursor.execute(f"SELECT count({what}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
+    cursor.execute(
+        f"""SELECT CASE WHEN c.reltuples <= %(up_to)s
+                   THEN (SELECT count({what}) FROM {table(layer)} v WHERE {" AND ".join(clauses)}) END
+            FROM pg_class c WHERE c.oid = '{table(layer)}'::regclass""",
+        values | {"up_to": up_to},
+    )
     row = cursor.fetchone()
-    return int(row[0]) if row else 0
+    return row[0] if row else None
 
 
 def _conditions(srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:

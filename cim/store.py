@@ -63,8 +63,10 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
 
 @contextmanager
 def open_pool(url: str) -> Iterator[Pool]:
-    """Lend a pool of connections for as long as the block runs."""
-    with ConnectionPool(url, min_size=2, max_size=16, open=True, kwargs={"prepare_threshold": 2}) as pool:
+    """Lend a pool of connections for reads, each statement its own transaction, for as long as the block runs."""
+    with ConnectionPool(
+        url, min_size=2, max_size=16, open=True, kwargs={"prepare_threshold": 2, "autocommit": True}
+    ) as pool:
         yield pool
 
 

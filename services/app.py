@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[Route("/health", health), *tile_routes.ROUTES, *ogc_routes.ROUTES, *viewer_routes.ROUTES],
         middleware=[
-            Middleware(GZipMiddleware, minimum_size=700, compresslevel=5),
+            Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(BaseHTTPMiddleware, _ask),
         ],
         exception_handlers={CimError: http_errors.answer},

@@ -25,7 +25,7 @@ class Context:
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """Lend a cursor of the server's role for one transaction."""
+        """Lend a cursor of the server's role."""
         with self.pool.connection() as connection, connection.cursor() as cursor:
             yield cursor
 

@@ -18,7 +18,6 @@ from services.context import CONTEXT
 from services.pygeoapi_overrides import MATCHED, WantedCrs, WrittenFeatures
 
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
-COUNT_UP_TO = 100_000  # beyond so many rows a count costs more than the page
 Interval = tuple[datetime | None, datetime | None]
 
 
@@ -85,8 +84,9 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         srid = self._context.store.city.srid
         with self._context.cursor() as cursor:
             answer: dict[str, Any] = {"type": "FeatureCollection"}
-            if self._is_countable(cursor):
-                answer[MATCHED] = reads.count(cursor, self._layer, srid, query)
+            matched = reads.count(cursor, self._layer, srid, query)
+            if matched is not None:
+                answer[MATCHED] = matched
             if resulttype == "hits":
                 return answer | {"numberReturned": 0, "features": [], "links": []}
             page = reads.features(cursor, self._layer, srid, query)
@@ -111,12 +111,6 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             raise ProviderItemNotFoundError(user_msg=f"no {self._layer.id} {identifier}")
         found: dict[str, Any] = WrittenFeatures(page.text, 1)[0]
         return found
-
-    def _is_countable(self, cursor: Any) -> bool:
-        row = cursor.execute(
-            "SELECT reltuples FROM pg_class WHERE oid = to_regclass(%s)", [f'twin."{self._layer.id}"']
-        ).fetchone()
-        return bool(row and row[0] <= COUNT_UP_TO)
 
     def _links(self, page: reads.Page, query: reads.Query, known_at: datetime | None) -> list[dict[str, str]]:
         """Link the next page: after the last id, or by offset where the page is sorted otherwise."""

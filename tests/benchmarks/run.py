@@ -79,12 +79,12 @@ def _pages(store: Store, settings: Settings) -> None:
             x, y = EAST + rng.uniform(-1000, 1000), NORTH + rng.uniform(-1000, 1000)
             box = f"{y - half},{x - half},{y + half},{x + half}"
             answer = client.get(f"/ogc/collections/building/items?f=json&limit=1000&bbox={box}&bbox-crs={crs}")
-            return len(answer.json()["features"])
+            return answer.content.count(b'"type":"Feature"')
 
         with httpx.Client(base_url=url, timeout=60) as client, concurrent.futures.ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(ask, range(20)))
+            list(pool.map(ask, range(60)))  # each connection's first transformation builds its PROJ pipeline: 55 ms
             started = time.perf_counter()
-            found = list(pool.map(ask, range(200)))
+            found = list(pool.map(ask, range(400)))
             rate = len(found) / (time.perf_counter() - started)
     _said(f"/ogc bbox of {np.mean(found):.0f} of 40,000", rate, "requests/s", 24)
 

@@ -33,7 +33,8 @@ def write_sequence(path: Path, count: int) -> Path:
     """Write LoD2 houses as CityJSONSeq."""
     head = {
         "type": "CityJSON", "version": "2.0", "transform": {"scale": [0.001] * 3, "translate": [EAST, NORTH, 0]},
-        "metadata": {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4547"}, "CityObjects": {}, "vertices": [],
+        "metadata": {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4547"}, "CityObjects": {},
+        "vertices": [],
     }  # fmt: skip
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(head) + "\n")
