@@ -46,8 +46,8 @@ export async function createScene(container: HTMLElement, catalog: Catalog): Pro
   globe.dynamicAtmosphereLighting = false;
   globe.showGroundAtmosphere = !lean;
   globe.maximumScreenSpaceError = 1.7;
-  globe.lambertDiffuseMultiplier = 1.35;
-  globe.vertexShadowDarkness = 0.45;
+  globe.lambertDiffuseMultiplier = 1.0;
+  globe.vertexShadowDarkness = 0.5;
   scene.fog.enabled = !lean;
   scene.fog.density = 0.00022;
   scene.highDynamicRange = false;
@@ -70,9 +70,9 @@ function morning(catalog: Catalog): DirectionalLight {
   const [west, south, east, north] = catalog.box ?? [113.5, 37.8, 113.6, 37.9];
   const place = Cartesian3.fromDegrees((west + east) / 2, (south + north) / 2);
   const frame = Transforms.eastNorthUpToFixedFrame(place);
-  const toSun = new Cartesian3(0.55, -0.5, 0.67);
+  const toSun = new Cartesian3(0.62, -0.52, 0.59);
   const direction = Cartesian3.negate(Matrix4.multiplyByPointAsVector(frame, toSun, new Cartesian3()), new Cartesian3());
-  return new DirectionalLight({ direction: Cartesian3.normalize(direction, direction), intensity: 2.6 });
+  return new DirectionalLight({ direction: Cartesian3.normalize(direction, direction), intensity: 2.3 });
 }
 
 /** Looks at the whole of what has bodies, from the south, low enough to see hills behind. */

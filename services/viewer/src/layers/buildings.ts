@@ -1,4 +1,6 @@
 import {
+  Cartesian2,
+  Cartesian3,
   Cesium3DTileFeature,
   Cesium3DTileset,
   Cesium3DTileStyle,
@@ -43,6 +45,9 @@ const SHADER = new CustomShader({
     }`,
 });
 
+/** Even, slightly warm light from all around: shaded walls stay readable. */
+const AMBIENT = [new Cartesian3(0.82, 0.8, 0.77), ...Array.from({ length: 8 }, () => new Cartesian3(0, 0, 0))];
+
 function styleByUse(layer: Layer, catalog: Catalog): Cesium3DTileStyle {
   const field = layer.fields.find((f) => f.name === layer.style.color_by);
   const codes = field?.codes ? (catalog.codeLists[field.codes] ?? []) : [];
@@ -56,6 +61,8 @@ export async function buildings(layer: Layer, catalog: Catalog, widget: CesiumWi
     cacheBytes: 512 * 1024 * 1024,
   });
   tileset.customShader = SHADER;
+  tileset.imageBasedLighting.imageBasedLightingFactor = new Cartesian2(0.75, 0);
+  tileset.imageBasedLighting.sphericalHarmonicCoefficients = AMBIENT;
   widget.scene.primitives.add(tileset);
   const byUse = styleByUse(layer, catalog);
   state.colorByUse.subscribe((on) => {

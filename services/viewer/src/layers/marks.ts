@@ -56,7 +56,7 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
       scale: 0.5,
       heightReference: HeightReference.CLAMP_TO_GROUND,
       verticalOrigin: VerticalOrigin.BOTTOM,
-      disableDepthTestDistance: 1200,
+      disableDepthTestDistance: 400,
       distanceDisplayCondition: new DistanceDisplayCondition(0, 9000),
     });
     if (mark.text)
@@ -74,7 +74,7 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
         horizontalOrigin: HorizontalOrigin.CENTER,
         verticalOrigin: VerticalOrigin.BOTTOM,
         pixelOffset: new Cartesian2(0, isPoint ? -26 : 0),
-        disableDepthTestDistance: 1500,
+        disableDepthTestDistance: 400,
         distanceDisplayCondition: new DistanceDisplayCondition(0, layer.style.label_from_m),
       });
   }

@@ -1,0 +1,97 @@
+"""Kill -9 in the middle: a load is whole or absent, the served tileset whole, the next run ends as if undisturbed."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cim.catalog.model import Layer
+from cim.store import Store
+from ingest.dataset import Declared
+from ingest.pipeline import ingest
+from tests.conftest import MakeStore
+from tiles.build import tile_layer
+from tiles.check import check_tileset
+
+INGEST_KILLS, TILE_KILLS = 12, 9
+
+
+@pytest.fixture(scope="module")
+def deliveries(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("deliveries")
+    for name in ("building_core.city.jsonl", "terrain_town.tif", "water.geojson", "dataset.toml"):
+        shutil.copy(sample_folder / name, folder)
+    for file in sample_folder.glob("building_outer.*"):
+        shutil.copy(file, folder)
+    return folder
+
+
+def killed(store: Store, command: list[str], after_s: float) -> bool:
+    """Run a command and kill it after a while; whether it was still running."""
+    state = {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url, "CIM_WORKERS": "2"}
+    environment = os.environ | state
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services", *command], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(after_s)
+    running = process.poll() is None
+    if running:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return running
+
+
+def counts(store: Store) -> tuple[int, ...]:
+    sql = """SELECT (SELECT count(*) FROM twin.building), (SELECT count(*) FROM twin.water),
+                    (SELECT count(*) FROM cim.asset), (SELECT count(*) FROM cim.load), (SELECT count(*) FROM cim.outbox)"""
+    with store.connect() as connection:
+        return connection.execute(sql).fetchone() or ()
+
+
+def building(store: Store) -> Layer:
+    return store.catalog.layers["building"]
+
+
+def served_problems(store: Store) -> list[str]:
+    with store.connect() as connection:
+        rows = connection.execute("SELECT name FROM cim.tile_root WHERE layer = 'building'").fetchall()
+    folder = store.settings.tile_store / "building"
+    return [problem for (name,) in rows for problem in check_tileset(folder, name).problems]
+
+
+def roots(store: Store) -> list[tuple[object, ...]]:
+    with store.connect() as connection:
+        return connection.execute("SELECT valid::text, name FROM cim.tile_root ORDER BY 1").fetchall()
+
+
+def test_kills_at_random_moments(make_store: MakeStore, deliveries: Path) -> None:
+    undisturbed = make_store()
+    started = time.perf_counter()
+    assert ingest(undisturbed, [deliveries], Declared()).exit_code == 0
+    seconds = 1.2 + (time.perf_counter() - started)  # a process of its own starts slower
+    whole = counts(undisturbed)
+    tile_layer(undisturbed, building(undisturbed))
+
+    rng = random.Random(7)
+    store = make_store()
+    hits = 0
+    for _ in range(INGEST_KILLS):
+        hits += killed(store, ["ingest", str(deliveries)], rng.uniform(0.3, seconds))
+        assert counts(store)[:3] in ((0, 0, 0), whole[:3])
+        assert not list(store.settings.asset_store.rglob("*.tif"))
+    assert ingest(store, [deliveries], Declared()).exit_code == 0
+    assert counts(store)[:3] == whole[:3]
+
+    for _ in range(TILE_KILLS):
+        hits += killed(store, ["tiles", "--layer", "building"], rng.uniform(0.3, 2.5))
+        assert served_problems(store) == []
+    tile_layer(store, building(store))
+    assert roots(store) == roots(undisturbed)
+    assert served_problems(store) == []
+    assert hits >= (INGEST_KILLS + TILE_KILLS) // 2
