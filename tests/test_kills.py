@@ -49,7 +49,7 @@ def killed(store: Store, command: list[str], after_s: float) -> bool:
 
 def counts(store: Store) -> tuple[int, ...]:
     sql = """SELECT (SELECT count(*) FROM twin.building), (SELECT count(*) FROM twin.water),
-                    (SELECT count(*) FROM cim.asset), (SELECT count(*) FROM cim.load), (SELECT count(*) FROM cim.outbox)"""
+                    (SELECT count(*) FROM cim.asset), (SELECT count(*) FROM cim.load)"""
     with store.connect() as connection:
         return connection.execute(sql).fetchone() or ()
 
