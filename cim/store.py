@@ -57,6 +57,8 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
         return psycopg.connect(url, autocommit=autocommit, options="-c client_encoding=UTF8")
     except psycopg.OperationalError as fault:
         known = conninfo_to_dict(url)
+        if "does not exist" in str(fault):
+            raise NoDatabase("the database holds no city yet:   cim init") from fault
         where = f"{known.get('dbname', '')} on {known.get('host', 'localhost')} as {known.get('user', '')}"
         raise NoDatabase(f"no connection to database {where}: {str(fault).strip().splitlines()[-1]}") from fault
 

@@ -10,8 +10,9 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from cim.china_offset import unshift
 from cim.city import City
-from cim.crs import Float, Operation, check_place, identify, label, operation, parse, split, to_wgs84
+from cim.crs import WGS84, Float, Operation, check_place, identify, label, operation, parse, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownVerticalDatum
 from cim.heights import ToCityHeight, datum_of, to_city_heights
 from cim.model import Features, Header
@@ -27,6 +28,7 @@ class Placement:
     horizontal: CRS
     vertical_datum: str | None  # None: nothing tells, which is an error as soon as there are heights
     where: str
+    shifted: str = ""  # GCJ-02 or BD-09: the coordinates are unshifted to `horizontal`, WGS 84, first
 
     @cached_property
     def operation(self) -> Operation:
@@ -60,7 +62,8 @@ def placement(header: Header, declared: Declared, city: City, where: str) -> Pla
         UnknownCrs: nothing tells the CRS.
 
     """
-    crs = declared_crs(declared) or header.crs
+    shifted = declared.crs.upper() if declared.crs and unshift(declared.crs) else ""
+    crs = WGS84 if shifted else declared_crs(declared) or header.crs
     if crs is None:
         raise UnknownCrs(f"{where}: nothing tells its CRS: --crs EPSG:N (or in a dataset.toml beside it)")
     horizontal, _ = split(crs)
@@ -70,6 +73,7 @@ def placement(header: Header, declared: Declared, city: City, where: str) -> Pla
         horizontal=horizontal,
         vertical_datum=declared.vertical_datum or datum_of(crs),
         where=where,
+        shifted=shifted,
     )
 
 
@@ -84,6 +88,8 @@ def place(features: Features, placement: Placement, report: FileReport) -> Featu
 
     """
     geometry = _without_zero_heights(features, report)
+    if placement.shifted:
+        features, geometry = _unshifted(features, geometry, placement.shifted)
     has_z = shapely.has_z(geometry)
     points = shapely.get_coordinates(geometry, include_z=bool(has_z.any()))
     vertices = features.bodies.vertices
@@ -123,6 +129,18 @@ def _without_zero_heights(features: Features, report: FileReport) -> NDArray[Any
     return np.asarray(shapely.force_2d(geometry))
 
 
+def _unshifted(features: Features, geometry: NDArray[Any], name: str) -> tuple[Features, NDArray[Any]]:
+    """Return the batch and its plane geometries in WGS 84."""
+    to_wgs = unshift(name)
+    assert to_wgs is not None  # noqa: S101 - the placement asked
+    points = shapely.get_coordinates(geometry, include_z=bool(shapely.has_z(geometry).any()))
+    points[:, 0], points[:, 1] = to_wgs(points[:, 0], points[:, 1])
+    vertices = features.bodies.vertices.copy()
+    vertices[:, 0], vertices[:, 1] = to_wgs(vertices[:, 0], vertices[:, 1])
+    bodies = replace(features.bodies, vertices=vertices)
+    return replace(features, bodies=bodies), shapely.set_coordinates(geometry.copy(), points)
+
+
 def _check_extent(xy: Float, placement: Placement, report: FileReport) -> None:
     finite = xy[np.isfinite(xy).all(axis=1)]
     if not len(finite):
@@ -139,3 +157,6 @@ def _check_extent(xy: Float, placement: Placement, report: FileReport) -> None:
     report.crs = label(placement.horizontal)
     report.vertical_datum = placement.vertical_datum
     report.operation = placement.operation.name
+    if placement.shifted:
+        report.crs = placement.shifted
+        report.operation = f"{placement.shifted} to WGS 84 by iteration + {placement.operation.name}"

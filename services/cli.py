@@ -50,7 +50,7 @@ def sample(folder: Path, scale: str, seed: int) -> None:
 @click.option("--layer", help="Layer of all records, where nothing in the file tells.")
 @click.option("--dataset", help="Name of the dataset; else the file's title or name.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Survey date, from which the content is valid.")
-@click.option("--crs", help="EPSG:N, or a file with WKT or PROJ text.")
+@click.option("--crs", help="EPSG:N, GCJ-02, BD-09, or a file with WKT or PROJ text.")
 @click.option("--vertical-datum", help="Datum of the heights: EPSG:N, ellipsoidal, or city (the city's own).")
 @click.option("--encoding", help="Encoding of text, such as GBK.")
 @click.option("--id-prefix", help="Put before each id, to tell datasets apart that use the same ids.")
@@ -110,6 +110,69 @@ def serve(host: str, port: int, workers: int) -> None:
         uvicorn.run(
             "services.app:from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning"
         )
+
+
+@cli.command()
+def loads() -> None:
+    """List the loads of this city, the newest first."""
+    from cim.loads import list_loads
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store:
+        for line in list_loads(store):
+            click.echo(line)
+
+
+@cli.group()
+def db() -> None:
+    """Start, stop or look at the private PostgreSQL of the state folder."""
+
+
+@db.command("start")
+def db_start() -> None:
+    """Start it, and let it stay up until `cim db stop`."""
+    from cim import cluster
+
+    settings = read_settings()
+    private = cluster.locate(settings)
+    cluster.keep_up(settings, keep=True)
+    cluster.start(private)
+    click.echo(f"up: {private.url(cluster.OWNER)}")
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop it; work under way is rolled back."""
+    from cim import cluster
+
+    settings = read_settings()
+    cluster.keep_up(settings, keep=False)
+    cluster.stop(cluster.locate(settings))
+    click.echo("stopped")
+
+
+@db.command("status")
+def db_status() -> int:
+    """Say whether it is up, and where it lies."""
+    from cim import cluster
+
+    private = cluster.locate(read_settings())
+    up = private.data.exists() and cluster.is_up(private)
+    click.echo(f"{'up' if up else 'down'}: {private.folder}")
+    return 0 if up else 1
+
+
+@cli.command()
+def doctor() -> int:
+    """Say what is missing and how to get it."""
+    from services.doctor import examine
+
+    findings = examine(read_settings())
+    for finding in findings:
+        click.echo(
+            f"{'ok     ' if finding.fine else 'MISSING'} {finding.what}{f': {finding.help}' if finding.help else ''}"
+        )
+    return 0 if all(finding.fine for finding in findings) else 1
 
 
 def _count(done: int, total: int) -> None:

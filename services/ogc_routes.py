@@ -1,5 +1,6 @@
 """`/ogc`: thin routes that call pygeoapi as a library, with an API made for the asker's address."""
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from services.pages import render
 from services.provider import FeatureProvider
 
 Answer = tuple[dict[str, str], int, str]
+FRESH_S = 30  # after which a collection's extent is looked up again
 
 # only what a test exercises; stock pygeoapi lists more than it is asked here
 CONFORMANCE = [
@@ -36,7 +38,8 @@ pygeoapi_overrides.install(CONFORMANCE)
 
 
 @lru_cache(maxsize=16)
-def _api(context: Context, base_url: str) -> API:
+def _api(context: Context, base_url: str, _age: int) -> API:
+    """Make the API of a public address; made anew as time passes, because loads move extents."""
     return API(collections.configuration(context, base_url), {})
 
 
@@ -44,7 +47,7 @@ def _route(call: Callable[[API, APIRequest, Request], Answer]) -> Callable[[Requ
     def endpoint(request: Request) -> Response:
         context = of(request)
         CONTEXT.set(context)
-        api = _api(context, ASK.get().base_url)
+        api = _api(context, ASK.get().base_url, int(time.monotonic() / FRESH_S))
         asked = APIRequest(request, api.locales)
         if asked.format is None and not request.query_params.get("f"):
             asked._format = "json"  # noqa: SLF001 - Accept: */* is JSON here

@@ -104,8 +104,6 @@ def _skip_what_is_not_here(case: dict[str, Any]) -> None:
     path = FOLDER / shlex.split(case["command"])[2]
     if path.is_file() and reader_of(path) is None:
         pytest.skip(f"no reader for {path.suffix} yet")
-    if "GCJ-02" in case["command"]:
-        pytest.skip("GCJ-02 isn't read yet")
 
 
 def _step(step: dict[str, Any], ran: Ran, report: Path) -> None:

@@ -203,6 +203,39 @@ def test_terrain_is_the_dem_plus_the_anomaly(viewer: Viewer, sample_city: Served
     assert np.abs(difference).mean() < 0.08
 
 
+def test_no_sample_building_hangs_or_sinks(viewer: Viewer, sample_city: Served) -> None:
+    """The foot of a building against the lowest terrain that Cesium has under its outline."""
+    sql = f"""SELECT v.id, ST_AsGeoJSON(ST_Transform(ST_Segmentize(ST_Force2D(v.geom), 4), 4326)), b.z_min + {ANOMALY_M}
+              FROM twin.building v JOIN cim.body b ON b.hash = v.bodies[1]
+              WHERE upper_inf(recorded) AND id LIKE 'YQ%' AND id NOT LIKE '%-1' ORDER BY md5(id) LIMIT 60"""
+    with sample_city.store.connect("server") as connection:
+        chosen = connection.execute(sql.encode()).fetchall()
+    outlines = [json.loads(text)["coordinates"][0][0] for _, text, _ in chosen]
+    sampled = viewer.page.evaluate(
+        """async (outlines) => {
+          const { Cesium, widget } = window.cim;
+          const points = outlines.flat().map(([lon, lat]) => Cesium.Cartographic.fromDegrees(lon, lat));
+          const found = await Cesium.sampleTerrainMostDetailed(widget.scene.terrainProvider, points);
+          return found.map((p) => p.height);
+        }""",
+        outlines,
+    )
+    heights = iter(sampled)
+    for (identifier, _, foot), outline in zip(chosen, outlines, strict=True):
+        lowest = min(next(heights) for _ in outline)
+        assert abs(foot - lowest) < 0.5, identifier
+
+
+def test_the_page_of_a_past_day_shows_that_day(sample_city: Served, chromium: Any) -> None:
+    _, lon, lat, top = tops(sample_city, "v.name = '工人文化宫'")[0]
+    with opened(chromium, f"{sample_city.url}/?lean=1&lang=zh&at=2020-01-01") as page:
+        counts = page.page.evaluate("() => window.cim.catalog.layers.map((l) => l.count)")
+        assert set(counts) == {0}
+        page.look(lon, lat, top, distance=160, pitch_deg=-75)
+        assert page.pick(*page.window(lon, lat, top)) is None
+        assert page.problems == []
+
+
 def test_nothing_comes_from_outside(viewer: Viewer, sample_city: Served) -> None:
     outside = [u for u in viewer.requests if not u.startswith((sample_city.url, "blob:", "data:"))]
     assert outside == []

@@ -10,19 +10,20 @@ import {
   Math as CesiumMath,
   Matrix4,
   Rectangle,
+  Resource,
   BoundingSphere,
   Transforms,
   type TerrainProvider,
 } from "@cesium/engine";
-import { dated, lean, type Catalog } from "./api";
+import { at, dated, lean, type Catalog } from "./api";
 
 // left out of the engine's type declarations
 (buildModuleUrl as unknown as { setBaseUrl(url: string): void }).setBaseUrl("cesium/");
 
 async function terrain(catalog: Catalog): Promise<TerrainProvider> {
   if (!catalog.terrain) return new EllipsoidTerrainProvider();
-  // the address of layer.json may carry a date; Cesium asks for layer.json under the folder it is given
-  return CesiumTerrainProvider.fromUrl("terrain", { requestVertexNormals: true });
+  const address = new Resource({ url: "terrain", queryParameters: at ? { at } : {} });
+  return CesiumTerrainProvider.fromUrl(address, { requestVertexNormals: true });
 }
 
 /** A scene with ground, sky and haze; the lean one is what tests drive on a software GPU. */
