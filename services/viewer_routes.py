@@ -48,7 +48,8 @@ def catalog(request: Request) -> Response:
         counts = layer_counts(cursor, features, ASK.get().at)
         box = extent(cursor, [layer for layer in features if layer.leaf_level is not None]) or extent(cursor, features)
         datasets = cursor.execute("SELECT name, surveyed::text, licence FROM cim.dataset ORDER BY name").fetchall()
-        tiled = {row[0] for row in cursor.execute("SELECT DISTINCT layer FROM cim.tile_root").fetchall()}
+        roots = "SELECT layer FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())"
+        tiled = {row[0] for row in cursor.execute(roots, [ASK.get().at]).fetchall()}
         moments = _moments(cursor)
     layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
     ground = known.with_role("ground")

@@ -144,12 +144,15 @@ def test_roofs_and_walls_differ_and_a_street_view_asks_for_leaves(viewer: Viewer
           return names }"""
     )
     assert leaves & (asked | {url.split("?")[0].rsplit("/", 1)[-1] for url in drawn})
+
+    viewer.look(lon, lat, top - 6, distance=130, pitch_deg=-40)
     image = viewer.pixels()
     x, y = viewer.window(lon, lat, top - 1.2)
-    roof = image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].reshape(-1, 3).mean(axis=0)
-    wall_y = next(k for k in range(int(y), 599) if viewer.pick(x, k) != {"layer": "building", "id": identifier}) - 12
-    wall = image[wall_y - 2 : wall_y + 3, int(x) - 2 : int(x) + 3].reshape(-1, 3).mean(axis=0)
-    assert np.abs(roof - wall).sum() > 40
+    column = [k for k in range(int(y), 590, 3) if viewer.pick(x, k) == {"layer": "building", "id": identifier}]
+    colors = np.array([image[k, int(x)] for k in column])
+    redness = colors[:, 0] - colors[:, 2]
+    assert redness.max() - redness.min() > 40, "roof and wall have one colour"
+    assert colors[redness.argmin()].min() > 110, "walls are dark"
 
 
 def test_the_cursor_reads_the_citys_coordinates_and_height(viewer: Viewer, sample_city: Served) -> None:
