@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
 	@cim init
-	@[ -d $(STATE)/sample ] || cim sample $(STATE)/sample
+	@[ -f $(STATE)/sample/dataset.toml ] || cim sample $(STATE)/sample
 	@cim ingest $(STATE)/sample
 	@cim tiles
 	@exec cim serve --host 0.0.0.0 --port $(PORT)

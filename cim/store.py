@@ -27,6 +27,7 @@ EXTENSIONS = ("postgis", "btree_gist")
 Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
 Pool = ConnectionPool[Connection]
+LostConnection = psycopg.OperationalError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Store:
     @contextmanager
     def connect(self, role: Role = "owner") -> Iterator[Connection]:
         """Lend a connection for one transaction: committed when the block ends, rolled back on an error."""
-        with connect(self.url if role == "owner" else self.server_url) as connection:
+        with session(self.url if role == "owner" else self.server_url) as connection:
             yield connection
 
 
@@ -61,6 +62,22 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
             raise NoDatabase("the database holds no city yet:   cim init") from fault
         where = f"{known.get('dbname', '')} on {known.get('host', 'localhost')} as {known.get('user', '')}"
         raise NoDatabase(f"no connection to database {where}: {str(fault).strip().splitlines()[-1]}") from fault
+
+
+@contextmanager
+def session(url: str) -> Iterator[Connection]:
+    """Lend a connection for one transaction: committed when the block ends, rolled back on an error.
+
+    Raises:
+        NoDatabase: the server doesn't answer, or goes away in the middle; nothing of the transaction stays then.
+
+    """
+    try:
+        with connect(url) as connection:
+            yield connection
+    except LostConnection as fault:
+        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        raise NoDatabase(f"the database went away ({reason}); nothing was changed: run the command again") from fault
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from cim.config import Settings, read_settings
 from cim.errors import CimError
-from cim.store import open_pool, open_store
+from cim.store import LostConnection, open_pool, open_store
 from services import http_errors, ogc_routes, tile_routes, viewer_routes
 from services.ask import ASK, read_ask
 from services.context import Context, of
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(BaseHTTPMiddleware, _ask),
         ],
-        exception_handlers={CimError: http_errors.answer},
+        exception_handlers={CimError: http_errors.answer, LostConnection: http_errors.lost_connection},
         lifespan=lifespan,
     )
 

@@ -19,6 +19,11 @@ def status_of(error: errors.CimError) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
+def lost_connection(request: Request, _: Exception) -> Response:
+    """Answer that the database is away for the moment."""
+    return answer(request, errors.NoDatabase("the database doesn't answer; try again in a moment"))
+
+
 def answer(_: Request, error: Exception) -> Response:
     """Answer an error of ours in the form of RFC 9457."""
     status = status_of(error) if isinstance(error, errors.CimError) else 500

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cim import cluster
 from cim.catalog.model import Layer
-from cim.store import Store
+from cim.config import Settings
+from cim.store import Store, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
@@ -95,3 +97,27 @@ def test_kills_at_random_moments(make_store: MakeStore, deliveries: Path) -> Non
     assert roots(store) == roots(undisturbed)
     assert served_problems(store) == []
     assert hits >= (INGEST_KILLS + TILE_KILLS) // 2
+
+
+def test_the_postmaster_is_killed_in_the_middle_of_a_load(tmp_path: Path, deliveries: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    settings = Settings(state=tmp_path / "state")
+    initialise(settings)
+    private = cluster.locate(settings)
+    environment = os.environ | {"CIM_STATE": str(settings.state)}
+    environment.pop("CIM_DATABASE_URL", None)
+    command = [sys.executable, "-m", "services", "ingest", str(deliveries)]
+    for after_s in (1.3, 1.8, 2.3):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(after_s)
+        pid = int((private.data / "postmaster.pid").read_text().split()[0]) if cluster.is_up(private) else 0
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        printed = process.communicate(timeout=60)[1]
+        assert "Traceback" not in printed, printed
+        with open_store(settings) as store:
+            assert counts(store)[0] in (0, 642)
+    with open_store(settings) as store:
+        assert ingest(store, [deliveries], Declared()).exit_code == 0
+        assert counts(store)[0] == 642

@@ -22,7 +22,7 @@ from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.reads import Version, rows_with_bodies, versions_with_bodies
-from cim.store import Store, connect
+from cim.store import Store, session
 from tiles.cells import Cell, cell_numbers
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
@@ -98,7 +98,7 @@ def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
     catalog = read_catalog(place.city.catalog)
     frame = Frame(place.city)
     built = []
-    with connect(place.url) as connection, connection.cursor() as cursor:
+    with session(place.url) as connection, connection.cursor() as cursor:
         for job in jobs:
             layer = catalog.layers[job.layer]
             features = members(rows_with_bodies(cursor, layer, job.fids), layer)
