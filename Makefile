@@ -16,7 +16,7 @@ run: .venv/.ready $(VIEWER)
 	@cim tiles
 	@exec cim serve --host 0.0.0.0 --port $(PORT)
 
-test: .venv/.ready
+test: .venv/.ready $(VIEWER)
 	$(MAKE) --no-print-directory lint
 	$(PYTHON) -m pytest
 
