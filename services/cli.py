@@ -106,7 +106,8 @@ def serve(host: str, port: int, workers: int) -> None:
     from cim.store import open_store
 
     with open_store(read_settings()) as store:  # keeps the database up while workers come and go
-        click.echo(f"{store.city.name}: http://{host}:{port}/   (Ctrl-C ends)")
+        shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
+        click.echo(f"{store.city.name}: http://{shown}:{port}/   (Ctrl-C ends)")
         uvicorn.run(
             "services.app:from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning"
         )

