@@ -86,6 +86,23 @@ def create_table(layer: Layer, srid: int) -> list[str]:
     ]
 
 
+def create_sheets(layer: Layer) -> list[str]:
+    """Return the statements that show a raster layer's files as a table of sheets, in the columns of a feature table.
+
+    So a raster is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
+    """
+    kept = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
+    about = "about || jsonb_build_object('file', 'assets/' || sha256 || '.tif')"
+    return [
+        f"CREATE OR REPLACE VIEW {table(layer)} AS SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
+        f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
+        f" {layer.cim_level}::smallint AS cim_level, dataset, load FROM cim.asset WHERE layer = {_literal(layer.id)}"
+    ]
+
+
+_NOT_OF_SHEETS = ("lods", "bodies", "parent_id", "flags")
+
+
 def _exclusion(name: str, t: str) -> str:
     """No two current versions of an id overlap. Over both axes of all rows: 15.9 s for 200,000 rows, not 1.3."""
     return (

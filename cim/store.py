@@ -124,6 +124,9 @@ def initialise(settings: Settings, city: City | None = None) -> City:
             for layer in read_catalog(city.catalog).of_kind("feature"):
                 for statement in schema.create_table(layer, city.srid):
                     cursor.execute(statement.encode())
+            for layer in read_catalog(city.catalog).of_kind("raster"):
+                for statement in schema.create_sheets(layer):
+                    cursor.execute(statement.encode())
             server = conninfo_to_dict(server_url).get("user")
             if server and server_url != url:
                 for statement in schema.grants(f'"{server}"')[:2]:

@@ -16,11 +16,11 @@ EPSG = "http://www.opengis.net/def/crs/EPSG/0/{}"
 
 
 def configuration(context: Context, base_url: str) -> dict[str, Any]:
-    """Return pygeoapi's configuration with a collection for each feature layer."""
+    """Return pygeoapi's configuration with a collection for each layer; a raster's holds its sheets."""
     city = context.store.city
     title = {"en": f"{city.name}: city information model", "zh": f"{city.name}城市信息模型"}
     about = {"en": "The dated 3D twin of the city as OGC API collections", "zh": "城市三维时空数据，按 OGC API 提供"}
-    layers = context.store.catalog.of_kind("feature")
+    layers = list(context.store.catalog.layers.values())
     with context.cursor() as cursor:
         boxes = {layer.id: reads.extent(cursor, [layer]) for layer in layers}
     return {
@@ -108,7 +108,7 @@ def openapi(context: Context, base_url: str, language: str) -> dict[str, Any]:
         "/conformance": _get("conformance classes", "conformance"),
         "/collections": _get("collections", "collections"),
     }
-    for layer in context.store.catalog.of_kind("feature"):
+    for layer in context.store.catalog.layers.values():
         name, title = layer.id, layer.title.to(language)
         paths[f"/collections/{name}"] = _get(title, f"describe_{name}")
         paths[f"/collections/{name}/schema"] = _get(f"{title}: schema", f"schema_{name}")

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from cim.assets import asset_path
 from cim.errors import BadRequest, NotFound
 from cim.reads import vector_tile
 from services import context
@@ -76,6 +77,16 @@ def mvt(request: Request) -> Response:
     return Response(tile, media_type=MVT, headers=CHANGING)
 
 
+def asset(request: Request) -> Response:
+    """Answer a raster of the asset store, named by its content."""
+    state = context.of(request)
+    sha256 = request.path_params["sha256"]
+    path = asset_path(state.store.settings, sha256)
+    if not sha256.isalnum() or not path.is_file():
+        raise NotFound(f"no asset {sha256}")
+    return FileResponse(path, media_type="image/tiff; application=geotiff", headers=IMMUTABLE)
+
+
 def _root_name(state: context.Context, layer: str) -> str:
     with state.cursor() as cursor:
         row = cursor.execute(
@@ -108,5 +119,6 @@ ROUTES = [
     Route("/3dtiles/{layer}/{kind:str}/{name}", stored),
     Route("/terrain/layer.json", terrain_layer),
     Route("/terrain/{index}/{z:int}/{x:int}/{y:int}.terrain", terrain_tile),
+    Route("/assets/{sha256}.tif", asset),
     Route("/tiles/{layer}/{z:int}/{x:int}/{y:int}.mvt", mvt),
 ]

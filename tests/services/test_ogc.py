@@ -4,10 +4,13 @@ import datetime as dt
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from urllib.parse import urldefrag
 
 import httpx
+import numpy as np
 import pytest
+import rasterio
 
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
@@ -34,9 +37,20 @@ def url_of(headers: dict[str, str]) -> str:
     return headers["x-test-server"]
 
 
-def test_every_feature_layer_is_a_collection(sample_city: Served) -> None:
+def test_every_layer_is_a_collection(sample_city: Served) -> None:
     listed = {c["id"] for c in get(sample_city, "/ogc/collections").json()["collections"]}
-    assert listed == {layer.id for layer in sample_city.store.catalog.of_kind("feature")}
+    assert listed == set(sample_city.store.catalog.layers)
+
+
+def test_a_rasters_collection_holds_its_sheets_and_leads_to_the_files(sample_city: Served, tmp_path: Path) -> None:
+    sheets = get(sample_city, "/ogc/collections/terrain/items?f=json").json()["features"]
+    assert {s["id"] for s in sheets} == {"terrain_region", "terrain_town"}
+    assert get(sample_city, "/ogc/collections/terrain/items?datetime=2020-01-01T00:00:00Z").json()["features"] == []
+    town = next(s for s in sheets if s["id"] == "terrain_town")
+    path = tmp_path / "town.tif"
+    path.write_bytes(get(sample_city, f"/{town['properties']['extra']['file']}").content)
+    with rasterio.open(path) as served, rasterio.open(sample_city.folder / "terrain_town.tif") as source:
+        assert np.array_equal(served.read(1), source.read(1))
 
 
 def test_pages_give_each_building_once(sample_city: Served) -> None:
@@ -177,7 +191,7 @@ def test_datetime_gives_the_city_as_it_was(sample_city: Served) -> None:
 
 
 @pytest.mark.client
-def test_gdal_reads_all_while_another_process_loads(sample_city: Served, tmp_path: object) -> None:
+def test_gdal_reads_all_while_another_process_loads(sample_city: Served) -> None:
     if not shutil.which("ogrinfo"):
         pytest.skip("ogrinfo isn't installed: apt-get install gdal-bin")
     address = f"OAPIF:{sample_city.url}/ogc/collections/building"
