@@ -61,8 +61,8 @@ def split(crs: CRS) -> tuple[CRS, CRS | None]:
 
     A geographic 3D CRS has ellipsoidal heights: its vertical part is returned as itself.
     """
-    if crs.is_bound and crs.source_crs is not None:
-        crs = crs.source_crs
+    if crs.is_bound:
+        return crs, None  # its parameters are what it was given for
     if crs.is_compound:
         return crs.sub_crs_list[0], crs.sub_crs_list[1]
     if len(crs.axis_info) == 3:
@@ -72,7 +72,7 @@ def split(crs: CRS) -> tuple[CRS, CRS | None]:
 
 def identify(crs: CRS) -> CRS:
     """Return the registry's own form of a CRS that a file spelled out (an ESRI .prj), else the CRS itself."""
-    if crs.to_authority():
+    if crs.is_bound or crs.to_authority():
         return crs
     code = crs.to_epsg(min_confidence=25)
     if code is None:
@@ -120,7 +120,8 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
     if _datum(source) in _SAME_AS_WGS84 and _datum(target) in _SAME_AS_WGS84:
         return _by_identical_datums(source, target)
     if _datum(target) == CGCS2000:
-        return _chain(operation(source, WGS84), _by_identical_datums(WGS84, target))
+        # an operation to WGS 84 may be good only in a far part of the source's area: it has to hold where the city is
+        return _chain(operation(source, WGS84, extent or area_of_use(target)), _by_identical_datums(WGS84, target))
     if _datum(source) == CGCS2000:
         return _chain(_by_identical_datums(source, WGS84), operation(WGS84, target, extent))
     group = TransformerGroup(

@@ -1,0 +1,112 @@
+"""What stands beside the files: dataset.toml, --settings, a CRS file; and what another package brings."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cim.errors import BadSettings
+from cim.store import Store
+from ingest.dataset import Declared, read_dataset_file
+from ingest.pipeline import ingest
+from tests.factory import EAST, NORTH
+
+KIOSKS = """
+layers:
+  - id: kiosk
+    kind: feature
+    geometry: Point
+    class_code: "0599"
+    cim_level: 2
+    title: {zh: 报刊亭, en: Kiosks}
+    description: {zh: 报刊亭, en: Kiosks}
+"""
+
+
+def write(folder: Path, name: str = "things.geojson") -> Path:
+    point = {"type": "Point", "coordinates": [EAST, NORTH]}
+    feature = {"type": "Feature", "properties": {"nr": "H1", "wo": "桥头"}, "geometry": point}
+    path = folder / name
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}), "utf-8")
+    return path
+
+
+SAYS = """
+dataset = "survey"
+date = 2023-05-01
+crs = "EPSG:4547"
+[files."things*"]
+layer = "hydrant"
+columns = {nr = "id", wo = "name"}
+"""
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_dataset_file_beside_or_elsewhere_says_what_the_files_dont(
+    store: Store, tmp_path: Path, beside: bool
+) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    file = (data if beside else elsewhere) / "dataset.toml"
+    file.write_text(SAYS, "utf-8")
+    settings = None if beside else read_dataset_file(file)
+    report = ingest(store, [write(data)], Declared(), settings)
+    assert report.exit_code == 0, report.summary()
+    with store.connect() as connection:
+        row = connection.execute("SELECT id, name, dataset, lower(valid) FROM twin.hydrant").fetchone()
+    assert row == ("H1", "桥头", "survey", dt.datetime(2023, 5, 1, tzinfo=dt.UTC))
+
+
+def test_an_option_wins_over_the_file(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "dataset.toml").write_text(SAYS, "utf-8")
+    assert ingest(store, [write(tmp_path)], Declared(dataset="mine")).exit_code == 0
+    with store.connect() as connection:
+        assert connection.execute("SELECT dataset FROM twin.hydrant").fetchone() == ("mine",)
+
+
+def test_the_parameters_of_a_crs_may_stand_in_a_file(store: Store, tmp_path: Path) -> None:
+    """Beijing 1954 has no operation in the registry; with the city's own three parameters it has one."""
+    data = write(tmp_path)
+    bare = Declared(layer="hydrant", crs="EPSG:2435")
+    assert "--crs FILE" in ingest(store, [data], bare).summary()
+    parameters = tmp_path / "beijing.txt"
+    parameters.write_text(
+        "+proj=tmerc +lon_0=114 +x_0=500000 +ellps=krass +towgs84=15.8,-154.4,-82.3,0,0,0,0 +units=m +type=crs"
+    )
+    report = ingest(store, [data], Declared(layer="hydrant", crs=str(parameters)))
+    assert report.exit_code == 0, report.summary()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("date = ", "dataset.toml: Invalid"), ('wrong = "x"', "wrong"), ('date = "soon"', "date")]
+)
+def test_a_dataset_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "dataset.toml"
+    file.write_text(text)
+    with pytest.raises(BadSettings, match=says):
+        read_dataset_file(file)
+
+
+def test_another_package_adds_a_layer_and_a_reader(tmp_path: Path) -> None:
+    package = tmp_path / "kiosks"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from ingest.readers import Reader\nREADER = Reader('Kiosk', ('.kiosk',), 'kiosks')\n"
+    )
+    (package / "kiosk.yaml").write_text(KIOSKS, "utf-8")
+    metadata = tmp_path / "kiosks-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: kiosks\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[cim.layers]\nkiosks = kiosks\n[cim.readers]\nkiosk = kiosks:READER\n")
+    code = (
+        "from cim.catalog.read import read_catalog; from ingest.readers import readers;"
+        "print('kiosk' in read_catalog().layers, 'Kiosk' in [r.name for r in readers()])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
