@@ -54,7 +54,7 @@ class Viewer:
     def settle(self, calm: int = 4) -> None:
         """Wait until terrain, images and tiles are loaded for a few frames on end."""
         quiet = 0
-        for _ in range(400):
+        for _ in range(1200):
             quiet = quiet + 1 if self.page.evaluate(SETTLED) else 0
             if quiet >= calm:
                 return
