@@ -26,7 +26,9 @@ SETTLED = """() => {
     const loaded = scene.primitives.get(i).tilesLoaded;
     if (loaded !== undefined && scene.primitives.get(i).show) tilesets.push(loaded);
   }
-  return scene.globe.tilesLoaded && tilesets.every(Boolean);
+  // before its first frame the globe has nothing to load, and says so
+  const drawn = scene.globe._surface._tilesToRender.length > 0;
+  return drawn && scene.globe.tilesLoaded && tilesets.every(Boolean);
 }"""
 
 
