@@ -4,6 +4,7 @@ Coordinates are always x = easting or longitude, y = northing or latitude, whate
 Horizontal and vertical are chosen apart: an operation taken for a compound CRS may be a ballpark that is 100 m off.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -124,13 +125,7 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
         return _chain(operation(source, WGS84, extent or area_of_use(target)), _by_identical_datums(WGS84, target))
     if _datum(source) == CGCS2000:
         return _chain(_by_identical_datums(source, WGS84), operation(WGS84, target, extent))
-    group = TransformerGroup(
-        source,
-        target,
-        always_xy=True,
-        allow_ballpark=False,
-        area_of_interest=AreaOfInterest(*extent) if extent else None,
-    )
+    group = operations(source, target, extent)
     if not group.transformers:
         missing = [op.name for op in group.unavailable_operations]
         hint = f" (known but not installed: {'; '.join(missing[:3])})" if missing else ""
@@ -140,6 +135,23 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
         )
     best = group.transformers[0]
     return Operation(best.description, None if best.accuracy < 0 else best.accuracy, (best,))
+
+
+def operations(source: CRS, target: CRS, extent: Extent | None = None) -> TransformerGroup:
+    """Return what the registry has between two CRS, installed and not, without ballparks.
+
+    PROJ's warning that a better grid isn't installed is left out: what is taken is named in the report, and where
+    nothing can be taken the error names the grid.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Best transformation is not available", UserWarning)
+        return TransformerGroup(
+            source,
+            target,
+            always_xy=True,
+            allow_ballpark=False,
+            area_of_interest=AreaOfInterest(*extent) if extent else None,
+        )
 
 
 def geographic(crs: CRS) -> CRS:
@@ -204,7 +216,7 @@ def check_place(west: float, south: float, east: float, north: float, *, city: C
             f"{where}: read as {label(crs)} the data would lie at longitude {west:.4f} to {east:.4f}, latitude "
             f"{south:.4f} to {north:.4f}, which isn't on the earth; {_swapped_hint(box, city)}"
         )
-    warnings = []
+    outside = []
     extents = {f"the extent of {city.name}": city.extent, f"the area of use of {label(crs)}": area_of_use(crs)}
     for what, extent in extents.items():
         if extent is None:
@@ -216,8 +228,8 @@ def check_place(west: float, south: float, east: float, north: float, *, city: C
                 f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_swapped_hint(box, city)}"
             )
         if distance > 1.0:
-            warnings.append(f"lies up to {distance:.0f} m outside {what}")
-    return warnings
+            outside.append(f"lies up to {distance:.0f} m outside {what}")
+    return outside
 
 
 def _swapped_hint(box: Extent, city: City) -> str:

@@ -11,10 +11,9 @@ from functools import cached_property
 import numpy as np
 from pyproj import CRS
 from pyproj.crs import CompoundCRS
-from pyproj.transformer import TransformerGroup
 
 from cim.city import City
-from cim.crs import Float, label, parse, split
+from cim.crs import Float, label, operations, parse, split
 from cim.errors import NoOperation, UnknownCrs, UnknownVerticalDatum
 
 # x, y in the city's CRS, z in the dataset's datum → z in the city's
@@ -100,7 +99,7 @@ def _by_registry(vertical: CRS, city: City) -> tuple[str, ToCityHeight]:
     metric = CRS.from_epsg(city.srid)
     source = CompoundCRS("source", [metric, vertical])
     target = CompoundCRS("target", [metric, target_vertical])
-    group = TransformerGroup(source, target, always_xy=True, allow_ballpark=False)
+    group = operations(source, target)
     usable = [t for t in group.transformers if "ballpark" not in t.description.lower()]
     if not usable:
         grids = {grid.short_name for op in group.unavailable_operations for grid in op.grids}

@@ -13,6 +13,7 @@ from cim.errors import BadSettings
 from cim.store import Store
 from ingest.dataset import Declared, read_dataset_file
 from ingest.pipeline import ingest
+from tests.conftest import DELFT, MakeStore
 from tests.factory import EAST, NORTH
 
 KIOSKS = """
@@ -110,3 +111,13 @@ def test_another_package_adds_a_layer_and_a_reader(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_a_datum_that_needs_a_grid_that_is_not_installed_is_refused_by_its_name(
+    make_store: MakeStore, shared_data: Path
+) -> None:
+    """PROJ alone would shift NAP heights by zero, and say nothing."""
+    city = DELFT.model_copy(update={"vertical_datum": "EPSG:5773"})
+    report = ingest(make_store(city), [shared_data / "cityjson_delft3dbag/delft.json"], Declared())
+    assert report.exit_code == 1
+    assert "it needs the grid" in report.summary()
