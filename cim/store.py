@@ -5,7 +5,7 @@ connections as the owner (loads, tiles) or as the server's role (reads).
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
@@ -97,7 +97,7 @@ def open_store(settings: Settings) -> Iterator[Store]:
         NoDatabase: the database can't be reached, or `cim init` hasn't run in it.
 
     """
-    with _database(settings) as (url, server_url), ExitStack():
+    with _database(settings) as (url, server_url):
         with connect(url) as connection:
             city = _stored_city(connection)
         yield Store(settings, city, read_catalog(city.catalog), url, server_url)

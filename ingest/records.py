@@ -1,7 +1,7 @@
 """From a placed batch to rows of the store: bodies checked, footprints found, LoD1 raised, content hashed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,6 @@ class Preparation:
     ground: GroundHeights
     report: FileReport
     where: str
-    no_ground: list[str] = field(default_factory=list)
 
 
 def take(features: Features, keep: Bool) -> Features:

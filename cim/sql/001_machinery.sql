@@ -77,4 +77,3 @@ CREATE TABLE IF NOT EXISTS cim.tile (
     name        text NOT NULL,
     about       jsonb NOT NULL
 );
-CREATE TABLE IF NOT EXISTS cim.applied (file text PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
