@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -24,6 +25,14 @@ class City(BaseModel):
     height_anomaly_source: str = ""
     extent: Extent | None = None
     catalog: Path | None = None  # folder of the city's own catalog files
+    timezone: str = "Asia/Shanghai"  # in which the city's days begin, and times without an offset are meant
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, timezone: str) -> str:
+        if timezone not in available_timezones():
+            raise ValueError(f"{timezone!r} is no time zone, such as Asia/Shanghai")
+        return timezone
 
     @field_validator("extent")
     @classmethod

@@ -29,7 +29,7 @@ def layers_page(catalog: Catalog) -> str:
 
 
 def _layer(layer: Layer) -> list[str]:
-    kind = layer.geometry or layer.kind
+    kind = layer.geometry or (f"observations of `{layer.observes}`" if layer.observes else layer.kind)
     lines = [
         f"### `{layer.id}` {layer.title.zh} {layer.title.en}",
         "",
@@ -38,9 +38,9 @@ def _layer(layer: Layer) -> list[str]:
         + (f", 3D tiles with leaves at level {layer.leaf_level}." if layer.leaf_level else "."),
         "",
     ]
-    if layer.fields:
+    if layer.all_fields:
         lines += ["| field | 中文 | English | type | unit | M/C/O | codes |", "|---|---|---|---|---|---|---|"]
-        for field in layer.fields:
+        for field in layer.all_fields:
             codes = f"[`{field.codes}`](#{field.codes})" if field.codes else ""
             secret = " (sensitive)" if field.sensitive else ""
             lines.append(

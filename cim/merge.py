@@ -35,6 +35,7 @@ class Delivery:
     load: int
     valid_from: datetime | None  # None: valid from ever
     complete: bool = False
+    public: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,7 @@ def store_bodies(cursor: psycopg.Cursor[Any], values: Sequence[Sequence[Any]]) -
 def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     """Merge what is staged into the layer's table, and drop the staging table."""
     layer = delivery.layer
-    values = {
-        "from": delivery.valid_from,
-        "dataset": delivery.dataset,
-        "load": delivery.load,
-        "layer": layer.id,
-        "class_code": layer.class_code,
-        "cim_level": layer.cim_level,
-    }
+    values = _values(delivery)
     cursor.execute(f"ANALYZE {staging(layer)}")
     cursor.execute(_plan(layer, dated=delivery.valid_from is not None), values)
     ended = _end_absent(cursor, delivery, values) if delivery.complete else 0
@@ -105,6 +99,51 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     )
 
 
+def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
+    """Merge staged observations: a value known already is unchanged, another value for its moment replaces it."""
+    layer = delivery.layer
+    t, values = table(layer), _values(delivery)
+    names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
+    cursor.execute(f"ANALYZE {staging(layer)}")
+    cursor.execute(
+        f"""CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
+            SELECT s.id, v.fid, CASE WHEN v.fid IS NULL THEN 'new' WHEN v.content = s.content THEN 'unchanged'
+                                     ELSE 'replace' END AS action
+            FROM {staging(layer)} s LEFT JOIN {t} v ON v.id = s.id AND upper_inf(v.recorded)"""
+    )
+    cursor.execute(
+        f"UPDATE {t} v SET recorded = tstzrange(lower(v.recorded), now()) FROM merge_plan p"
+        " WHERE p.fid = v.fid AND p.action = 'replace'"
+    )
+    staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
+    cursor.execute(
+        f"""INSERT INTO {t} ({names}, class_code, cim_level, dataset, load, public)
+            SELECT {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s
+            FROM merge_plan p JOIN {staging(layer)} s USING (id)
+            WHERE p.action <> 'unchanged' ORDER BY s.feature, s.time""",
+        values,
+    )
+    cursor.execute("SELECT action, count(*) FROM merge_plan GROUP BY action")
+    counts = dict(cursor.fetchall())
+    if counts.keys() - {"unchanged"}:  # one row says that the series grew; who follows looks them up
+        cursor.execute("INSERT INTO cim.outbox (layer, id) VALUES (%s, '')", [layer.id])
+    cursor.execute(f"DROP TABLE {staging(layer)}, merge_plan")
+    return Merged(counts.get("new", 0), counts.get("replace", 0), counts.get("unchanged", 0))
+
+
+def _values(delivery: Delivery) -> dict[str, Any]:
+    layer = delivery.layer
+    return {
+        "from": delivery.valid_from,
+        "dataset": delivery.dataset,
+        "load": delivery.load,
+        "public": delivery.public,
+        "layer": layer.id,
+        "class_code": layer.class_code,
+        "cim_level": layer.cim_level,
+    }
+
+
 def _plan(layer: Layer, *, dated: bool) -> str:
     """Per staged record: the current version it meets, and what follows from that."""
     meets = "v.valid @> %(from)s::timestamptz" if dated else "upper_inf(v.valid)"
@@ -119,7 +158,7 @@ def _plan(layer: Layer, *, dated: bool) -> str:
         CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
         SELECT s.id, v.fid, v.valid AS old_valid, v.dataset AS old_dataset, Box2D(v.geom) AS old_box,
                CASE WHEN v.fid IS NULL THEN 'new'
-                    WHEN v.content = s.content THEN 'unchanged'
+                    WHEN v.content = s.content AND v.public = %(public)s THEN 'unchanged'
                     WHEN v.dataset <> %(dataset)s AND NOT v.geom && s.geom THEN 'clash'
                     WHEN %(from)s::timestamptz IS NULL OR lower(v.valid) = %(from)s::timestamptz THEN 'replace'
                     ELSE 'split' END AS action,
@@ -149,8 +188,8 @@ def _write_new_content(layer: Layer) -> str:
     names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
     staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
     return f"""
-        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load)
-        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s
+        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load, public)
+        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s
         FROM merge_plan p JOIN {staging(layer)} s USING (id)
         WHERE p.action IN ('new', 'replace', 'split') ORDER BY s.id"""
 

@@ -54,6 +54,7 @@ class Header:
     licence: str | None = None
     layer_hint: str = ""  # name of the table, else the file's stem
     warnings: tuple[str, ...] = ()
+    spatial: bool = True  # records have places, so that a CRS must be known
 
 
 @dataclass(frozen=True)

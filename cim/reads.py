@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cim.catalog.model import Layer
+from cim.kinds import kind_of
 from cim.schema import table
 from cim.store import Cursor
 
@@ -159,7 +160,7 @@ class Page:
 
 def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     """Return a page of GeoJSON features, made by PostGIS."""
-    clauses, values = _conditions(srid, query)
+    clauses, values = _conditions(layer, srid, query)
     if query.after is not None:
         clauses.append("v.id > %(after)s")
         values["after"] = query.after
@@ -181,7 +182,7 @@ def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
 
 def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 100_000) -> int | None:
     """Return how many features a query matches, paging aside; None where counting costs more than the page."""
-    clauses, values = _conditions(srid, query)
+    clauses, values = _conditions(layer, srid, query)
     what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
     cursor.execute(
         f"""SELECT CASE WHEN c.reltuples <= %(up_to)s
@@ -193,7 +194,7 @@ def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 10
     return row[0] if row else None
 
 
-def _conditions(srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
+def _conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
     values: dict[str, Any] = {}
     clauses = ["upper_inf(v.recorded)"]
     if query.recorded_at is not None:
@@ -202,7 +203,7 @@ def _conditions(srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
     if isinstance(query.at, tuple):
         clauses.append("v.valid && tstzrange(%(from)s, %(until)s, '[]')")
         values |= {"from": query.at[0], "until": query.at[1]}
-    else:
+    elif query.at is not None or not kind_of(layer).instants:
         clauses.append("v.valid @> coalesce(%(at)s::timestamptz, now())")
         values["at"] = query.at
     if query.box is not None:
@@ -222,7 +223,7 @@ def _feature(layer: Layer, srid: int, query: Query) -> str:
         shape = "v.geom" if query.out_srid == srid else f"ST_Transform(v.geom, {int(query.out_srid)})"
         shape = f"ST_FlipCoordinates({shape})" if query.flip else shape
         geometry = f"ST_AsGeoJSON({shape}, {9 if query.out_srid == WGS84_SRID else 4})"
-    wanted = [f for f in layer.fields if not query.properties or f.name in query.properties]
+    wanted = [f for f in layer.all_fields if not query.properties or f.name in query.properties]
     if query.public_only:
         wanted = [f for f in wanted if not f.sensitive]
     parts = [f"""'"{f.name}":' || {_json_value(f.name, f.type)}""" for f in wanted]

@@ -38,12 +38,21 @@ RECORD_COLUMNS = (
     Column("extra", "jsonb"),
     Column("content", "bytea", "NOT NULL"),
 )
+# What an observation brings besides: whose value, and when.
+OBSERVATION_COLUMNS = (
+    Column("id", "text", "NOT NULL"),
+    Column("feature", "text", "NOT NULL"),
+    Column("time", "timestamptz", "NOT NULL"),
+    Column("extra", "jsonb"),
+    Column("content", "bytea", "NOT NULL"),
+)
 # What the load brings, the same for all its records.
 LOAD_COLUMNS = (
     Column("class_code", "text", "NOT NULL"),
     Column("cim_level", "smallint", "NOT NULL"),
     Column("dataset", "text", "NOT NULL"),
     Column("load", "bigint", "NOT NULL"),
+    Column("public", "boolean", "NOT NULL DEFAULT true"),
 )
 
 
@@ -59,10 +68,11 @@ def field_columns(layer: Layer) -> tuple[Column, ...]:
 
 def record_columns(layer: Layer) -> tuple[Column, ...]:
     """Return the columns that one record brings, in the order of COPY."""
-    return (*RECORD_COLUMNS, *field_columns(layer))
+    own = OBSERVATION_COLUMNS if layer.observes else RECORD_COLUMNS
+    return (*own, *field_columns(layer))
 
 
-def create_table(layer: Layer, srid: int) -> list[str]:
+def create_features(layer: Layer, srid: int) -> list[str]:
     """Return the statements that make a layer's table, or bring an older one up to the catalog. Nothing is lost."""
     columns = ", ".join(f'"{c.name}" {c.sql_type} {c.default}' for c in (*record_columns(layer), *LOAD_COLUMNS))
     # geometry without a dimension modifier: a source without heights stays 2D, one with heights keeps them
@@ -73,7 +83,7 @@ def create_table(layer: Layer, srid: int) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS {t} (fid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
         f" valid tstzrange NOT NULL, recorded tstzrange NOT NULL DEFAULT tstzrange(now(), NULL), {columns},"
         f" CONSTRAINT geom_type CHECK (ST_SRID(geom) = {srid} AND GeometryType(geom) = '{kind}'))",
-        *(f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type}' for c in field_columns(layer)),
+        *_added_columns(layer),
         f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id)'
         " WHERE upper_inf(recorded) AND upper_inf(valid)",
         f'CREATE INDEX IF NOT EXISTS "{name}_id" ON {t} (id, fid)',
@@ -86,7 +96,34 @@ def create_table(layer: Layer, srid: int) -> list[str]:
     ]
 
 
-def create_sheets(layer: Layer) -> list[str]:
+def _added_columns(layer: Layer) -> list[str]:
+    """Bring an older table up to the catalog: what later versions added is at the end of the columns."""
+    later = [*field_columns(layer), LOAD_COLUMNS[-1]]
+    t = table(layer)
+    return [f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type} {c.default}' for c in later]
+
+
+def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds
+    """Return the statements that make the table of an observation layer: a value is valid at its one moment.
+
+    The columns of a feature table that it lacks are there, empty, so that the reads of features are its reads too.
+    """
+    columns = ", ".join(f'"{c.name}" {c.sql_type} {c.default}' for c in (*record_columns(layer), *LOAD_COLUMNS))
+    t, name = table(layer), layer.id
+    return [
+        f"CREATE TABLE IF NOT EXISTS {t} (fid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {columns},"
+        " recorded tstzrange NOT NULL DEFAULT tstzrange(now(), NULL),"
+        " valid tstzrange GENERATED ALWAYS AS (tstzrange(time, time, '[]')) STORED,"
+        " geom geometry, lods text[], bodies bytea[], parent_id text, flags text[])",
+        *_added_columns(layer),
+        f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id) WHERE upper_inf(recorded)',
+        f'CREATE INDEX IF NOT EXISTS "{name}_series" ON {t} (feature, time) WHERE upper_inf(recorded)',
+        f'CREATE INDEX IF NOT EXISTS "{name}_time" ON {t} USING brin (time)',
+        f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
+    ]
+
+
+def create_sheets(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds
     """Return the statements that show a raster layer's files as a table of sheets, in the columns of a feature table.
 
     So a raster is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
@@ -96,7 +133,8 @@ def create_sheets(layer: Layer) -> list[str]:
     return [
         f"CREATE OR REPLACE VIEW {table(layer)} AS SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
-        f" {layer.cim_level}::smallint AS cim_level, dataset, load FROM cim.asset WHERE layer = {_literal(layer.id)}"
+        f" {layer.cim_level}::smallint AS cim_level, dataset, load, true AS public FROM cim.asset"
+        f" WHERE layer = {_literal(layer.id)}"
     ]
 
 

@@ -21,6 +21,7 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import NoDatabase
+from cim.kinds import kind_of
 
 Role = Literal["owner", "server"]
 EXTENSIONS = ("postgis", "btree_gist")
@@ -121,11 +122,8 @@ def initialise(settings: Settings, city: City | None = None) -> City:
                 if file.name.endswith(".sql"):
                     cursor.execute(file.read_text("utf-8").encode())
             city = _settle_city(cursor, city)
-            for layer in read_catalog(city.catalog).of_kind("feature"):
-                for statement in schema.create_table(layer, city.srid):
-                    cursor.execute(statement.encode())
-            for layer in read_catalog(city.catalog).of_kind("raster"):
-                for statement in schema.create_sheets(layer):
+            for layer in read_catalog(city.catalog).layers.values():
+                for statement in kind_of(layer).create(layer, city.srid):
                     cursor.execute(statement.encode())
             server = conninfo_to_dict(server_url).get("user")
             if server and server_url != url:

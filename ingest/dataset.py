@@ -26,6 +26,8 @@ class Declared(BaseModel):
     id_prefix: str | None = None
     complete: bool | None = None
     licence: str | None = None
+    timezone: str | None = None  # of times without an offset; else the city's
+    public: bool | None = None  # False: only who is signed in sees it
     columns: Mapping[str, str] = Field(default_factory=dict)  # column of the file → field of the layer, or `id`
 
     def over(self, other: "Declared") -> "Declared":

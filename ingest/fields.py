@@ -41,7 +41,7 @@ def map_fields(
         columns: source name → field name (or `id`), as a dataset.toml says; wins over aliases.
 
     """
-    values: dict[str, list[Any]] = {f.name: [None] * len(records) for f in layer.fields}
+    values: dict[str, list[Any]] = {f.name: [None] * len(records) for f in layer.all_fields}
     extra: list[dict[str, Json] | None] = []
     ids: list[str | None] = []
     misfits: dict[str, list[int]] = {}

@@ -3,24 +3,20 @@
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from cim.catalog.model import Layer
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
-from cim.merge import Delivery, create_staging, merge, stage_records, store_bodies
-from cim.model import Features, Header, ReadOptions, Source
+from cim.model import Features, ReadOptions, Source
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for
 from ingest.place import place, placement
 from ingest.readers import Reader, find_files, reader_of
-from ingest.records import GroundHeights, Preparation, prepare, take
+from ingest.records import GroundHeights, take
 from ingest.report import FileReport, LoadReport
-
-CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
+from ingest.stage import STAGES, Stage, Table
 
 Progress = Callable[[str], None]
 
@@ -92,26 +88,15 @@ def _load_tables(
     sources = list(reader.read(path, ReadOptions(encoding=declared.encoding)))
     for source in sources:
         where = str(path) if len(sources) == 1 else f"{path}, table {source.header.layer_hint}"
-        _load_source(cursor, _Table(store, source.header, declared, load, where, report), source)
+        _load_source(cursor, Table(store, source.header, declared, load, where, report), source)
 
 
-@dataclass
-class _Table:
-    """One table of a file on its way into the store."""
-
-    store: Store
-    header: Header
-    declared: Declared
-    load: int
-    where: str
-    report: FileReport
-
-
-def _load_source(cursor: Cursor, table: _Table, source: Source) -> None:
-    where_it_lies = placement(table.header, table.declared, table.store.city, table.where)
+def _load_source(cursor: Cursor, table: Table, source: Source) -> None:
+    header = table.header
+    where_it_lies = placement(header, table.declared, table.store.city, table.where) if header.spatial else None
     for warning in table.header.warnings:
         table.report.warn(warning)
-    stages: dict[str, _Stage] = {}
+    stages: dict[str, Stage] = {}
     ground = _ground(cursor, table.store)
     for batch in source.batches:
         table.report.read += len(batch) + len(batch.refused)
@@ -119,10 +104,10 @@ def _load_source(cursor: Cursor, table: _Table, source: Source) -> None:
             table.report.refuse(refusal.id, refusal.reason)
         for what, ids in batch.warnings.items():
             table.report.warn(what, ids)
-        placed = place(batch, where_it_lies, table.report)
+        placed = place(batch, where_it_lies, table.report) if where_it_lies else batch
         for layer, features in _by_layer(placed, table):
             if layer.id not in stages:
-                stages[layer.id] = _Stage(cursor, table, layer, ground)
+                stages[layer.id] = STAGES[layer.kind](cursor, table, layer, ground)
             stages[layer.id].add(features)
     for stage in stages.values():
         stage.merge()
@@ -135,7 +120,7 @@ def _ground(cursor: Cursor, store: Store) -> GroundHeights:
     return ground_heights(cursor, store, layer) if layer else lambda x, y: np.full(np.shape(x), np.nan)  # noqa: ARG005
 
 
-def _by_layer(features: Features, table: _Table) -> Iterable[tuple[Layer, Features]]:
+def _by_layer(features: Features, table: Table) -> Iterable[tuple[Layer, Features]]:
     """Split a batch by the layer of its records."""
     layers = [_layer_of(object_class, table) for object_class in features.object_class]
     ids = np.array([layer.id for layer in layers], object)
@@ -143,11 +128,11 @@ def _by_layer(features: Features, table: _Table) -> Iterable[tuple[Layer, Featur
         yield table.store.catalog.layers[name], take(features, ids == name)
 
 
-def _layer_of(object_class: str | None, table: _Table) -> Layer:
+def _layer_of(object_class: str | None, table: Table) -> Layer:
     """Find the layer of a record: `--layer`, else its object class, else the name of the table."""
     catalog = table.store.catalog
     if table.declared.layer:
-        return _feature_layer(table, table.declared.layer)
+        return _table_layer(table, table.declared.layer)
     if object_class:
         layer = catalog.layer_by_object_class.get(object_class) or catalog.with_role("rest")
         if layer:
@@ -155,7 +140,7 @@ def _layer_of(object_class: str | None, table: _Table) -> Layer:
     return layer_by_name((table.header.layer_hint, Path(table.report.path).stem), table)
 
 
-def layer_by_name(names: Iterable[str], table: _Table) -> Layer:
+def layer_by_name(names: Iterable[str], table: Table) -> Layer:
     """Find a layer by the name of a table, else by the stem of its file: whole, else by its first words (`road_2023`).
 
     Raises:
@@ -174,73 +159,8 @@ def layer_by_name(names: Iterable[str], table: _Table) -> Layer:
     )
 
 
-def _feature_layer(table: _Table, name: str) -> Layer:
+def _table_layer(table: Table, name: str) -> Layer:
     layer = table.store.catalog.layers.get(name)
-    if layer is None or layer.kind != "feature":
-        raise UnknownLayer(f"{table.where}: {name} isn't a feature layer of the catalog")
+    if layer is None or layer.kind not in STAGES:
+        raise UnknownLayer(f"{table.where}: {name} isn't a layer of records")
     return layer
-
-
-class _Stage:
-    """The staging table of one layer of one table, until it is merged."""
-
-    def __init__(self, cursor: Cursor, table: _Table, layer: Layer, ground: GroundHeights) -> None:
-        self._cursor, self._table, self._layer = cursor, table, layer
-        self._content_by_id: dict[str, bytes] = {}
-        self._preparation = Preparation(
-            layer=layer,
-            catalog=table.store.catalog,
-            columns=table.declared.columns,
-            id_prefix=table.declared.id_prefix or "",
-            srid=table.store.city.srid,
-            ground=ground,
-            report=table.report,
-            where=table.where,
-        )
-        if layer.id not in table.report.layers:
-            table.report.layers.append(layer.id)
-        create_staging(cursor, layer)
-
-    def add(self, features: Features) -> None:
-        """Prepare a batch and copy it into staging."""
-        rows = prepare(features, self._preparation)
-        keep = self._first_of_each_id(rows.ids, rows.content)
-        records = rows.records if all(keep) else [[v for v, k in zip(c, keep, strict=True) if k] for c in rows.records]
-        if rows.bodies[0]:
-            store_bodies(self._cursor, rows.bodies)
-        stage_records(self._cursor, self._layer, records)
-
-    def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
-        keep = []
-        for identifier, hashed in zip(ids, content, strict=True):
-            first = self._content_by_id.setdefault(identifier, hashed)
-            new = first is hashed
-            keep.append(new)
-            if not new and first == hashed:
-                self._table.report.unchanged += 1
-            elif not new:
-                self._table.report.refuse(identifier, "duplicate id: an earlier object of this file has it")
-        return keep
-
-    def merge(self) -> None:
-        """Merge what is staged, and count what became of it."""
-        table, report = self._table, self._table.report
-        surveyed = table.declared.date or table.header.surveyed
-        dataset = table.declared.dataset or table.header.title or table.header.layer_hint
-        self._cursor.execute(
-            """INSERT INTO cim.dataset VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE
-               SET surveyed = coalesce(greatest(dataset.surveyed, excluded.surveyed), excluded.surveyed),
-                   licence = coalesce(excluded.licence, dataset.licence), source = excluded.source""",
-            [dataset, surveyed, table.declared.licence or table.header.licence, Path(report.path).name],
-        )
-        valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
-        delivery = Delivery(self._layer, dataset, table.load, valid_from, complete=bool(table.declared.complete))
-        outcome = merge(self._cursor, delivery)
-        report.loaded += outcome.loaded
-        report.updated += outcome.updated
-        report.unchanged += outcome.unchanged
-        report.ended += outcome.ended
-        for identifier in outcome.clashes:
-            report.refuse(identifier, CLASH)
-        if outcome.taken_over:
-            report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)

@@ -40,6 +40,7 @@ READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
     Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet"), "ingest.vector"),
+    Reader("table", (".csv", ".tsv"), "ingest.table"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
 )
 

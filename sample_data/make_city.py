@@ -14,7 +14,7 @@ import shapely
 from rasterio.transform import from_origin
 from shapely.affinity import translate
 
-from sample_data import town
+from sample_data import life, town
 from sample_data.roofs import Solid, solid
 from sample_data.terrain import EAST, NORTH, RIVER_HALF_WIDTH_M, Relief
 
@@ -59,7 +59,14 @@ def make_city(folder: Path, scale: str = "small", seed: int = 1) -> list[Path]:
     _write_features(folder / "grid_cell.gpkg", *_grid_cells())
     _write_features(folder / "fire_station.geojson", *_fire_stations())
     _write_features(folder / "camera.geojson", *_cameras(streets, rng))
-    _write_features(folder / "parking_lot.geojson", *_parking(houses, streets, rng))
+    lots = _parking(houses, streets, rng)
+    _write_features(folder / "parking_lot.geojson", *lots)
+    life.write_parking_counts(folder / "parking_observation.csv", lots[1]["id"], lots[1]["泊位数"], rng)
+    _write_features(folder / "population.geojson", *life.communities(houses, _grid_cells()[0]))
+    _write_features(folder / "hospital.geojson", *life.hospitals())
+    _write_features(folder / "shelter.geojson", *life.shelters())
+    _write_features(folder / "sensor.geojson", *life.sensors())
+    life.write_sensor_values(folder / "sensor_observation.csv", rng)
     (folder / "dataset.toml").write_text(DATASET, "utf-8")
     return sorted(folder.iterdir())
 
@@ -272,8 +279,9 @@ def _districts() -> Features:
 
 def _grid_cells() -> Features:
     """Cells between the streets: 6 digits county, 3 street, 3 community, 3 sequence, west to east, north to south."""
-    across = [-450.0, -318.0, -190.0, -62.0, 62.0, 190.0, 318.0, 450.0]
+    across = [-600.0, -450.0, -318.0, -190.0, -62.0, 62.0, 190.0, 318.0, 450.0, 600.0]
     along = np.linspace(-750, 750, 9)
+    along[[0, -1]] = -820, 820
     shapes, codes, names = [], [], []
     for community, (west, east) in enumerate(((0, 4), (4, 8)), 1):
         sequence = 0

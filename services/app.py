@@ -15,7 +15,7 @@ from starlette.routing import Route
 from cim.config import Settings, read_settings
 from cim.errors import CimError
 from cim.store import LostConnection, open_pool, open_store
-from services import http_errors, ogc_routes, tile_routes, viewer_routes
+from services import http_errors, observation_routes, ogc_routes, tile_routes, viewer_routes
 from services.ask import ASK, read_ask
 from services.context import Context, of
 
@@ -48,7 +48,13 @@ def create_app(settings: Settings) -> Starlette:
             yield
 
     return Starlette(
-        routes=[Route("/health", health), *tile_routes.ROUTES, *ogc_routes.ROUTES, *viewer_routes.ROUTES],
+        routes=[
+            Route("/health", health),
+            *tile_routes.ROUTES,
+            *observation_routes.ROUTES,
+            *ogc_routes.ROUTES,
+            *viewer_routes.ROUTES,
+        ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(BaseHTTPMiddleware, _ask),

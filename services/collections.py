@@ -117,7 +117,7 @@ def openapi(context: Context, base_url: str, language: str) -> dict[str, Any]:
         parameters = [{"$ref": f"#/components/parameters/{p}"} for p in shared]
         fields = [
             {"name": f.name, "in": "query", "description": f.title.to(language), "schema": {"type": "string"}}
-            for f in layer.fields
+            for f in layer.all_fields
         ]
         paths[f"/collections/{name}/items"] = _get(f"{title}: items", f"items_{name}", [*parameters, *fields])
         one = [{"$ref": f"#/components/parameters/{p}"} for p in ("featureId", "crs", "datetime")]

@@ -6,6 +6,7 @@ from pathlib import Path
 from cim import cluster, schema
 from cim.config import Settings
 from cim.errors import CimError, MissingProgram, NoDatabase
+from cim.kinds import kind_of
 from cim.store import Store, open_store
 
 
@@ -50,7 +51,7 @@ def _store(store: Store) -> list[Finding]:
     findings = []
     try:
         with store.connect() as connection:
-            for layer in store.catalog.of_kind("feature"):
+            for layer in filter(lambda row: kind_of(row).has_history, store.catalog.layers.values()):
                 pairs = connection.execute(schema.overlaps(layer).encode()).fetchall()
                 if pairs:
                     findings.append(Finding(f"{layer.id}: {len(pairs)} overlapping versions", fine=False))

@@ -34,7 +34,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         """Return the JSON schema of each field, with titles in the asker's language and the code list's values."""
         language = ASK.get().language
         catalog = self._context.store.catalog
-        for field in self._layer.fields:
+        for field in self._layer.all_fields:
             codes = catalog.codes(field)
             described: dict[str, Any] = {
                 "title": field.title.to(language),

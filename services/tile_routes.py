@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from cim.assets import asset_path
 from cim.errors import BadRequest, NotFound
+from cim.kinds import kind_of
 from cim.reads import vector_tile
 from services import context
 from services.ask import ASK
@@ -68,7 +69,7 @@ def mvt(request: Request) -> Response:
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
-    if layer.kind != "feature":
+    if not kind_of(layer).drawn:
         raise NotFound(f"{layer.id} has no vector tiles")
     if not (0 <= z <= 24 and 0 <= x < 2**z and 0 <= y < 2**z):
         raise BadRequest(f"no tile {z}/{x}/{y}: x and y are below 2^z, z at most 24")

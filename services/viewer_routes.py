@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
+from cim.kinds import kind_of
 from cim.reads import extent, layer_counts, read_marks
 from cim.store import Cursor
 from services import context
@@ -103,7 +104,7 @@ def marks(request: Request) -> Response:
     """Answer where a layer's signs and labels stand: id, longitude, latitude, text; a name of a street once."""
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
-    if layer.kind != "feature":
+    if not kind_of(layer).drawn:
         raise NotFound(f"{layer.id} has no marks")
     label = style_of(layer).label
     with state.cursor() as cursor:

@@ -6,11 +6,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["feature", "raster"]
+KindName = Literal["feature", "raster", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
-FieldRole = Literal["name", "height", "storeys", "base", "object_class", "use", "width", "code"]
-LayerRole = Literal["ground", "rest"]
+# fmt: off
+FieldRole = Literal[
+    "name", "height", "storeys", "base", "object_class", "use", "width", "code", "speed", "oneway",
+    "spaces", "free", "occupied", "entered", "people", "value",
+]
+LayerRole = Literal[
+    "ground", "rest", "buildings", "roads", "population", "parking_lots", "parking_counts",
+    "fire_stations", "hospitals", "shelters",
+]
+# fmt: on
 
 
 class Row(BaseModel):
@@ -76,7 +84,7 @@ class Layer(Row):
     """A layer: everything that table, collection, tile class, viewer tree and docs page derive from."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
-    kind: Kind
+    kind: KindName
     title: Text
     description: Text
     class_code: str
@@ -84,6 +92,8 @@ class Layer(Row):
     aliases: tuple[str, ...] = ()  # stems of files and tables that hold it
     role: LayerRole | None = None
     geometry: Geometry | None = None  # feature layers have exactly one
+    observes: str | None = None  # the layer whose features' values an observation layer holds over time
+    feature_aliases: tuple[str, ...] = ()  # columns of files that name the observed feature
     object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC
     leaf_level: int | None = Field(None, ge=8, le=20)  # of its 3D tiles; None: drawn in 2D
     fields: tuple[LayerField, ...] = ()
@@ -93,6 +103,8 @@ class Layer(Row):
     def _consistent(self) -> "Layer":
         if (self.kind == "feature") != (self.geometry is not None):
             raise ValueError(f"layer {self.id}: a feature layer has one geometry type, another kind none")
+        if (self.kind == "observation") != (self.observes is not None):
+            raise ValueError(f"layer {self.id}: an observation layer names the layer it observes, another kind none")
         names = [f.name for f in self.fields]
         if twice := {n for n in names if names.count(n) > 1} | (set(names) & COMMON_COLUMNS):
             raise ValueError(f"layer {self.id}: field {', '.join(sorted(twice))} stands twice or is a common column")
@@ -101,11 +113,35 @@ class Layer(Row):
     @cached_property
     def field_by_alias(self) -> Mapping[str, LayerField]:
         """Each name and alias (folded case) → its field."""
-        return {spelling.casefold(): f for f in self.fields for spelling in (*f.aliases, f.name)}
+        return {spelling.casefold(): f for f in self.all_fields for spelling in (*f.aliases, f.name)}
 
     def field(self, role: FieldRole) -> LayerField | None:
         """Return the field that plays `role`, or None."""
         return next((f for f in self.fields if f.role == role), None)
+
+    @cached_property
+    def all_fields(self) -> tuple[LayerField, ...]:
+        """The layer's fields, before them those that every layer of its kind has."""
+        if not self.observes:
+            return self.fields
+        return (
+            LayerField(
+                name="feature",
+                title=Text(zh="对象", en="Feature"),
+                obligation="M",
+                indexed=True,
+                aliases=("feature_id", self.observes, f"{self.observes}_id", *self.feature_aliases),
+            ),
+            LayerField(
+                name="time",
+                type="timestamp",
+                title=Text(zh="时间", en="Time"),
+                obligation="M",
+                indexed=True,
+                aliases=("ts", "timestamp", "datetime", "date_time", "时间", "观测时间"),
+            ),
+            *self.fields,
+        )
 
     @property
     def public_fields(self) -> Iterator[LayerField]:
@@ -116,7 +152,7 @@ class Layer(Row):
 # columns that each feature table has besides its fields; a field can't take one's name
 COMMON_COLUMNS = frozenset(
     {"fid", "id", "valid", "recorded", "geom", "lods", "bodies", "parent_id", "class_code", "cim_level"}
-    | {"dataset", "load", "flags", "extra", "content"}
+    | {"dataset", "load", "flags", "extra", "content", "public", "feature", "time"}
 )
 
 
@@ -152,13 +188,17 @@ class Catalog(Row):
         """Each object class of city models → the layer it goes to."""
         return {name: layer for layer in self.layers.values() for name in layer.object_classes}
 
-    def of_kind(self, kind: Kind) -> list[Layer]:
-        """Return the layers of a kind in the order of the catalog."""
-        return [layer for layer in self.layers.values() if layer.kind == kind]
+    def of_kind(self, *kinds: KindName) -> list[Layer]:
+        """Return the layers of some kinds in the order of the catalog."""
+        return [layer for layer in self.layers.values() if layer.kind in kinds]
 
     def with_role(self, role: LayerRole) -> Layer | None:
         """Return the layer that plays `role`, or None."""
         return next((layer for layer in self.layers.values() if layer.role == role), None)
+
+    def observed_by(self, layer: Layer) -> list[Layer]:
+        """Return the observation layers that hold values of a layer's features."""
+        return [other for other in self.layers.values() if other.observes == layer.id]
 
     def codes(self, field: LayerField) -> CodeList | None:
         """Return the code list of a field, or None."""

@@ -1,6 +1,6 @@
 """Reading the catalog: our own files, a city's folder, and what other packages bring as entry points."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -42,7 +42,7 @@ def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
     lists = {codes.id: codes for part in parts for codes in part.code_lists}
     layers = {layer.id: layer for part in parts for layer in part.layers}
     for layer in layers.values():
-        _check_references(layer, set(lists))
+        _check_references(layer, set(lists), layers)
     for role in {layer.role for layer in layers.values() if layer.role}:
         if len(ids := [layer.id for layer in layers.values() if layer.role == role]) > 1:
             raise BadCatalog(f"layers {', '.join(ids)}: only one may have the role {role}")
@@ -60,7 +60,9 @@ def _read_file(path: Traversable) -> CatalogFile:
         raise BadCatalog(f"catalog file {path.name}: {fault}") from fault
 
 
-def _check_references(layer: Layer, code_lists: set[str]) -> None:
+def _check_references(layer: Layer, code_lists: set[str], layers: Mapping[str, Layer]) -> None:
+    if layer.observes and (layer.observes not in layers or layers[layer.observes].kind != "feature"):
+        raise BadCatalog(f"layer {layer.id}: it observes {layer.observes}, which isn't a feature layer")
     for field in layer.fields:
         if field.codes and field.codes not in code_lists:
             raise BadCatalog(f"layer {layer.id}: field {field.name} names the unknown code list {field.codes}")

@@ -19,7 +19,7 @@ export type Style = {
 };
 export type Layer = {
   id: string;
-  kind: "feature" | "raster";
+  kind: "feature" | "raster" | "observation";
   geometry: "MultiPolygon" | "MultiLineString" | "Point" | null;
   title: Text;
   description: Text;

@@ -9,7 +9,7 @@ export function tree(slot: HTMLElement, catalog: Catalog): void {
   const show = () => {
     const parts: HTMLElement[] = [];
     for (const cls of catalog.classes) {
-      const layers = catalog.layers.filter((l) => l.classCode.startsWith(cls.code));
+      const layers = catalog.layers.filter((l) => l.classCode.startsWith(cls.code) && l.kind !== "observation");
       if (!layers.length) continue;
       parts.push(element("h2", {}, local(cls.title)));
       for (const layer of layers) {

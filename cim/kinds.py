@@ -1,0 +1,29 @@
+"""The kinds of layers: one row each says what follows from it. Nothing else asks which kind a layer is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cim import schema
+from cim.catalog.model import KindName, Layer
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of layer means to the store and to whoever reads it."""
+
+    create: Callable[[Layer, int], list[str]]  # layer, SRID → the statements that make or upgrade its table
+    has_history: bool = False  # versions of one id follow each other; no two may overlap
+    drawn: bool = False  # its table holds geometry that vector tiles, signs and labels derive from
+    instants: bool = False  # a row holds at one moment: without a time asked, all of them are meant
+
+
+KINDS: Mapping[KindName, Kind] = {
+    "feature": Kind(schema.create_features, has_history=True, drawn=True),
+    "raster": Kind(schema.create_sheets),
+    "observation": Kind(schema.create_observations, instants=True),
+}
+
+
+def kind_of(layer: Layer) -> Kind:
+    """Return what a layer's kind means."""
+    return KINDS[layer.kind]

@@ -1,0 +1,157 @@
+"""From placed records to the store: staging tables, one kind of stage for each kind of layer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from cim.catalog.model import KindName, Layer
+from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, store_bodies
+from cim.model import Features, Header
+from cim.store import Cursor, Store
+from ingest.dataset import Declared
+from ingest.observations import ObservationPreparation, prepare_observations
+from ingest.records import GroundHeights, Preparation, prepare
+from ingest.report import FileReport
+
+CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
+
+
+@dataclass
+class Table:
+    """One table of a file on its way into the store."""
+
+    store: Store
+    header: Header
+    declared: Declared
+    load: int
+    where: str
+    report: FileReport
+
+
+class Stage(Protocol):
+    """The staging table of one layer of one table, until it is merged."""
+
+    def add(self, features: Features) -> None:  # noqa: D102
+        ...
+
+    def merge(self) -> None:  # noqa: D102
+        ...
+
+
+class FeatureStage:
+    """The staging table of a feature layer."""
+
+    def __init__(self, cursor: Cursor, table: Table, layer: Layer, ground: GroundHeights) -> None:
+        self._cursor, self._table, self._layer = cursor, table, layer
+        self._content_by_id: dict[str, bytes] = {}
+        self._preparation = Preparation(
+            layer=layer,
+            catalog=table.store.catalog,
+            columns=table.declared.columns,
+            id_prefix=table.declared.id_prefix or "",
+            srid=table.store.city.srid,
+            ground=ground,
+            report=table.report,
+            where=table.where,
+        )
+        if layer.id not in table.report.layers:
+            table.report.layers.append(layer.id)
+        create_staging(cursor, layer)
+
+    def add(self, features: Features) -> None:
+        """Prepare a batch and copy it into staging."""
+        rows = prepare(features, self._preparation)
+        keep = self._first_of_each_id(rows.ids, rows.content)
+        records = rows.records if all(keep) else [[v for v, k in zip(c, keep, strict=True) if k] for c in rows.records]
+        if rows.bodies[0]:
+            store_bodies(self._cursor, rows.bodies)
+        stage_records(self._cursor, self._layer, records)
+
+    def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
+        keep = []
+        for identifier, hashed in zip(ids, content, strict=True):
+            first = self._content_by_id.setdefault(identifier, hashed)
+            new = first is hashed
+            keep.append(new)
+            if not new and first == hashed:
+                self._table.report.unchanged += 1
+            elif not new:
+                self._table.report.refuse(identifier, "duplicate id: an earlier object of this file has it")
+        return keep
+
+    def merge(self) -> None:
+        """Merge what is staged, and count what became of it."""
+        _count(self._table, merge(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+
+
+class ObservationStage:
+    """The staging table of an observation layer."""
+
+    def __init__(self, cursor: Cursor, table: Table, layer: Layer, ground: GroundHeights) -> None:  # noqa: ARG002
+        self._cursor, self._table, self._layer = cursor, table, layer
+        self._staged: set[str] = set()
+        self._features: set[str] = set()
+        self._preparation = ObservationPreparation(
+            layer=layer,
+            catalog=table.store.catalog,
+            columns=table.declared.columns,
+            id_prefix=table.declared.id_prefix or "",
+            timezone=table.declared.timezone or table.store.city.timezone,
+            report=table.report,
+        )
+        if layer.id not in table.report.layers:
+            table.report.layers.append(layer.id)
+        create_staging(cursor, layer)
+
+    def add(self, features: Features) -> None:
+        """Prepare a batch and copy it into staging."""
+        records, observed = prepare_observations(features, self._preparation, self._staged)
+        self._features |= observed
+        stage_records(self._cursor, self._layer, records)
+
+    def merge(self) -> None:
+        """Merge what is staged, count what became of it, and name the features that nobody knows."""
+        observed = self._table.store.catalog.layers[self._layer.observes or ""]
+        rows = self._cursor.execute(
+            f'SELECT f FROM unnest(%s::text[]) f WHERE NOT EXISTS (SELECT FROM twin."{observed.id}" v WHERE v.id = f)',
+            [sorted(self._features)],
+        ).fetchall()
+        if rows:
+            self._table.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
+        _count(self._table, merge_observations(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+
+
+STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer, GroundHeights], Stage]] = {
+    "feature": FeatureStage,
+    "observation": ObservationStage,
+}
+
+
+def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:
+    """Note the dataset, and return what all records of the table share."""
+    declared, header = table.declared, table.header
+    surveyed = declared.date or header.surveyed
+    dataset = declared.dataset or header.title or header.layer_hint
+    cursor.execute(
+        """INSERT INTO cim.dataset VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE
+           SET surveyed = coalesce(greatest(dataset.surveyed, excluded.surveyed), excluded.surveyed),
+               licence = coalesce(excluded.licence, dataset.licence), source = excluded.source""",
+        [dataset, surveyed, declared.licence or header.licence, Path(table.report.path).name],
+    )
+    valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
+    public = declared.public is not False
+    return Delivery(layer, dataset, table.load, valid_from, complete=bool(declared.complete), public=public)
+
+
+def _count(table: Table, outcome: Merged) -> None:
+    report = table.report
+    report.loaded += outcome.loaded
+    report.updated += outcome.updated
+    report.unchanged += outcome.unchanged
+    report.ended += outcome.ended
+    for identifier in outcome.clashes:
+        report.refuse(identifier, CLASH)
+    if outcome.taken_over:
+        report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)

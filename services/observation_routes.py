@@ -1,0 +1,33 @@
+"""`/observations`: series of a feature over time, by period."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cim.errors import NotFound
+from cim.series import series
+from services import context
+from services.ask import moment
+
+
+def feature_series(request: Request) -> Response:
+    """Answer the values of a feature: `from`, `until`, `period` (raw, N min, hour, day, week, month)."""
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    if layer.observes is None:
+        raise NotFound(f"{layer.id} holds no values over time")
+    asked = request.query_params
+    span = (moment(asked.get("from")), moment(asked.get("until")))
+    with state.cursor() as cursor:
+        found = series(
+            cursor,
+            layer,
+            request.path_params["feature"],
+            span,
+            period=asked.get("period", "raw"),
+            timezone=state.store.city.timezone,
+        )
+    return JSONResponse(found.as_json(), headers={"Cache-Control": "no-cache"})
+
+
+ROUTES = [Route("/observations/{layer}/{feature:path}", feature_series)]
