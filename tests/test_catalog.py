@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cim import reads
-from cim.catalog.model import FieldRole
+from cim.catalog.model import FieldRole, LayerRole
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.docs import layers_page
@@ -115,7 +115,7 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
     catalog = read_catalog()
     # words that are also an ordinary noun of the code are looked for as whole string constants
     names = set(catalog.layers) | {f.name for layer in catalog.layers.values() for f in layer.fields}
-    ours = {"level", "address", "terrain", "water", "camera", "hydrant", *get_args(FieldRole)}
+    ours = {"level", "address", "terrain", "water", "camera", "hydrant", *get_args(FieldRole), *get_args(LayerRole)}
     found = []
     for path in [p for package in ("cim", "ingest", "tiles", "services") for p in (ROOT / package).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
