@@ -71,6 +71,10 @@ class NotFound(CimError):
     """A thing asked for by name that isn't there."""
 
 
+class ServerFault(CimError):
+    """A server that doesn't answer, or answers that it can't."""
+
+
 class BadRequest(CimError):
     """A request whose parameters can't be read."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cim.catalog.model import Layer
+from cim.filters import Condition
 from cim.kinds import kind_of
 from cim.schema import table
 from cim.store import Cursor
@@ -137,6 +138,7 @@ class Query:
     recorded_at: datetime | None = None  # as it was known then; None: as it is known now
     box: tuple[float, float, float, float] | None = None  # xmin, ymin, xmax, ymax in the city's CRS
     equals: Mapping[str, str] = field(default_factory=dict)  # field or id → value
+    where: Condition = field(default_factory=Condition)  # a filter
     after: str | None = None  # only ids that follow this one
     offset: int = 0
     limit: int = 100
@@ -160,7 +162,7 @@ class Page:
 
 def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     """Return a page of GeoJSON features, made by PostGIS."""
-    clauses, values = _conditions(layer, srid, query)
+    clauses, values = conditions(layer, srid, query)
     if query.after is not None:
         clauses.append("v.id > %(after)s")
         values["after"] = query.after
@@ -182,7 +184,7 @@ def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
 
 def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 100_000) -> int | None:
     """Return how many features a query matches, paging aside; None where counting costs more than the page."""
-    clauses, values = _conditions(layer, srid, query)
+    clauses, values = conditions(layer, srid, query)
     what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
     cursor.execute(
         f"""SELECT CASE WHEN c.reltuples <= %(up_to)s
@@ -194,7 +196,8 @@ def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 10
     return row[0] if row else None
 
 
-def _conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
+def conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions of a query over the alias `v`, and the values that they bind."""
     values: dict[str, Any] = {}
     clauses = ["upper_inf(v.recorded)"]
     if query.recorded_at is not None:
@@ -210,6 +213,9 @@ def _conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[
         envelope = f"ST_MakeEnvelope(%(xmin)s, %(ymin)s, %(xmax)s, %(ymax)s, {srid})"
         clauses.append(f"v.geom && {envelope} AND ST_Intersects(v.geom, {envelope})")
         values |= dict(zip(("xmin", "ymin", "xmax", "ymax"), query.box, strict=True))
+    if query.where.sql != "true":
+        clauses.append(query.where.sql)
+        values |= query.where.values
     for number, (name, value) in enumerate(query.equals.items()):
         clauses.append(f'v."{name}"::text = %(equals_{number})s')
         values[f"equals_{number}"] = value
@@ -224,9 +230,8 @@ def _feature(layer: Layer, srid: int, query: Query) -> str:
         shape = f"ST_FlipCoordinates({shape})" if query.flip else shape
         geometry = f"ST_AsGeoJSON({shape}, {9 if query.out_srid == WGS84_SRID else 4})"
     wanted = [f for f in layer.all_fields if not query.properties or f.name in query.properties]
-    if query.public_only:
-        wanted = [f for f in wanted if not f.sensitive]
-    parts = [f"""'"{f.name}":' || {_json_value(f.name, f.type)}""" for f in wanted]
+    hidden = {f.name for f in wanted if f.sensitive and query.public_only}
+    parts = [f"""'"{f.name}":' || {"'null'" if f.name in hidden else _json_value(f.name, f.type)}""" for f in wanted]
     if not query.properties:
         parts += [f"""'"{name}":' || {expression}""" for name, expression in _COMMON.items()]
     separated = " || ',' || ".join(parts)

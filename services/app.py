@@ -1,21 +1,21 @@
 """One ASGI application: tiles, OGC APIs, the viewer, health."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cim.config import Settings, read_settings
 from cim.errors import CimError
 from cim.store import LostConnection, open_pool, open_store
-from services import http_errors, observation_routes, ogc_routes, tile_routes, viewer_routes
+from services import data_routes, http_errors, observation_routes, ogc_routes, tile_routes, viewer_routes
 from services.ask import ASK, read_ask
 from services.context import Context, of
 
@@ -28,12 +28,24 @@ def health(request: Request) -> Response:
     return JSONResponse({"status": "ok", "city": context.store.city.name})
 
 
-async def _ask(request: Request, following: Callable[[Request], Awaitable[Response]]) -> Response:
-    try:
-        ASK.set(read_ask(request))
-    except CimError as error:
-        return http_errors.answer(request, error)
-    return await following(request)
+class AskMiddleware:
+    """Reads who asks, when, in which language, from which address, and lets the request through with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            ASK.set(read_ask(request))
+        except CimError as error:
+            await http_errors.answer(request, error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -52,12 +64,13 @@ def create_app(settings: Settings) -> Starlette:
             Route("/health", health),
             *tile_routes.ROUTES,
             *observation_routes.ROUTES,
+            *data_routes.ROUTES,
             *ogc_routes.ROUTES,
             *viewer_routes.ROUTES,
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
-            Middleware(BaseHTTPMiddleware, _ask),
+            Middleware(AskMiddleware),
         ],
         exception_handlers={CimError: http_errors.answer, LostConnection: http_errors.lost_connection},
         lifespan=lifespan,

@@ -20,6 +20,11 @@ class Ask:
     user: str | None = None
     query: str = ""  # the query string as it came
 
+    @property
+    def public_only(self) -> bool:
+        """Whether sensitive fields stay hidden: nobody has signed in."""
+        return self.user is None
+
 
 ASK: ContextVar[Ask] = ContextVar("ask")
 

@@ -114,6 +114,34 @@ def serve(host: str, port: int, workers: int) -> None:
 
 
 @cli.command()
+@click.argument("layer")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The suffix is the format."
+)
+@click.option("--bbox", help="west,south,east,north in degrees.")
+@click.option("--where", help="A filter in CQL2.")
+@click.option("--at", help="Moment of city time: a date or a time.")
+@click.option("--crs", help="EPSG:N of the file.")
+def export(layer: str, output: Path, bbox: str | None, where: str | None, at: str | None, crs: str | None) -> None:
+    """Write a layer as .gpkg, .parquet, .geojson, .csv or .city.jsonl, a raster as .tif."""
+    from cim.errors import BadRequest
+    from cim.export import Extract
+    from cim.export import export as write
+    from cim.store import open_store
+    from services.ask import moment
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        try:
+            west, south, east, north = map(float, bbox.split(",")) if bbox else (0.0, 0.0, 0.0, 0.0)
+        except ValueError as fault:
+            raise BadRequest(f"--bbox {bbox}: west,south,east,north in degrees") from fault
+        box = (west, south, east, north) if bbox else None
+        extract = Extract(store.catalog.layer(layer), box, where, moment(at), crs)
+        count = write(cursor, store, extract, output)
+    click.echo(f"{count} rows in {output}")
+
+
+@cli.command()
 def loads() -> None:
     """List the loads of this city, the newest first."""
     from cim.loads import list_loads

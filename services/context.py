@@ -11,7 +11,6 @@ from starlette.requests import Request
 
 from cim.catalog.model import Layer
 from cim.crs import Operation, operation, to_wgs84
-from cim.errors import UnknownLayer
 from cim.store import Cursor, Pool, Store
 from tiles.frame import Frame
 
@@ -52,10 +51,7 @@ class Context:
             UnknownLayer: there is none of that name.
 
         """
-        try:
-            return self.store.catalog.layers[name]
-        except KeyError:
-            raise UnknownLayer(f"no layer {name!r}") from None
+        return self.store.catalog.layer(name)
 
 
 def to_wgs84_crs() -> CRS:

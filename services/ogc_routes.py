@@ -34,6 +34,7 @@ CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-features-2/1.0/conf/crs",
 ]
 
+OUR_PARAMETERS = ("filter", "filter-lang", "filter-crs", "cursor", "at")
 pygeoapi_overrides.install(CONFORMANCE)
 
 
@@ -51,6 +52,8 @@ def _route(call: Callable[[API, APIRequest, Request], Answer]) -> Callable[[Requ
         asked = APIRequest(request, api.locales)
         if asked.format is None and not request.query_params.get("f"):
             asked._format = "json"  # noqa: SLF001 - Accept: */* is JSON here
+        for name in OUR_PARAMETERS:  # read from the request by the provider; pygeoapi would parse them its own way
+            asked._args = {k: v for k, v in asked._args.items() if k != name}  # noqa: SLF001
         if asked.format not in ("json", "html"):
             headers, status, content = api.get_format_exception(asked)
         else:

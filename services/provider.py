@@ -13,6 +13,7 @@ from pygeoapi.provider.base import (
 
 from cim import reads
 from cim.errors import BadRequest
+from cim.filters import Condition, parse_filter
 from services.ask import ASK, moment
 from services.context import CONTEXT
 from services.pygeoapi_overrides import MATCHED, WantedCrs, WrittenFeatures
@@ -64,14 +65,15 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         **other: Any,
     ) -> dict[str, Any]:
         """Answer a page; `cursor` in the query string continues after an id, as things were known at the first page."""
-        if other.get("filterq") is not None or other.get("q"):
-            raise ProviderInvalidQueryError(user_msg="filter and q aren't served yet: use property=value")
+        if other.get("q"):
+            raise ProviderInvalidQueryError(user_msg="q isn't served: use property=value, or a filter in CQL2")
         known_at, after = _cursor()
         query = reads.Query(
             at=_times(datetime_) if datetime_ else ASK.get().at,
             recorded_at=known_at,
             box=(bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None,
             equals=dict(properties),
+            where=self._filter(),
             after=after,
             offset=offset,
             limit=limit,
@@ -93,6 +95,17 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         answer |= {"features": WrittenFeatures(page.text, page.count), "numberReturned": page.count}
         answer["links"] = self._links(page, query, known_at)
         return answer
+
+    def _filter(self) -> Condition:
+        """Return the condition of the parameter `filter`; pygeoapi's own parsing of it isn't used."""
+        parameters = dict(parse_qsl(ASK.get().query))
+        if not parameters.get("filter"):
+            return Condition()
+        context = self._context
+        try:
+            return parse_filter(parameters["filter"], self._layer, context.from_wgs84, context.store.city.srid)
+        except BadRequest as fault:
+            raise ProviderInvalidQueryError(user_msg=str(fault)) from fault
 
     def get(self, identifier: str, crs_transform_spec: WantedCrs | None = None, **_: Any) -> dict[str, Any]:
         """Answer one object, as it was at `datetime` where that is asked."""

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cim.errors import UnknownLayer
+
 KindName = Literal["feature", "raster", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
@@ -177,6 +179,18 @@ class Catalog(Row):
     classes: tuple[DataClass, ...]
     code_lists: Mapping[str, CodeList]
     layers: Mapping[str, Layer]
+
+    def layer(self, name: str) -> Layer:
+        """Return a layer by its id.
+
+        Raises:
+            UnknownLayer: there is none of that name.
+
+        """
+        try:
+            return self.layers[name]
+        except KeyError:
+            raise UnknownLayer(f"no layer {name!r}; the catalog has {', '.join(self.layers)}") from None
 
     @cached_property
     def layer_by_alias(self) -> Mapping[str, Layer]:

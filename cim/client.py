@@ -1,0 +1,220 @@
+"""What a notebook imports: a server's layers as GeoDataFrames, its series, its analyses.
+
+Rows come as one Arrow stream, not page after page of GeoJSON.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Self
+
+import geopandas as gpd
+import httpx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import shapely
+from pyproj import CRS
+from pyproj.crs import CompoundCRS
+
+from cim.city import Extent
+from cim.errors import BadRequest, CimError, NotFound, ServerFault
+
+DEFAULT_URL = "http://localhost:8000"
+_TIMEOUT_S = httpx.Timeout(30.0, read=600.0)
+
+
+def connect(url: str | None = None, key: str | None = None) -> "Twin":
+    """Return the twin that a server answers for; see `cim.connect`."""
+    address = (url or os.environ.get("CIM_URL") or DEFAULT_URL).rstrip("/")
+    secret = key or os.environ.get("CIM_KEY")
+    headers = {"X-API-Key": secret} if secret else {}
+    twin = Twin(address, httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT_S))
+    try:
+        twin.city  # noqa: B018 - says at once if nobody answers there
+    except CimError:
+        twin.close()
+        raise
+    return twin
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A city's twin behind a URL."""
+
+    url: str
+    http: httpx.Client
+
+    def __repr__(self) -> str:
+        return f"<Twin of {self.city['name']} at {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self.http.close()
+
+    @property
+    def city(self) -> dict[str, Any]:
+        """The city: name, srid, vertical_datum, timezone."""
+        city: dict[str, Any] = self._json("/data/city.json")
+        return city
+
+    def layers(self, language: str = "en") -> pd.DataFrame:
+        """Return a row a layer: id, title, kind, geometry, how many objects it holds now, its fields."""
+        rows = self._json("/data/layers.json")
+        for row in rows:
+            row["title"] = row["title"][language]
+        return pd.DataFrame(rows).set_index("id")
+
+    def read(
+        self,
+        layer: str,
+        *,
+        bbox: Extent | None = None,
+        where: str | None = None,
+        at: datetime | date | str | None = None,
+        crs: str | None = None,
+        columns: Sequence[str] = (),
+        limit: int = 0,
+    ) -> gpd.GeoDataFrame:
+        """Return what a layer holds, a row an object, in no order.
+
+        Args:
+            layer: its id.
+            bbox: west, south, east, north in degrees.
+            where: a filter in CQL2, such as `use = 'residential' AND storeys > 6`.
+            at: moment of city time; None: now (of observations: all).
+            crs: of the result, EPSG:N; None: the city's, with its vertical datum where the layer has heights.
+            columns: only these fields.
+            limit: at most so many rows; 0: all.
+
+        Raises:
+            NotFound: there is no such layer.
+            BadRequest: filter, field, box or CRS can't be read.
+
+        """
+        asked: dict[str, str] = {"columns": ",".join(columns)} if columns else {}
+        for name, value in (("bbox", bbox and ",".join(map(str, bbox))), ("filter", where), ("crs", crs)):
+            if value:
+                asked[name] = str(value)
+        if at is not None:
+            asked["at"] = at if isinstance(at, str) else at.isoformat()
+        if limit:
+            asked["limit"] = str(limit)
+        with self.http.stream("GET", f"/data/{layer}.arrow", params=asked) as answer:
+            _checked(answer)
+            return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
+
+    def series(
+        self,
+        layer: str,
+        feature: str,
+        *,
+        start: datetime | str | None = None,
+        until: datetime | str | None = None,
+        period: str = "raw",
+    ) -> pd.DataFrame:
+        """Return the values of a feature over time, indexed by moment; by period its mean, min and max.
+
+        Args:
+            layer: an observation layer.
+            feature: id of the observed feature.
+            start: from this moment; None: from the first.
+            until: before this moment; None: to the last.
+            period: raw, `15 min`, hour, day, week or month of the city's clock.
+
+        """
+        asked = {"period": period}
+        for name, value in (("from", start), ("until", until)):
+            if value is not None:
+                asked[name] = value if isinstance(value, str) else value.isoformat()
+        found = self._json(f"/observations/{layer}/{feature}", asked)
+        columns: dict[str, Any] = {"count": found["counts"]}
+        for name, values in found["values"].items():
+            if period == "raw":
+                columns[name] = values["mean"]
+            else:
+                columns |= {f"{name}_{measure}": values[measure] for measure in ("mean", "min", "max")}
+        times = pd.DatetimeIndex(pd.to_datetime(found["times"], utc=True), name="time")
+        return pd.DataFrame(columns, index=times.tz_convert(self.city["timezone"]))
+
+    def _json(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        try:
+            answer = self.http.get(path, params=parameters)
+        except httpx.TransportError as fault:
+            raise ServerFault(f"no answer from {self.url} ({fault}): is `cim serve` running there?") from fault
+        return _checked(answer).json()
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    """Return the answer, or raise what it says as one of our errors."""
+    if answer.is_success:
+        return answer
+    answer.read()
+    try:
+        said = json.loads(answer.text)
+        message = said.get("title") or said.get("description") or answer.text
+    except (ValueError, AttributeError):
+        message = answer.text[:200]
+    kinds = {404: NotFound, 400: BadRequest}
+    raise kinds.get(answer.status_code, ServerFault)(f"{answer.status_code}: {message}")
+
+
+class _Body:
+    """An answer's body as a file that Arrow reads from."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._parts = answer.iter_raw()
+        self._rest = b""
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = size if size >= 0 else 1 << 62
+        if len(self._rest) >= wanted:
+            taken, self._rest = self._rest[:wanted], self._rest[wanted:]
+            return taken
+        parts, have = [self._rest], len(self._rest)
+        for part in self._parts:
+            parts.append(part)
+            have += len(part)
+            if have >= wanted:
+                break
+        content = b"".join(parts)
+        self._rest = content[wanted:]
+        return content[:wanted]
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _frame(stream: pa.ipc.RecordBatchStreamReader, city: Mapping[str, Any]) -> gpd.GeoDataFrame:
+    """Return the rows of a stream; a batch's geometries are read while the server makes the next."""
+    batches, shapes = [], []
+    has_geometry = "geometry" in stream.schema.names
+    for batch in stream:
+        if has_geometry:
+            shapes.append(shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False)))
+            batch = batch.drop_columns(["geometry"])  # noqa: PLW2901 - the same rows
+        batches.append(batch)
+    names = [f for f in stream.schema if f.name != "geometry"]
+    attributes = pa.Table.from_batches(batches, pa.schema(names)).to_pandas()
+    if not has_geometry:
+        return gpd.GeoDataFrame(attributes)
+    geometry = np.concatenate(shapes) if shapes else np.empty(0, object)
+    described = json.loads((stream.schema.metadata or {})[b"geo"])["columns"]["geometry"]
+    crs = CRS.from_json_dict(described["crs"])
+    vertical = str(city["vertical_datum"])
+    if crs.to_epsg() == city["srid"] and vertical.startswith("EPSG:") and shapely.has_z(geometry).any():
+        height = CRS.from_user_input(vertical)
+        crs = CompoundCRS(f"{crs.name} + {height.name}", [crs, height])
+    return gpd.GeoDataFrame(attributes, geometry=geometry, crs=crs)

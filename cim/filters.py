@@ -1,0 +1,228 @@
+"""Filters: CQL2 (OGC 21-065r2), as text or JSON, to an SQL condition with bound values over a layer's columns."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import shapely
+from pygeofilter import ast, values
+from shapely.geometry import shape
+
+from cim.catalog.model import Layer
+from cim.errors import BadRequest
+
+ToCity = Callable[[Any, Any], tuple[Any, Any]]  # longitude, latitude → x, y in the city's CRS
+
+# what a filter may name beside a layer's fields → its SQL
+COMMON = {
+    "id": "v.id",
+    "parent_id": "v.parent_id",
+    "class_code": "v.class_code",
+    "dataset": "v.dataset",
+    "load": "v.load",
+    "valid_from": "lower(v.valid)",
+    "valid_until": "upper(v.valid)",
+}
+GEOMETRY_NAMES = ("geometry", "geom")
+_COMPARE: Mapping[type[Any], str] = {
+    ast.Equal: "=",
+    ast.NotEqual: "<>",
+    ast.LessThan: "<",
+    ast.LessEqual: "<=",
+    ast.GreaterThan: ">",
+    ast.GreaterEqual: ">=",
+    ast.TimeBefore: "<",
+    ast.TimeAfter: ">",
+    ast.TimeEquals: "=",
+}
+_ARITHMETIC: Mapping[type[Any], str] = {ast.Add: "+", ast.Sub: "-", ast.Mul: "*", ast.Div: "/"}
+_SPATIAL: Mapping[type[Any], str] = {
+    ast.GeometryIntersects: "ST_Intersects",
+    ast.GeometryWithin: "ST_Within",
+    ast.GeometryContains: "ST_Contains",
+    ast.GeometryTouches: "ST_Touches",
+    ast.GeometryCrosses: "ST_Crosses",
+    ast.GeometryOverlaps: "ST_Overlaps",
+    ast.GeometryEquals: "ST_Equals",
+}
+_FUNCTIONS = {"lower": "lower", "upper": "upper", "casei": "lower"}
+_EDGE_PARTS = 64
+_RECURSION = 200  # operators within operators
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An SQL condition over the alias `v`, and the values that it binds."""
+
+    sql: str = "true"
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __and__(self, other: "Condition") -> "Condition":
+        return Condition(f"({self.sql}) AND ({other.sql})", {**self.values, **other.values})
+
+
+def parse_filter(text: str, layer: Layer, to_city: ToCity, srid: int) -> Condition:
+    """Return the condition of a filter.
+
+    Args:
+        text: CQL2 text, or CQL2 JSON where it begins with a brace.
+        layer: whose fields it names.
+        to_city: brings its geometries, in CRS84, to the city's CRS.
+        srid: of the city's CRS.
+
+    Raises:
+        BadRequest: it can't be parsed, names what the layer hasn't, or asks what isn't supported.
+
+    """
+    try:
+        tree = _parse(text)
+        writer = _Writer(layer, to_city, srid)
+        return Condition(writer.write(tree), writer.values)
+    except BadRequest:
+        raise
+    except RecursionError as fault:
+        raise BadRequest("filter: nested too deeply") from fault
+    except Exception as fault:
+        reason = str(fault).strip().splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
+        raise BadRequest(f"filter {text[:80]!r} isn't CQL2: {reason}") from fault
+
+
+def _parse(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        from pygeofilter.parsers.cql2_json import parse
+
+        return parse(json.loads(text))
+    from pygeofilter.parsers.cql2_text import parse as parse_text
+
+    return parse_text(text)
+
+
+def inside_box(bbox: tuple[float, float, float, float], to_city: ToCity, srid: int) -> Condition:
+    """Return the condition that a geometry meets a box of degrees, whose edges aren't straight in the city's CRS."""
+    return Condition(
+        "v.geom && %(bbox)s::geometry AND ST_Intersects(v.geom, %(bbox)s::geometry)",
+        {"bbox": _ewkb(shapely.box(*bbox), to_city, srid)},
+    )
+
+
+def _ewkb(geometry: Any, to_city: ToCity, srid: int) -> str:
+    """Return a geometry in degrees as the text of its EWKB in the city's CRS."""
+    west, south, east, north = geometry.bounds
+    # its edges are straight in degrees: cut so short that they are so in the city's CRS too
+    cut = shapely.segmentize(geometry, max(east - west, north - south, 1e-6) / _EDGE_PARTS)
+    placed = shapely.transform(cut, lambda xy: np.c_[to_city(xy[:, 0], xy[:, 1])])
+    return str(shapely.to_wkb(shapely.set_srid(placed, srid), hex=True, include_srid=True))
+
+
+class _Writer:
+    """Writes the SQL of a filter's tree; every value is bound."""
+
+    def __init__(self, layer: Layer, to_city: ToCity, srid: int) -> None:
+        self._layer, self._to_city, self._srid = layer, to_city, srid
+        self._columns = {f.name: (f'v."{f.name}"', f.type) for f in layer.all_fields if not f.sensitive}
+        self.values: dict[str, Any] = {}
+
+    def write(self, node: Any, depth: int = 0) -> str:
+        if depth > _RECURSION:
+            raise BadRequest("filter: nested too deeply")
+        kind = type(node)
+        down = depth + 1
+        if kind in (ast.And, ast.Or):
+            word = "AND" if kind is ast.And else "OR"
+            return f"({self.write(node.lhs, down)} {word} {self.write(node.rhs, down)})"
+        if kind is ast.Not:
+            return f"(NOT {self.write(node.sub_node, down)})"
+        if kind in _COMPARE:
+            return self._compared(node, _COMPARE[kind], down)
+        if kind in _ARITHMETIC:
+            return f"({self._number(node.lhs, down)} {_ARITHMETIC[kind]} {self._number(node.rhs, down)})"
+        if kind in _SPATIAL:
+            return self._spatial(node, _SPATIAL[kind])
+        return self._other(node, down)
+
+    def _other(self, node: Any, depth: int) -> str:
+        negated = "NOT " if getattr(node, "not_", False) else ""
+        if isinstance(node, ast.Between):
+            low, high = (self._value(v, self._type(node.lhs)) for v in (node.low, node.high))
+            return f"({self.write(node.lhs, depth)} {negated}BETWEEN {low} AND {high})"
+        if isinstance(node, ast.In):
+            listed = ", ".join(self._value(v, self._type(node.lhs)) for v in node.sub_nodes)
+            return f"({self.write(node.lhs, depth)} {negated}IN ({listed}))"
+        if isinstance(node, ast.Like):
+            return f"({self.write(node.lhs, depth)}::text {negated}LIKE {self._bind(str(node.pattern))})"
+        if isinstance(node, ast.IsNull):
+            return f"({self.write(node.lhs, depth)} IS {negated}NULL)"
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node.name)
+        if isinstance(node, ast.Function) and node.name.lower() in _FUNCTIONS and len(node.arguments) == 1:
+            return f"{_FUNCTIONS[node.name.lower()]}({self.write(node.arguments[0], depth)}::text)"
+        if isinstance(node, bool | int | float | str | date | datetime):
+            return self._value(node, None)
+        raise BadRequest(f"filter: {type(node).__name__} isn't supported")
+
+    def _compared(self, node: Any, operator: str, depth: int) -> str:
+        sides = []
+        for side, other in ((node.lhs, node.rhs), (node.rhs, node.lhs)):
+            literal = isinstance(side, bool | int | float | str | date | datetime)
+            sides.append(self._value(side, self._type(other)) if literal else self.write(side, depth))
+        return f"({sides[0]} {operator} {sides[1]})"
+
+    def _number(self, node: Any, depth: int) -> str:
+        return f"{self.write(node, depth)}::float8"
+
+    def _attribute(self, name: str) -> str:
+        if name in self._columns:
+            return self._columns[name][0]
+        if name in COMMON:
+            return COMMON[name]
+        known = ", ".join([*self._columns, *COMMON])
+        raise BadRequest(f"filter: {self._layer.id} has no {name!r}; it has {known}")
+
+    def _type(self, node: Any) -> str | None:
+        if isinstance(node, ast.Attribute):
+            if node.name in self._columns:
+                return self._columns[node.name][1]
+            return "timestamp" if node.name.startswith("valid_") else "integer" if node.name == "load" else "text"
+        return None
+
+    def _value(self, value: Any, kind: str | None) -> str:
+        """Bind a literal as the type of what it is compared with: codes such as 007 are text however written."""
+        if kind == "text":
+            return self._bind(str(value))
+        if kind == "timestamp":
+            return f"{self._bind(value.isoformat() if isinstance(value, date) else str(value))}::timestamptz"
+        if kind == "date":
+            return f"{self._bind(value.isoformat() if isinstance(value, date) else str(value))}::date"
+        if kind in ("integer", "number"):
+            try:
+                return f"{self._bind(float(value))}::float8"
+            except (TypeError, ValueError):
+                raise BadRequest(f"filter: {value!r} isn't a number") from None
+        if kind is None and isinstance(value, float | int) and not isinstance(value, bool):
+            return f"{self._bind(float(value))}::float8"
+        return self._bind(value)
+
+    def _spatial(self, node: Any, function: str) -> str:
+        sides = [node.lhs, node.rhs]
+        names = [side.name for side in sides if isinstance(side, ast.Attribute)]
+        shapes = [side for side in sides if not isinstance(side, ast.Attribute)]
+        if len(names) != 1 or names[0] not in GEOMETRY_NAMES or len(shapes) != 1:
+            raise BadRequest(f"filter: {function} takes the property `geometry` and one geometry")
+        bound = f"{self._bind(self._shape(shapes[0]))}::geometry"
+        ordered = ("v.geom", bound) if isinstance(node.lhs, ast.Attribute) else (bound, "v.geom")
+        return f"(v.geom && {bound} AND {function}({ordered[0]}, {ordered[1]}))"
+
+    def _shape(self, literal: Any) -> str:
+        if isinstance(literal, values.Envelope):
+            geometry = shapely.box(literal.x1, literal.y1, literal.x2, literal.y2)
+        else:
+            geometry = shape(literal.geometry if isinstance(literal, values.Geometry) else literal)
+        return _ewkb(geometry, self._to_city, self._srid)
+
+    def _bind(self, value: Any) -> str:
+        name = f"filter_{len(self.values)}"
+        self.values[name] = value
+        return f"%({name})s"
