@@ -142,6 +142,28 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
 
 
 @cli.command()
+@click.argument("name")
+@click.option("--param", "given", multiple=True, metavar="KEY=VALUE", help="Number, text, JSON, or @FILE (JSON, CSV).")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Else JSON to standard output.")
+def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
+    """Run an analysis on the city."""
+    from cim.analyse import analyse as compute
+    from cim.analyse import check_parameters, write_computed
+    from cim.store import open_store
+    from services.parameters import read_parameters
+
+    raw = read_parameters(given)
+    check_parameters(name, raw)
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        computed = compute(cursor, store, name, raw, _share)
+    if output is None:
+        click.echo(computed.dumps())
+        return
+    write_computed(computed, output)
+    click.echo(f"{len(computed.gdf)} rows in {output}; check: {computed.check.what}: {computed.check.passed}")
+
+
+@cli.command()
 def loads() -> None:
     """List the loads of this city, the newest first."""
     from cim.loads import list_loads
@@ -207,6 +229,11 @@ def doctor() -> int:
 def _count(done: int, total: int) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{done}/{total} tiles", nl=done == total, err=True)
+
+
+def _share(done: float, what: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{done:4.0%} {what}", nl=done >= 1, err=True)
 
 
 def _progress(what: str) -> None:

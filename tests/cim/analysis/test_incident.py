@@ -1,0 +1,194 @@
+"""The incident against Floyd-Warshall, shapely and pandas over the input files; the graph's rules on small networks."""
+
+from itertools import pairwise
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from scipy.sparse.csgraph import floyd_warshall
+
+from cim.analyse import analyse
+from cim.analysis.assumptions import read_assumptions
+from cim.analysis.graph import Graph, reached, road_graph, snap, travel
+from cim.analysis.incident import people_within
+from cim.analysis.result import Computed
+from cim.errors import BadRequest, NotFound
+from tests.conftest import MakeStore, Served
+
+KMH = {"expressway": 60, "arterial": 40, "secondary": 30, "local": 20}
+PLACE = (113.5815, 37.8622)
+
+
+def incident(served: Served, **parameters: Any) -> Computed:
+    with served.store.connect() as connection, connection.cursor() as cursor:
+        return analyse(cursor, served.store, "incident", {"lon": PLACE[0], "lat": PLACE[1]} | parameters)
+
+
+def network(lines: list[Any], **columns: list[Any]) -> Graph:
+    return road_graph(gpd.GeoDataFrame(columns, geometry=lines, crs=4547), read_assumptions())
+
+
+def times_by_hand(roads: gpd.GeoDataFrame, places: list[Any]) -> np.ndarray:
+    """Seconds between places, all pairs: streets cut at every vertex and at every place, then Floyd-Warshall."""
+    segments: list[tuple[tuple[float, float], tuple[float, float], float]] = []
+    snapped = []
+    for place in places:
+        nearest = roads.distance(place).idxmin()
+        line = roads.geometry[nearest]
+        snapped.append((nearest, line.project(place)))
+    for k, row in roads.iterrows():
+        cuts = sorted({0.0, row.geometry.length, *(d for n, d in snapped if n == k)})
+        ends = [row.geometry.interpolate(d) for d in cuts]
+        for (a, b), (low, high) in zip(pairwise(ends), pairwise(cuts), strict=True):
+            seconds = (high - low) / (KMH[row["道路等级"]] / 3.6)
+            segments.append(((round(a.x, 2), round(a.y, 2)), (round(b.x, 2), round(b.y, 2)), seconds))
+    nodes = {p: n for n, p in enumerate(dict.fromkeys(p for a, b, _ in segments for p in (a, b)))}
+    matrix = np.full((len(nodes), len(nodes)), np.inf)
+    for a, b, seconds in segments:
+        i, j = nodes[a], nodes[b]
+        matrix[i, j] = matrix[j, i] = min(matrix[i, j], seconds)
+    on = [roads.geometry[k].interpolate(d) for k, d in snapped]
+    at = [nodes[(round(p.x, 2), round(p.y, 2))] for p in on]
+    return np.asarray(floyd_warshall(matrix)[np.ix_(at, at)])
+
+
+def test_travel_times_are_those_of_floyd_warshall_over_the_input_file(sample_city: Served) -> None:
+    folder = sample_city.folder
+    roads = gpd.read_file(folder / "road_segment.gpkg").to_crs(4547)
+    site = gpd.GeoSeries([shapely.Point(PLACE)], crs=4326).to_crs(4547)[0]
+    read = {n: gpd.read_file(folder / f"{n}.geojson").to_crs(4547) for n in ("fire_station", "hospital", "shelter")}
+    result = incident(sample_city)
+    for name, layer in read.items():
+        seconds = times_by_hand(roads, [site, *layer.geometry])[0, 1:]
+        found = result.figures[name]
+        assert found["id"] == layer["id"][int(np.argmin(seconds))]
+        assert found["seconds"] == pytest.approx(seconds.min(), rel=1e-3, abs=0.05)
+    ways = result.gdf.set_index("kind")
+    for kind in ("fire_station_route", "hospital_route", "shelter_route"):
+        assert ways.loc[kind, "length_m"] == pytest.approx(ways.loc[kind, "geometry"].length, rel=1e-6)
+    assert result.check.passed
+
+
+def test_the_drive_time_area_holds_what_is_near_enough_and_nothing_else(sample_city: Served) -> None:
+    roads = gpd.read_file(sample_city.folder / "road_segment.gpkg").to_crs(4547)
+    stations = gpd.read_file(sample_city.folder / "fire_station.geojson").to_crs(4547)
+    area = incident(sample_city, minutes=1.0).gdf.set_index("kind").loc["reach", "geometry"]
+    rng = np.random.default_rng(5)
+    lines = roads.geometry.to_numpy()
+    tried = {True: 0, False: 0}
+    for k in rng.integers(0, len(lines), 60):
+        place = lines[k].interpolate(rng.uniform(0.2, 0.8), normalized=True)
+        seconds = times_by_hand(roads, [place, *stations.geometry])[0, 1:].min()
+        if abs(seconds - 60) > 12:  # beyond the frontage that is drawn around a street's end
+            inside = bool(area.contains(place))
+            others = shapely.distance(lines, place)  # a near street may be reached where this one isn't
+            if seconds < 60:
+                assert inside
+            elif (np.sort(others)[1:] > 45).all():
+                assert not inside
+                tried[False] += 1
+            tried[True] += seconds < 60
+    assert min(tried.values()) > 3
+
+
+def test_what_is_around_is_what_geopandas_overlays(sample_city: Served) -> None:
+    with sample_city.store.connect() as connection:
+        rows = connection.execute(
+            "SELECT id, parent_id, use, storeys, ST_AsBinary(geom) FROM twin.building WHERE upper_inf(recorded)"
+        ).fetchall()
+    frame = gpd.GeoDataFrame(
+        [r[:4] for r in rows], columns=["id", "parent_id", "use", "storeys"],
+        geometry=shapely.from_wkb([bytes(r[4]) for r in rows]), crs=4547,
+    )  # fmt: skip
+    frame["floor"] = frame.area * frame["storeys"]
+    parents = set(frame["parent_id"].dropna())
+    for parent in parents:
+        frame.loc[frame["id"] == parent, "floor"] = frame.loc[frame["parent_id"] == parent, "floor"].sum()
+    whole = frame[frame["parent_id"].isna()]
+    site = gpd.GeoSeries([shapely.Point(PLACE)], crs=4326).to_crs(4547)
+    circle = gpd.GeoDataFrame(geometry=site.buffer(300, quad_segs=32))
+    near = gpd.overlay(whole, circle, how="intersection")
+    result = incident(sample_city, radius_m=300)
+    assert result.figures["buildings"] == len(near)
+    assert result.figures["floor_area_m2"] == pytest.approx(near["floor"].sum())
+    communities = gpd.read_file(sample_city.folder / "population.geojson").to_crs(4547)
+    homes = whole[whole["use"] == "residential"].set_geometry(
+        whole[whole["use"] == "residential"].representative_point()
+    )
+    placed = gpd.sjoin(homes, communities[["常住人口", "geometry"]], predicate="within")
+    placed["people"] = placed["常住人口"] * placed["floor"] / placed.groupby("index_right")["floor"].transform("sum")
+    assert result.figures["people"] == pytest.approx(placed.loc[placed.within(circle.geometry[0]), "people"].sum())
+    assert placed["people"].sum() == pytest.approx(communities["常住人口"].sum())
+
+
+def test_a_one_way_street_is_driven_one_way() -> None:
+    corners = [(0, 0), (100, 0), (100, 100), (0, 100)]
+    south, east, north, west = (shapely.LineString([a, b]) for a, b in pairwise([*corners, corners[0]]))
+    one_way = network([south, east, north, west], oneway=["-1", None, None, None], speed=[36.0] * 4)
+    a, b = shapely.Point(10, 0), shapely.Point(90, 0)
+    there, back = (travel(one_way, np.array([p], object), np.array([q], object)) for p, q in ((a, b), (b, a)))
+    assert back.seconds[back.destination_nodes[0]] == pytest.approx(8.0)
+    assert there.seconds[there.destination_nodes[0]] == pytest.approx((10 + 300 + 10) / 10)
+    line, length_m = there.line(int(there.destination_nodes[0]))
+    assert length_m == pytest.approx(320)
+    assert line is not None
+    assert line.length == pytest.approx(320)
+
+
+def test_a_side_street_joins_and_a_bridge_does_not() -> None:
+    main = shapely.LineString([(0, 0), (200, 0)])
+    side = shapely.LineString([(50, 0.01), (50, 80)])
+    bridge = shapely.LineString([(120, -50), (120, 50)])
+    graph = network([main, side, bridge], speed=[36.0] * 3)
+    origin = np.array([shapely.Point(0, 0)], object)
+    goals = np.array([shapely.Point(50, 80), shapely.Point(120, 50), shapely.Point(200, 0)], object)
+    travelled = travel(graph, origin, goals)
+    seconds = travelled.seconds[travelled.destination_nodes]
+    assert seconds[0] == pytest.approx(13.0, abs=0.05)
+    assert np.isinf(seconds[1])
+    assert seconds[2] == pytest.approx(20.0)
+    assert shapely.union_all([reached(travelled, 10.0)]).length == pytest.approx(100 + 50, abs=0.5)
+
+
+def test_places_on_the_same_street_and_speeds_by_class() -> None:
+    graph = network([shapely.LineString([(0, 0), (1000, 0)])], use=["arterial"])
+    travelled = travel(graph, np.array([shapely.Point(700, 5)], object), np.array([shapely.Point(200, -5)], object))
+    assert travelled.seconds[travelled.destination_nodes[0]] == pytest.approx(500 / (40 / 3.6))
+    assert snap(graph, np.array([shapely.Point(500, 30)], object)).away_m[0] == 30
+
+
+def test_a_community_without_dwellings_is_spread_over_its_land() -> None:
+    communities = np.array([shapely.box(0, 0, 100, 100), shapely.box(100, 0, 200, 100)], object)
+    dwellings = shapely.points([[150, 50], [190, 50]])
+    found = people_within(
+        shapely.box(50, 0, 160, 100), communities, np.array([100.0, 60.0]), dwellings, np.array([1.0, 2.0])
+    )
+    assert found.within == pytest.approx(50 + 20)
+    assert found.without == pytest.approx(50 + 40)
+
+
+def test_no_place_and_no_stations(sample_city: Served, make_store: MakeStore) -> None:
+    with pytest.raises(BadRequest, match="lon and lat"):
+        incident(sample_city, lon=None)
+    with pytest.raises(BadRequest, match="GeoJSON"):
+        incident(sample_city, geometry={"type": "Circle"})
+    empty = make_store()
+    with pytest.raises(NotFound, match="road_segment"), empty.connect() as connection, connection.cursor() as cursor:
+        analyse(cursor, empty, "incident", {"lon": PLACE[0], "lat": PLACE[1]})
+
+
+def test_a_polygon_and_a_class(sample_city: Served) -> None:
+    x, y = PLACE
+    ring = [[x, y], [x + 0.002, y], [x + 0.002, y + 0.002], [x, y + 0.002], [x, y]]
+    result = incident(
+        sample_city,
+        lon=None,
+        lat=None,
+        geometry={"type": "Polygon", "coordinates": [ring]},
+        radius_m=1,
+        **{"class": "fire"},
+    )
+    assert result.computed_from["parameters"]["class"] == "fire"
+    assert result.gdf.geometry.iloc[0].area == pytest.approx(176 * 222, rel=0.03)
