@@ -9,12 +9,10 @@ from typing import Any
 import geopandas as gpd
 import pyarrow as pa
 import shapely
-from pydantic import ValidationError
 from pyproj import CRS
 
 from cim.analysis.assumptions import read_assumptions
-from cim.analysis.parameters import Parameters
-from cim.analysis.registry import Inputs, Need, Progress, analysis
+from cim.analysis.registry import Inputs, Need, Progress, analysis, check_parameters
 from cim.analysis.result import Computed
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
@@ -24,26 +22,6 @@ from cim.store import Cursor, Store
 from cim.version import VERSION
 
 SUFFIXES = (".json", ".geojson", ".gpkg", ".parquet", ".csv")
-
-
-def check_parameters(name: str, raw: Mapping[str, Any]) -> Parameters:
-    """Return the parameters of an analysis, checked.
-
-    Raises:
-        NotFound: there is no such analysis.
-        BadRequest: a parameter is missing, unknown, or can't be read.
-
-    """
-    model = analysis(name).code.Parameters
-    try:
-        return model.model_validate(dict(raw))
-    except ValidationError as fault:
-        said = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'parameters'}: {e['msg'].removeprefix('Value error, ')}"
-            for e in fault.errors()
-        )
-        known = ", ".join(field.alias or key for key, field in model.model_fields.items())
-        raise BadRequest(f"{name}: {said} (parameters: {known})") from fault
 
 
 def analyse(

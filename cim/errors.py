@@ -75,6 +75,18 @@ class ServerFault(CimError):
     """A server that doesn't answer, or answers that it can't."""
 
 
+class UnknownKey(CimError):
+    """A key that belongs to nobody, or a name that isn't its owner's."""
+
+
+class NotAllowed(CimError):
+    """Something for which the asker's role isn't enough."""
+
+
+class TooManyJobs(CimError):
+    """More open jobs than one asker may have."""
+
+
 class BadRequest(CimError):
     """A request whose parameters can't be read."""
 

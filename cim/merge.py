@@ -87,6 +87,7 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     cursor.execute(_keep_old_content(layer), values)
     cursor.execute(_write_new_content(layer), values)
     cursor.execute(_announce(layer), values)
+    cursor.execute(_moments_ahead(), values)
     counts, clashes, taken_over = _outcome(cursor, delivery)
     cursor.execute(f"DROP TABLE {staging(layer)}, merge_plan")
     return Merged(
@@ -201,10 +202,27 @@ def _announce(layer: Layer) -> str:
         FROM merge_plan p JOIN {staging(layer)} s USING (id) WHERE p.action IN ('new', 'replace', 'split')"""
 
 
+def _moments_ahead() -> str:
+    return """
+        INSERT INTO cim.moment SELECT DISTINCT %(layer)s, bound FROM merge_plan p,
+            LATERAL (VALUES (lower(p.new_valid)), (upper(p.new_valid))) bounds(bound)
+        WHERE p.action IN ('new', 'replace', 'split') AND bound > now() ON CONFLICT DO NOTHING"""
+
+
+def end_versions(cursor: psycopg.Cursor[Any], layer: Layer, ids: Sequence[str], at: datetime) -> int:
+    """End the current versions of objects at a moment of city time; return how many there were."""
+    cursor.execute(
+        f"""CREATE TEMP TABLE absent ON COMMIT DROP AS
+            SELECT fid, id FROM {table(layer)}
+            WHERE id = ANY(%s) AND upper_inf(recorded) AND valid @> %s::timestamptz""",
+        [list(ids), at],
+    )
+    return _end(cursor, layer, at)
+
+
 def _end_absent(cursor: psycopg.Cursor[Any], delivery: Delivery, values: dict[str, Any]) -> int:
     """End what a complete delivery of the dataset no longer holds, at its date."""
     layer = delivery.layer
-    names = ", ".join(f'"{c.name}"' for c in (*record_columns(layer), *LOAD_COLUMNS))
     cursor.execute(
         f"""
         CREATE TEMP TABLE absent ON COMMIT DROP AS
@@ -214,14 +232,22 @@ def _end_absent(cursor: psycopg.Cursor[Any], delivery: Delivery, values: dict[st
           AND NOT EXISTS (SELECT FROM {staging(layer)} s WHERE s.id = v.id)""",
         values,
     )
+    return _end(cursor, layer, delivery.valid_from)
+
+
+def _end(cursor: psycopg.Cursor[Any], layer: Layer, at: datetime | None) -> int:
+    """End the versions in the table `absent` at a moment, None: now; drop the table."""
+    names = ", ".join(f'"{c.name}"' for c in (*record_columns(layer), *LOAD_COLUMNS))
+    values = {"layer": layer.id, "at": at}
     cursor.execute(
         f"UPDATE {table(layer)} v SET recorded = tstzrange(lower(v.recorded), now()) FROM absent a WHERE a.fid = v.fid"
     )
     cursor.execute(
         f"""
         INSERT INTO {table(layer)} (valid, {names})
-        SELECT tstzrange(lower(valid), coalesce(%(from)s::timestamptz, now())), {names}
-        FROM {table(layer)} WHERE fid IN (SELECT fid FROM absent)""",
+        SELECT tstzrange(lower(valid), coalesce(%(at)s::timestamptz, now())), {names}
+        FROM {table(layer)} WHERE fid IN (SELECT fid FROM absent)
+          AND (lower_inf(valid) OR lower(valid) < coalesce(%(at)s::timestamptz, now()))""",
         values,
     )
     cursor.execute(
@@ -231,6 +257,10 @@ def _end_absent(cursor: psycopg.Cursor[Any], delivery: Delivery, values: dict[st
         values,
     )
     ended = cursor.rowcount
+    cursor.execute(
+        "INSERT INTO cim.moment SELECT %(layer)s, %(at)s WHERE %(at)s::timestamptz > now() ON CONFLICT DO NOTHING",
+        values,
+    )
     cursor.execute("DROP TABLE absent")
     return ended
 

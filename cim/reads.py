@@ -24,7 +24,7 @@ def versions_with_bodies(cursor: Cursor, layer: Layer) -> list[Version]:
         f"""SELECT fid, id, lower(valid), upper(valid), content,
                    (ST_XMin(geom) + ST_XMax(geom)) / 2, (ST_YMin(geom) + ST_YMax(geom)) / 2
             FROM {table(layer)}
-            WHERE upper_inf(recorded) AND NOT isempty(valid) AND lods[cardinality(lods)] >= '1'
+            WHERE upper_inf(recorded) AND NOT isempty(valid) AND public AND lods[cardinality(lods)] >= '1'
             ORDER BY id COLLATE "C", fid"""
     )
     return cursor.fetchall()
@@ -59,7 +59,7 @@ def vector_tile(cursor: Cursor, layer: Layer, srid: int, zxy: tuple[int, int, in
               FROM {table(layer)} v,
                    (SELECT ST_TileEnvelope(%(z)s, %(x)s, %(y)s) AS tile,
                            ST_Transform(ST_TileEnvelope(%(z)s, %(x)s, %(y)s, margin => 0.03125), {srid}) AS city) env
-              WHERE v.geom && env.city AND {current()}
+              WHERE v.geom && env.city AND v.public AND {current()}
               ORDER BY v.fid) tile""",
         {"layer": layer.id, "z": z, "x": x, "y": y, "at": at},
     )

@@ -91,8 +91,19 @@ def create_features(layer: Layer, srid: int) -> list[str]:
         f'CREATE INDEX IF NOT EXISTS "{name}_load" ON {t} USING brin (load)',
         *indexes,
         _exclusion(name, t),
+        *_policy(layer),
         f"ALTER TABLE {t} ALTER COLUMN geom SET STORAGE EXTERNAL",
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
+    ]
+
+
+def _policy(layer: Layer) -> list[str]:
+    """Rows that aren't public are seen by who has signed in; the owner, who loads and tiles, sees all."""
+    t = table(layer)
+    return [
+        f"ALTER TABLE {t} ENABLE ROW LEVEL SECURITY",
+        f"DROP POLICY IF EXISTS visible ON {t}",
+        f"CREATE POLICY visible ON {t} FOR SELECT USING (public OR current_setting('cim.role', true) <> '')",
     ]
 
 
@@ -119,6 +130,7 @@ def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 -
         f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_series" ON {t} (feature, time) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_time" ON {t} USING brin (time)',
+        *_policy(layer),
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
     ]
 
@@ -160,10 +172,12 @@ def overlaps(layer: Layer) -> str:
 
 
 def grants(server: str) -> list[str]:
-    """Return what the server's role may do: read the twin, nothing else yet."""
+    """Return what the server's role may do: read the twin, queue jobs and dismiss them; keys it can't read."""
     return [
         f"GRANT USAGE ON SCHEMA cim, twin TO {server}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA cim, twin TO {server}",
+        f"REVOKE ALL ON cim.account, cim.audit FROM {server}",
+        f"GRANT INSERT, UPDATE ON cim.job TO {server}",
         f"ALTER ROLE {server} SET max_parallel_workers_per_gather = 0",  # each worker builds its own PROJ pipeline
     ]
 

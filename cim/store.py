@@ -4,7 +4,7 @@
 connections as the owner (loads, tiles) or as the server's role (reads).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -90,6 +90,18 @@ def open_pool(url: str) -> Iterator[Pool]:
         yield pool
 
 
+def see_as(cursor: Cursor, role: str) -> None:
+    """Let the rest of a session see what a role sees; empty: what everybody sees. The policies of tables read it."""
+    cursor.execute("SELECT set_config('cim.role', %s, false)", [role])
+
+
+def notifications(connection: Connection, channels: Sequence[str], timeout_s: float) -> list[tuple[str, str]]:
+    """Return (channel, payload) of what was announced since, after waiting at most so long for the first."""
+    for channel in channels:
+        connection.execute(f'LISTEN "{channel}"'.encode())
+    return [(n.channel, n.payload) for n in connection.notifies(timeout=timeout_s, stop_after=1)]
+
+
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
     """Open the store, starting the private cluster if no URL is set; it stays up while the block runs.
@@ -127,7 +139,7 @@ def initialise(settings: Settings, city: City | None = None) -> City:
                     cursor.execute(statement.encode())
             server = conninfo_to_dict(server_url).get("user")
             if server and server_url != url:
-                for statement in schema.grants(f'"{server}"')[:2]:
+                for statement in schema.grants(f'"{server}"')[:-1]:
                     cursor.execute(statement.encode())
         return city
 

@@ -1,10 +1,13 @@
 """One ASGI application: tiles, OGC APIs, the viewer, health."""
 
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -15,7 +18,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cim.config import Settings, read_settings
 from cim.errors import CimError
 from cim.store import LostConnection, open_pool, open_store
-from services import data_routes, http_errors, observation_routes, ogc_routes, tile_routes, viewer_routes
+from services import (
+    data_routes,
+    edit_routes,
+    events,
+    http_errors,
+    observation_routes,
+    ogc_routes,
+    processes,
+    tile_routes,
+    viewer_routes,
+)
 from services.ask import ASK, read_ask
 from services.context import Context, of
 
@@ -41,11 +54,22 @@ class AskMiddleware:
             return
         request = Request(scope)
         try:
-            ASK.set(read_ask(request))
+            ask = read_ask(request)
+            if "authorization" in request.headers or "x-api-key" in request.headers:
+                ask = replace(ask, account=await run_in_threadpool(of(request).account, request.headers))
+            ASK.set(ask)
         except CimError as error:
             await http_errors.answer(request, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _warm_up() -> None:
+    """Import what the first frame and the first form need: seconds that nobody should wait for."""
+    from cim.analysis.registry import analyses
+
+    for row in analyses().values():
+        row.code  # noqa: B018 - imports it
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -57,7 +81,11 @@ def create_app(settings: Settings) -> Starlette:
             store = stack.enter_context(open_store(settings))
             pool = stack.enter_context(open_pool(store.server_url))
             app.state.context = Context(store, pool)
+            app.state.events = events.Events(store.server_url)
+            app.state.events.start()
+            threading.Thread(target=_warm_up, daemon=True).start()
             yield
+            app.state.events.stop()
 
     return Starlette(
         routes=[
@@ -65,7 +93,10 @@ def create_app(settings: Settings) -> Starlette:
             *tile_routes.ROUTES,
             *observation_routes.ROUTES,
             *data_routes.ROUTES,
+            *processes.ROUTES,
+            *edit_routes.ROUTES,
             *ogc_routes.ROUTES,
+            *events.ROUTES,
             *viewer_routes.ROUTES,
         ],
         middleware=[

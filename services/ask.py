@@ -1,12 +1,16 @@
 """Who asks, when, in which language, from which address: one frozen value through every door."""
 
+import base64
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from cim.errors import BadRequest
+from cim.accounts import Account, Role
+from cim.errors import BadRequest, NotAllowed, UnknownKey
+from cim.jobs import Asker
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,35 @@ class Ask:
     language: str = "en"  # zh or en
     at: datetime | None = None  # city time; None: now
     recorded_at: datetime | None = None
-    user: str | None = None
+    account: Account | None = None  # who has signed in
+    address: str | None = None  # the asker's
     query: str = ""  # the query string as it came
 
     @property
     def public_only(self) -> bool:
         """Whether sensitive fields stay hidden: nobody has signed in."""
-        return self.user is None
+        return self.account is None
+
+    @property
+    def asker(self) -> Asker:
+        """On whose behalf jobs run that this request starts."""
+        return Asker(
+            self.account.name if self.account else None, self.account.role if self.account else None, self.address
+        )
+
+    def require(self, role: Role) -> Account:
+        """Return who asks.
+
+        Raises:
+            UnknownKey: nobody has signed in.
+            NotAllowed: the role isn't enough.
+
+        """
+        if self.account is None:
+            raise UnknownKey(f"this needs a key of the role {role}: header X-API-Key, or Basic with it as the password")
+        if not self.account.may(role):
+            raise NotAllowed(f"{self.account.name} is {self.account.role}; this needs {role}")
+        return self.account
 
 
 ASK: ContextVar[Ask] = ContextVar("ask")
@@ -41,7 +67,29 @@ def read_ask(request: Request) -> Ask:
         language=language(request),
         at=moment(request.query_params.get("at")),
         query=request.url.query,
+        address=request.client.host if request.client else None,
     )
+
+
+def read_key(headers: Headers) -> tuple[str | None, str] | None:
+    """Return a request's user name (where it gives one) and key: X-API-Key, Bearer, or Basic with it as password.
+
+    Raises:
+        UnknownKey: the Authorization header can't be read.
+
+    """
+    if key := headers.get("x-api-key"):
+        return None, key
+    scheme, _, content = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return None, content.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, _, key = base64.b64decode(content, validate=True).decode("utf-8").partition(":")
+    except (ValueError, UnicodeDecodeError) as fault:
+        raise UnknownKey("the Authorization header can't be read") from fault
+    return name or None, key
 
 
 def base_url(request: Request) -> str:

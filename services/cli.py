@@ -7,6 +7,7 @@ import json
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -104,13 +105,16 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from cim.store import open_store
+    from services.supervisor import supervised
 
     with open_store(read_settings()) as store:  # keeps the database up while workers come and go
         shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
         click.echo(f"{store.city.name}: http://{shown}:{port}/   (Ctrl-C ends)")
-        uvicorn.run(
-            "services.app:from_environment", factory=True, host=host, port=port, workers=workers, log_level="warning"
-        )
+        with supervised(store, store.settings.worker_count):
+            uvicorn.run(
+                "services.app:from_environment", factory=True, host=host, port=port, workers=workers,
+                log_level="warning", timeout_graceful_shutdown=1,
+            )  # fmt: skip
 
 
 @cli.command()
@@ -148,7 +152,8 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
 def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
     """Run an analysis on the city."""
     from cim.analyse import analyse as compute
-    from cim.analyse import check_parameters, write_computed
+    from cim.analyse import write_computed
+    from cim.analysis.registry import check_parameters
     from cim.store import open_store
     from services.parameters import read_parameters
 
@@ -172,6 +177,48 @@ def loads() -> None:
     with open_store(read_settings()) as store:
         for line in list_loads(store):
             click.echo(line)
+
+
+@cli.group()
+def user() -> None:
+    """Who may sign in, and in which role."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "editor", "admin"]), default="viewer", show_default=True)
+def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
+    """Add a user, or give one another role and a new key. The key is shown once."""
+    from cim.accounts import add_account
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        key = add_account(cursor, name, role)
+    click.echo(f"{name} is {role}. The key, as header X-API-Key or as the password of Basic:", err=True)
+    click.echo(key)
+
+
+@user.command("list")
+def user_list() -> None:
+    """List the users."""
+    from cim.accounts import list_accounts
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        for name, role, created in list_accounts(cursor):
+            click.echo(f"{name}  {role}  since {created}")
+
+
+@user.command("remove")
+@click.argument("name")
+def user_remove(name: str) -> None:
+    """Remove a user."""
+    from cim.accounts import remove_account
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        remove_account(cursor, name)
+    click.echo(f"{name} is removed")
 
 
 @cli.group()

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cim import reads
+from cim.analysis.registry import analyses
 from cim.catalog.model import Layer
 from cim.version import VERSION
 from services.context import Context
@@ -113,7 +114,19 @@ def openapi(context: Context, base_url: str, language: str) -> dict[str, Any]:
         paths[f"/collections/{name}"] = _get(title, f"describe_{name}")
         paths[f"/collections/{name}/schema"] = _get(f"{title}: schema", f"schema_{name}")
         paths[f"/collections/{name}/queryables"] = _get(f"{title}: queryables", f"queryables_{name}")
-        shared = ("bbox", "bbox-crs", "crs", "datetime", "limit", "offset", "cursor", "sortby", "skipGeometry")
+        shared = (
+            "filter",
+            "filter-lang",
+            "bbox",
+            "bbox-crs",
+            "crs",
+            "datetime",
+            "limit",
+            "offset",
+            "cursor",
+            "sortby",
+            "skipGeometry",
+        )
         parameters = [{"$ref": f"#/components/parameters/{p}"} for p in shared]
         fields = [
             {"name": f.name, "in": "query", "description": f.title.to(language), "schema": {"type": "string"}}
@@ -122,12 +135,19 @@ def openapi(context: Context, base_url: str, language: str) -> dict[str, Any]:
         paths[f"/collections/{name}/items"] = _get(f"{title}: items", f"items_{name}", [*parameters, *fields])
         one = [{"$ref": f"#/components/parameters/{p}"} for p in ("featureId", "crs", "datetime")]
         paths[f"/collections/{name}/items/{{featureId}}"] = _get(f"{title}: item", f"item_{name}", one)
+        if layer.geometry is not None:
+            paths[f"/collections/{name}/items"] |= _write("post", f"{title}: create", f"create_{name}")
+            paths[f"/collections/{name}/items/{{featureId}}"] |= {
+                **_write("put", f"{title}: replace", f"replace_{name}", one[:1]),
+                **_write("delete", f"{title}: end", f"end_{name}", one[:1]),
+            }
+    paths |= _process_paths(language)
     return {
         "openapi": "3.0.3",
         "info": {"title": city.name, "version": VERSION, "description": "cim"},
         "servers": [{"url": f"{base_url}/ogc"}],
         "paths": paths,
-        "components": {"parameters": _parameters(), "schemas": _schemas()},
+        "components": {"parameters": _parameters(), "schemas": _schemas(), "securitySchemes": _SECURITY},
     }
 
 
@@ -147,7 +167,50 @@ def _get(summary: str, operation_id: str, parameters: list[dict[str, Any]] | Non
     }
 
 
+def _write(method: str, summary: str, operation_id: str, parameters: list[Any] | None = None) -> dict[str, Any]:
+    """Return an operation that changes something: it needs a key."""
+    body = {"required": True, "content": {"application/geo+json": {"schema": {"type": "object"}}}}
+    answers = {
+        "200": "done",
+        "400": "it can't be read or can't stand",
+        "401": "a key is needed",
+        "403": "the role isn't enough",
+    }
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "operationId": operation_id,
+        "parameters": parameters or [],
+        "security": [{"key": []}, {"basic": []}],
+        "responses": {status: {"description": said, "content": _PROBLEM} for status, said in answers.items()},
+    }
+    return {method: operation if method == "delete" else operation | {"requestBody": body}}
+
+
+def _process_paths(language: str) -> dict[str, Any]:
+    job_id = [{"name": "jobId", "in": "path", "required": True, "schema": {"type": "string"}}]
+    paths = {
+        "/processes": _get("processes", "processes"),
+        "/jobs": _get("jobs", "jobs"),
+        "/jobs/{jobId}": _get("job", "job", job_id) | _write("delete", "dismiss a job", "dismiss_job", job_id),
+        "/jobs/{jobId}/results": _get("results", "job_results", job_id),
+    }
+    for row in analyses().values():
+        title = row.title.to(language)
+        paths[f"/processes/{row.name}"] = _get(title, f"describe_{row.name}")
+        run = _write("post", f"{title}: execute", f"execute_{row.name}")
+        run["post"].pop("security")
+        run["post"]["requestBody"]["content"] = {"application/json": {"schema": {"type": "object"}}}
+        paths[f"/processes/{row.name}/execution"] = run
+    return paths
+
+
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/exception"}}}
+
+
+_SECURITY = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "basic": {"type": "http", "scheme": "basic"},
+}
 
 
 def _parameters() -> dict[str, Any]:
@@ -163,6 +226,8 @@ def _parameters() -> dict[str, Any]:
         "bbox": query("bbox", numbers, "west, south, east, north") | {"style": "form", "explode": False},
         "bbox-crs": query("bbox-crs", text, "CRS of bbox, in whose axis order it then is"),
         "crs": query("crs", text, "CRS of the answer"),
+        "filter": query("filter", text, "CQL2: only what it holds for"),
+        "filter-lang": query("filter-lang", {"type": "string", "enum": ["cql2-text", "cql2-json"]}, "told by the text"),
         "datetime": query("datetime", text, "city time: an instant or an interval"),
         "limit": query("limit", limit, "features on a page") | {"style": "form", "explode": False},
         "offset": query("offset", {"type": "integer", "minimum": 0, "default": 0}, "features to skip"),

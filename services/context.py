@@ -1,18 +1,27 @@
 """What every route works with: the open store, a pool of the server's connections, the city's frame."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from pyproj import CRS
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from cim.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.crs import Operation, operation, to_wgs84
-from cim.store import Cursor, Pool, Store
+from cim.errors import UnknownKey
+from cim.store import Connection, Cursor, Pool, Store, see_as
+from services.ask import ASK, read_key
 from tiles.frame import Frame
+
+KEY_KNOWN_S = 5.0  # a removed key is refused after this
+MOST_KEYS_KNOWN = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +33,45 @@ class Context:
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """Lend a cursor of the server's role."""
+        """Lend a cursor of the server's role, which sees what the asker may see."""
+        ask = ASK.get(None)
+        role = ask.account.role if ask and ask.account else ""
         with self.pool.connection() as connection, connection.cursor() as cursor:
+            if self._role_of.get(connection, "") != role:
+                see_as(cursor, role)
+                self._role_of[connection] = role
             yield cursor
+
+    @cached_property
+    def _role_of(self) -> WeakKeyDictionary[Connection, str]:
+        """The role that each connection of the pool was last lent in."""
+        return WeakKeyDictionary()
+
+    def account(self, headers: Headers) -> Account | None:
+        """Return who a request's key says it is.
+
+        Raises:
+            UnknownKey: the key is nobody's, or another's than the name says.
+
+        """
+        given = read_key(headers)
+        if given is None:
+            return None
+        name, key = given
+        known = self._accounts.get(hash_of(key))
+        if known is None or known[0] < time.monotonic():
+            with self.pool.connection() as connection, connection.cursor() as cursor:
+                known = (time.monotonic() + KEY_KNOWN_S, account_of(cursor, key))
+            self._accounts.clear() if len(self._accounts) > MOST_KEYS_KNOWN else None
+            self._accounts[hash_of(key)] = known
+        if known[1] is None or (name is not None and name != known[1].name):
+            raise UnknownKey("this key belongs to nobody here")
+        return known[1]
+
+    @cached_property
+    def _accounts(self) -> dict[bytes, tuple[float, Account | None]]:
+        """Whose a key was found to be, and until when that is believed."""
+        return {}
 
     @cached_property
     def frame(self) -> Frame:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyproj.exceptions import CRSError
 from starlette.background import BackgroundTask
@@ -15,10 +16,12 @@ from starlette.routing import Route
 from cim.ahead import ahead
 from cim.city import Extent
 from cim.errors import BadRequest, UnknownCrs
-from cim.export import ARROW_STREAM, Extract, arrow_stream, export, open_frame
 from cim.reads import layer_counts
 from services import context
 from services.ask import ASK
+
+if TYPE_CHECKING:
+    from cim.export import Extract
 
 
 def city(request: Request) -> Response:
@@ -51,6 +54,8 @@ def layers(request: Request) -> Response:
 
 def data(request: Request) -> Response:
     """Answer a layer, or what a box, filter and moment leave of it, in the format of the address's suffix."""
+    from cim.export import export
+
     state = context.of(request)
     extract = _extract(request, state)
     suffix = request.path_params["suffix"]
@@ -67,7 +72,9 @@ def data(request: Request) -> Response:
     return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
 
-def _stream(state: context.Context, extract: Extract) -> Response:
+def _stream(state: context.Context, extract: "Extract") -> Response:
+    from cim.export import ARROW_STREAM, arrow_stream, open_frame
+
     # errors show before the first byte: the frame is opened, and its first batch read, here
     with ExitStack() as until_the_first_byte:
         cursor = until_the_first_byte.enter_context(state.cursor())
@@ -84,7 +91,9 @@ def _stream(state: context.Context, extract: Extract) -> Response:
     return StreamingResponse(body(), media_type=ARROW_STREAM, headers={"Content-Encoding": "identity"})
 
 
-def _extract(request: Request, state: context.Context) -> Extract:
+def _extract(request: Request, state: context.Context) -> "Extract":
+    from cim.export import Extract
+
     asked = request.query_params
     columns = tuple(name for name in asked.get("columns", "").split(",") if name)
     try:

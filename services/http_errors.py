@@ -5,11 +5,15 @@ from starlette.responses import JSONResponse, Response
 
 from cim import errors
 
+UNAUTHORIZED = 401
 STATUS: dict[type[errors.CimError], int] = {
     errors.NotFound: 404,
     errors.UnknownLayer: 404,
     errors.BadRequest: 400,
     errors.WrongCity: 422,
+    errors.UnknownKey: 401,
+    errors.NotAllowed: 403,
+    errors.TooManyJobs: 429,
     errors.NoDatabase: 503,
 }
 
@@ -28,4 +32,5 @@ def answer(_: Request, error: Exception) -> Response:
     """Answer an error of ours in the form of RFC 9457."""
     status = status_of(error) if isinstance(error, errors.CimError) else 500
     body = {"type": type(error).__name__, "title": str(error), "status": status}
-    return JSONResponse(body, status, media_type="application/problem+json")
+    headers = {"WWW-Authenticate": 'Basic realm="cim", charset="UTF-8"'} if status == UNAUTHORIZED else None
+    return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from services.ask import ASK
+from services.context import Context
 
 FOLDER = Path(__file__).parent / "templates"
 
@@ -16,19 +17,20 @@ def _environment() -> Environment:
     return Environment(loader=FileSystemLoader(FOLDER), autoescape=select_autoescape(["html"]), auto_reload=False)
 
 
+def page(context: Context, template: str, data: dict[str, Any]) -> str:
+    """Render a page of our own."""
+    return _rendered(template, data, context.store.city.name)
+
+
+def _rendered(template: str, data: dict[str, Any], city: str) -> str:
+    ask = ASK.get()
+    zh = ask.language == "zh"
+    return _environment().get_template(template).render(data=data, zh=zh, base=f"{ask.base_url}/ogc", city=city)
+
+
 def render(
     config: dict[str, Any], _templates: object, template: str, data: dict[str, Any], _locale: object = None
 ) -> str:
     """Render a page; takes the place of pygeoapi's `render_j2_template`, which keeps the first asker's address."""
-    ask = ASK.get()
     title = config["metadata"]["identification"]["title"]
-    return (
-        _environment()
-        .get_template(str(template))
-        .render(
-            data=data,
-            zh=ask.language == "zh",
-            base=f"{ask.base_url}/ogc",
-            city=title.get(ask.language) if isinstance(title, dict) else title,
-        )
-    )
+    return _rendered(str(template), data, str(title.get(ASK.get().language) if isinstance(title, dict) else title))

@@ -80,6 +80,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             sort=[(s["property"], s["order"] == "-") for s in sortby],
             properties=select_properties,
             geometry=not skip_geometry,
+            public_only=ASK.get().public_only,
             out_srid=crs_transform_spec.srid if crs_transform_spec else 4326,
             flip=bool(crs_transform_spec and crs_transform_spec.north_first),
         )
@@ -115,6 +116,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             at=_times(asked) if asked else ASK.get().at,
             equals={"id": identifier},
             limit=1,
+            public_only=ASK.get().public_only,
             out_srid=crs_transform_spec.srid if crs_transform_spec else 4326,
             flip=bool(crs_transform_spec and crs_transform_spec.north_first),
         )

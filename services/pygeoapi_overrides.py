@@ -84,7 +84,7 @@ def to_json(document: Any, pretty: bool = False) -> str:  # noqa: ARG001 - pygeo
     return json.dumps(document, ensure_ascii=False, default=str)
 
 
-_NOT_SERVED = ("f=jsonld", "/processes", "/jobs", "/TileMatrixSets", "f=csv")
+_NOT_SERVED = ("f=jsonld", "/TileMatrixSets", "f=csv")
 # under its own name pygeoapi would take the number matched for a reason to link a page that doesn't exist
 MATCHED = "matched"
 

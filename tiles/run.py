@@ -2,15 +2,17 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cim.catalog.model import Layer
 from cim.errors import UnknownLayer
 from cim.store import Store
 from tiles.build import tile_layer
-from tiles.outcome import Progress
+from tiles.outcome import Outcome, Progress
 from tiles.terrain import tile_terrain
 
+Tiler = Callable[..., Outcome]  # store, layer, progress
 GRACE_S = 24 * 3600  # a viewer may still hold yesterday's root
 
 
@@ -26,12 +28,29 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
     for layer in store.catalog.layers.values():
         if layer_ids and layer.id not in layer_ids:
             continue
-        tiler = tile_terrain if layer.role == "ground" else tile_layer if layer.leaf_level is not None else None
+        tiler = tiler_of(layer)
         if tiler is None:
             continue
         started = time.perf_counter()
         outcome = tiler(store, layer, progress)
         yield f"{layer.id}: {outcome.tiles} tiles, {outcome.built} built in {time.perf_counter() - started:.1f} s"
+
+
+def tiler_of(layer: Layer) -> Tiler | None:
+    """Return what brings a layer's tiles up to date, None: it has none."""
+    tiler = tile_terrain if layer.role == "ground" else tile_layer if layer.leaf_level is not None else None
+    return _alone(tiler) if tiler else None
+
+
+def _alone(tiler: Tiler) -> Tiler:
+    """Let one run at a time tile a layer: one that read earlier must not publish later."""
+
+    def run_alone(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
+        with store.connect() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('cim.tiles.' || %s))", [layer.id])
+            return tiler(store, layer, progress)
+
+    return run_alone
 
 
 def prune_store(store: Store) -> int:

@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import geopandas as gpd
+from pydantic import ValidationError
 
 from cim.analysis.assumptions import Assumptions
 from cim.analysis.parameters import Parameters
-from cim.analysis.result import Output, Result
 from cim.catalog.model import Catalog, Layer, Text
 from cim.city import City
-from cim.errors import NotFound
+from cim.errors import BadRequest, NotFound
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from cim.analysis.result import Output, Result
 
 Progress = Callable[[float, str], None]  # share done, what is done now
 
@@ -36,7 +40,7 @@ class Need:
 class Inputs:
     """What an analysis works on: frames by name, their columns also under the names of their roles."""
 
-    frames: Mapping[str, gpd.GeoDataFrame]
+    frames: Mapping[str, "gpd.GeoDataFrame"]
     city: City
     catalog: Catalog
     assumptions: Assumptions
@@ -46,12 +50,12 @@ class Module(Protocol):
     """What a module of an analysis has."""
 
     Parameters: type[Parameters]
-    OUTPUTS: tuple[Output, ...]
+    OUTPUTS: tuple["Output", ...]
 
     def needs(self, parameters: Any, catalog: Catalog) -> Mapping[str, Need]:  # noqa: D102
         ...
 
-    def run(self, parameters: Any, inputs: Inputs, progress: Progress) -> Result:  # noqa: D102
+    def run(self, parameters: Any, inputs: Inputs, progress: Progress) -> "Result":  # noqa: D102
         ...
 
 
@@ -107,6 +111,26 @@ def analyses() -> Mapping[str, Analysis]:
     """Return all analyses by name: ours, and those of other packages."""
     rows = [*ANALYSES, *(point.load() for point in entry_points(group="cim.analyses"))]
     return {row.name: row for row in rows}
+
+
+def check_parameters(name: str, raw: Mapping[str, Any]) -> Parameters:
+    """Return the parameters of an analysis, checked.
+
+    Raises:
+        NotFound: there is no such analysis.
+        BadRequest: a parameter is missing, unknown, or can't be read.
+
+    """
+    model = analysis(name).code.Parameters
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as fault:
+        said = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'parameters'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in fault.errors()
+        )
+        known = ", ".join(field.alias or key for key, field in model.model_fields.items())
+        raise BadRequest(f"{name}: {said} (parameters: {known})") from fault
 
 
 def analysis(name: str) -> Analysis:

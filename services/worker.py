@@ -1,0 +1,171 @@
+"""The processes that work beside the server: one kind runs jobs of the queue, one follows changes with tiles.
+
+`python -m services.worker jobs|changes`, started and watched by `services.supervisor`; each ends when its standard
+input closes, so that none outlives the server, however that ended.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cim import changes, jobs
+from cim.config import read_settings
+from cim.errors import CimError, NoDatabase
+from cim.jobs import Job
+from cim.store import Connection, LostConnection, Store, connect, notifications, open_store, see_as
+
+NICE = 5  # the server answers first
+IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
+PROGRESS_EVERY_S = 0.25
+LONGEST_WAIT_S = 30.0
+
+
+def main(role: str) -> None:
+    """Run one of the processes until the server ends."""
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    os.nice(NICE)
+    with open_store(read_settings()) as store:
+        while True:
+            try:
+                ROLES[role](store)
+            except (NoDatabase, LostConnection):
+                time.sleep(1.0)  # the database comes back, or the server ends
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def run_jobs(store: Store) -> None:
+    """Take jobs from the queue, one at a time."""
+    _warm_up()
+    with connect(store.url, autocommit=True) as connection:
+        while True:
+            jobs.reap(connection)
+            job = jobs.claim(connection, os.getpid())
+            if job is None:
+                notifications(connection, [jobs.SUBMITTED], IDLE_S)
+                continue
+            try:
+                _run(store, connection, job)
+            finally:
+                jobs.release(connection, job.number)
+
+
+def _warm_up() -> None:
+    """Import what analyses need before the first of them is asked for."""
+    import geopandas  # noqa: F401
+    import scipy.sparse.csgraph  # noqa: F401
+
+    import cim.analyse  # noqa: F401
+    import ingest.edit  # noqa: F401
+
+
+def _run(store: Store, connection: Connection, job: Job) -> None:
+    try:
+        KINDS[job.kind](store, connection, job)
+    except LostConnection:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever an analysis raises is the job's failure, not the worker's
+        if not isinstance(error, CimError):
+            import traceback
+
+            traceback.print_exc()
+        jobs.fail(connection, job.number, error)
+
+
+def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
+    """Compute as the server's role, which sees what the asker may see."""
+    from cim.analyse import analyse
+
+    last = 0.0
+
+    def progress(share: float, what: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > PROGRESS_EVERY_S:
+            last = time.monotonic()
+            jobs.report_progress(connection, job.number, share, what)
+
+    with store.connect("server") as reading, reading.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        see_as(cursor, job.asker.role or "")
+        computed = analyse(cursor, store, job.name, job.parameters, progress)
+    with store.connect() as writing, writing.cursor() as cursor:
+        jobs.finish(cursor, job.number, computed.dumps())
+
+
+def _run_edit(store: Store, _: Connection, job: Job) -> None:
+    """Apply an edit and finish its job in one transaction, so that it happens once or not at all."""
+    import json
+    from dataclasses import asdict
+
+    from ingest.edit import Edit, apply_edit
+
+    asked = dict(job.parameters)
+    at = datetime.fromisoformat(asked["at"]) if asked.get("at") else None
+    edit = Edit(store.catalog.layer(job.name), asked["id"], asked["action"], asked.get("feature"), asked["crs"], at)
+    with store.connect() as writing, writing.cursor() as cursor:
+        edited = apply_edit(cursor, store, edit, job.asker)
+        if not jobs.finish(cursor, job.number, json.dumps(asdict(edited), ensure_ascii=False)):
+            writing.rollback()
+
+
+KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {"analysis": _run_analysis, "edit": _run_edit}
+
+
+def follow_changes(store: Store) -> None:
+    """Bring tiles up to date after each change and when a moment passes, and tell who shows them."""
+    from tiles.run import tiler_of
+
+    with connect(store.url, autocommit=True) as connection:
+        connection.execute(f'LISTEN "{changes.CHANGED}"'.encode())
+        place = changes.here(connection)
+        clock = datetime.now(UTC)
+        changed = {layer.id for layer in store.catalog.layers.values() if tiler_of(layer)}  # what nobody followed
+        while True:
+            for name in sorted(changed):
+                layer = store.catalog.layers.get(name)
+                tiler = tiler_of(layer) if layer and _tiled(connection, name) else None
+                if layer and tiler:
+                    tiler(store, layer)
+                changes.announce_update(connection, name, tiles=tiler is not None)
+            found, place = changes.changes_since(connection, place)
+            if not found:
+                _wait(connection, clock)
+                found, place = changes.changes_since(connection, place)
+            now = datetime.now(UTC)
+            changed = set(found) | _passed(connection, clock, now)
+            clock = now
+
+
+def _tiled(connection: Connection, layer: str) -> bool:
+    return connection.execute("SELECT 1 FROM cim.tile_root WHERE layer = %s", [layer]).fetchone() is not None
+
+
+def _wait(connection: Connection, clock: datetime) -> None:
+    """Wait for a change, or for the next moment."""
+    ahead = changes.next_moment(connection, clock)
+    seconds = (ahead[0] - datetime.now(UTC)).total_seconds() if ahead else LONGEST_WAIT_S
+    if seconds > 0:
+        notifications(connection, [changes.CHANGED], min(seconds, LONGEST_WAIT_S))
+    changes.forget(connection)
+
+
+def _passed(connection: Connection, since: datetime, until: datetime) -> set[str]:
+    """Return the layers of which something began or ended to hold between two moments."""
+    passed: set[str] = set()
+    while (ahead := changes.next_moment(connection, since)) and ahead[0] <= until:
+        passed |= ahead[1]
+        since = ahead[0]
+    return passed
+
+
+ROLES: Mapping[str, Callable[[Store], Any]] = {"jobs": run_jobs, "changes": follow_changes}
+
+if __name__ == "__main__":
+    main(sys.argv[1])
