@@ -110,7 +110,7 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
     figures: dict[str, Any] = {**around, "radius_m": asked.radius_m, "reach_minutes": minutes}
     figures["site_to_road_m"] = float(snap(graph, np.array([place], object)).away_m[0])
     arrival = _arrival(from_stations, stations)
-    figures["fire_station"] = arrival
+    figures["fire_stations".removesuffix("s")] = arrival
     figures["reached_in_time"] = bool(arrival and arrival["seconds"] <= minutes * 60)
     rows += _way(from_stations, int(from_stations.destination_nodes[0]), "fire_station_route", arrival)
     for n, (name, kind) in enumerate((("hospitals", "hospital_route"), ("shelters", "shelter_route"))):
