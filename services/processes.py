@@ -256,6 +256,7 @@ _PATHS: list[tuple[str, Callable[..., Any], str]] = [
     ("/ogc/processes", process_list, "GET"),
     ("/ogc/processes/{process}", process, "GET"),
     ("/ogc/processes/{process}/execution", execute, "POST"),
+    ("/ogc/processes/{process}/execution", process, "GET"),  # who follows the link reads how to execute
     ("/ogc/jobs", job_list, "GET"),
     ("/ogc/jobs/{job}", job, "GET"),
     ("/ogc/jobs/{job}", dismiss, "DELETE"),
