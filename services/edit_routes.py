@@ -6,6 +6,7 @@ The process that serves can't write; a worker applies the edit, in one transacti
 import json
 import secrets
 from typing import Any
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -24,12 +25,12 @@ STATUS = {"created": 201, "replaced": 200, "unchanged": 200, "deleted": 200}
 
 async def edit(request: Request) -> Response:
     """Create, replace or end an object."""
-    account = ASK.get().require("editor")
+    ASK.get().require("editor")
     state = context.of(request)
     layer = state.layer(request.path_params["collection"])
     action = {"POST": "create", "PUT": "replace", "DELETE": "delete"}[request.method]
     feature = None if action == "delete" else await _feature(request)
-    said = request.path_params.get("item") or (feature or {}).get("id") or f"{account.name}-{secrets.token_hex(8)}"
+    said = request.path_params.get("item") or (feature or {}).get("id") or secrets.token_hex(8)
     at = _valid_from(request, feature)
     asked: dict[str, Any] = {
         "id": str(said),
@@ -43,7 +44,7 @@ async def edit(request: Request) -> Response:
     if found.status != "successful":
         raise error_of(found)
     edited = json.loads(await run_in_threadpool(result_text, state, job))
-    address = f"{ASK.get().base_url}/ogc/collections/{layer.id}/items/{edited['id']}"
+    address = f"{ASK.get().base_url}/ogc/collections/{layer.id}/items/{quote(edited['id'], safe='')}"
     return JSONResponse(edited, STATUS[edited["action"]], {"Location": address} if action != "delete" else None)
 
 

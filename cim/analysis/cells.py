@@ -51,7 +51,7 @@ OUTPUTS = (
 
 def needs(asked: Parameters, catalog: Catalog) -> Mapping[str, Need]:
     """Return the layers: the objects, and the cells where they are a layer."""
-    found = {"objects": Need(_objects(asked, catalog), asked.where)}
+    found = {"objects": Need(_objects(asked, catalog), asked.where, required=False)}
     if not asked.cells.startswith("h3:"):
         layer = catalog.layer(asked.cells)
         if layer.geometry != "MultiPolygon":
@@ -170,6 +170,8 @@ def hexagons(points: gpd.GeoSeries, resolution: int) -> tuple[gpd.GeoDataFrame, 
     names = np.array(
         [h3.latlng_to_cell(y, x, resolution) for x, y in zip(degrees.x, degrees.y, strict=True)], dtype=object
     )
+    if not len(names):
+        return gpd.GeoDataFrame({"id": []}, geometry=[], crs=points.crs), np.empty(0, np.int64)
     ids, owner = np.unique(names.astype(str), return_inverse=True)
     shapes = [shapely.Polygon([(lon, lat) for lat, lon in h3.cell_to_boundary(name)]) for name in ids]
     frame = gpd.GeoDataFrame({"id": ids.astype(object)}, geometry=shapes, crs=4326)

@@ -1,0 +1,316 @@
+"""Keys and roles, jobs that end when they are dismissed, edits with their audit row, policies that keep the index."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cim import cluster
+from cim.accounts import add_account
+from cim.config import Settings
+from cim.store import Store, connect, initialise, open_store
+from ingest.dataset import Declared
+from ingest.pipeline import ingest
+from tests.conftest import MakeStore, serving
+
+SLOW = """
+import time
+from cim.analysis.parameters import Parameters as Common
+from cim.analysis.registry import Analysis
+from cim.analysis.result import Check, Result
+from cim.catalog.model import Text
+
+class Parameters(Common):
+    seconds: float = 60.0
+
+OUTPUTS = ()
+
+def needs(asked, catalog):
+    return {}
+
+def run(asked, inputs, progress):
+    import geopandas as gpd
+    until = time.monotonic() + asked.seconds
+    while time.monotonic() < until:
+        progress(1 - (until - time.monotonic()) / asked.seconds, "sleeping")
+        time.sleep(0.05)
+    return Result(gpd.GeoDataFrame({"id": ["done"]}), Check(True, "slept"))
+
+ROW = Analysis("sleep", Text(zh="睡", en="Sleep"), Text(zh="睡", en="Sleeps"), "slow_analysis")
+"""
+
+
+@dataclass
+class Running:
+    """A store of its own with a server of its own."""
+
+    store: Store
+    environment: dict[str, str]
+    keys: dict[str, str]
+
+
+@pytest.fixture
+def city(
+    make_store: MakeStore, private_cluster: cluster.Cluster, tmp_path: Path, sample_folder: Path
+) -> Iterator[Running]:
+    """Hydrants, districts and buildings, keys for three roles, and an analysis that sleeps, from another package."""
+    store = make_store()
+    files = ["terrain_town.tif", "building_core.city.jsonl", "district.geojson", "dataset.toml"]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in files:
+        (folder / name).symlink_to(sample_folder / name)
+    assert ingest(store, [folder], Declared()).exit_code == 0
+    package = tmp_path / "package"
+    (package / "slow-1.dist-info").mkdir(parents=True)
+    (package / "slow_analysis.py").write_text(SLOW, "utf-8")
+    (package / "slow-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1\n", "utf-8")
+    (package / "slow-1.dist-info/entry_points.txt").write_text("[cim.analyses]\nsleep = slow_analysis:ROW\n", "utf-8")
+    with store.connect() as connection, connection.cursor() as cursor:
+        keys = {role: add_account(cursor, f"{role} 王", role) for role in ("viewer", "editor", "admin")}  # type: ignore[arg-type]
+    database = store.url.split("dbname=")[1].split()[0]
+    environment = os.environ | {
+        "CIM_STATE": str(store.settings.state),
+        "CIM_DATABASE_URL": store.url,
+        "CIM_SERVE_DATABASE_URL": private_cluster.url(cluster.SERVER, database),
+        "CIM_WORKERS": "2",
+        "PYTHONPATH": str(package),
+    }
+    settings = Settings(database_url=store.url, serve_database_url=environment["CIM_SERVE_DATABASE_URL"])
+    initialise(settings)  # grants to the server's role what it may
+    with open_store(settings):
+        yield Running(store, environment, keys)
+
+
+def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def submitted(client: httpx.Client, seconds: float = 60.0) -> str:
+    answer = client.post(
+        "/ogc/processes/sleep/execution", json={"inputs": {"seconds": seconds}}, headers={"Prefer": "respond-async"}
+    )
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["location"]).split("/ogc/")[1]
+
+
+def status(client: httpx.Client, job: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/ogc/{job}").json()
+    return found
+
+
+def test_a_job_of_a_minute_is_dismissed_and_its_process_is_gone(city: Running) -> None:
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        job = submitted(client)
+        assert until(lambda: status(client, job)["progress"] > 0)
+        with city.store.connect() as connection:
+            row = connection.execute("SELECT worker FROM cim.job").fetchone()
+        assert row
+        worker = int(row[0])
+        os.kill(worker, 0)
+        assert client.delete(f"/ogc/{job}").json()["status"] == "dismissed"
+        assert until(lambda: not Path(f"/proc/{worker}").exists(), 5.0)
+        assert status(client, job)["status"] == "dismissed"
+        assert client.get(f"/ogc/{job}/results").status_code == 404
+        # another process takes its place
+        answer = client.post("/ogc/processes/cell_statistics/execution", json={"inputs": {"cells": "district"}})
+        assert answer.status_code == 200
+        assert answer.json()["check"]["passed"]
+
+
+def test_a_killed_server_loses_no_job_and_runs_none_twice_to_a_double_effect(city: Running) -> None:
+    import subprocess
+    import sys
+
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        before = submitted(client, 0.1)
+        assert until(lambda: status(client, before)["status"] == "successful")
+        running = [submitted(client, 6.0) for _ in range(2)]
+        assert until(lambda: all(status(client, job)["status"] == "running" for job in running))
+        waiting = [submitted(client, 0.2) for _ in range(3)]
+        server = subprocess.run(
+            ["pgrep", "-f", f"services serve --port {url.rsplit(':', 1)[1]}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        workers = {int(row[0]) for row in _rows(city.store, "SELECT worker FROM cim.job WHERE status = 'running'")}
+        for pid in server.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5.0), (
+            "a worker outlived the server"
+        )
+    assert sys.executable
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        jobs = [before, *running, *waiting]
+        assert until(lambda: all(status(client, job)["finished"] for job in jobs), 40.0)
+        assert {status(client, job)["status"] for job in jobs} == {"successful"}
+        assert client.get(f"/ogc/{before}/results").json()["features"][0]["id"] == "done"
+    attempts = dict(_rows(city.store, "SELECT number, attempt FROM cim.job ORDER BY number"))
+    assert list(attempts.values()) == [1, 2, 2, 1, 1, 1]
+
+
+def _rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
+    with store.connect() as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def test_who_asks_for_too_much_waits(city: Running) -> None:
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        jobs = [submitted(client) for _ in range(20)]
+        answer = client.post("/ogc/processes/sleep/execution", json={"inputs": {}}, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 429
+        assert "dismiss" in answer.json()["title"]
+        as_viewer = {"X-API-Key": city.keys["viewer"]}
+        other = client.post(
+            "/ogc/processes/sleep/execution",
+            json={"inputs": {"seconds": 0}},
+            headers=as_viewer | {"Prefer": "respond-async"},
+        )
+        assert other.status_code == 201
+        assert len(client.get("/ogc/jobs").json()["jobs"]) == 20
+        assert len(client.get("/ogc/jobs", headers=as_viewer).json()["jobs"]) == 1
+        assert len(client.get("/ogc/jobs", headers={"X-API-Key": city.keys["admin"]}).json()["jobs"]) == 21
+        mine = other.headers["location"].split("/ogc/")[1]
+        assert client.delete(f"/ogc/{mine}").status_code == 403
+        for job in jobs:
+            assert client.delete(f"/ogc/{job}").status_code == 200
+
+
+@pytest.mark.parametrize("role", [None, "viewer"])
+def test_writes_need_an_editor(city: Running, role: str | None) -> None:
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        headers = {"X-API-Key": city.keys[role]} if role else {}
+        for method in ("PUT", "DELETE"):
+            answer = client.request(method, "/ogc/collections/district/items/140302", json={}, headers=headers)
+            assert answer.status_code == (403 if role else 401)
+        assert client.post("/ogc/collections/district/items", json={}, headers=headers).status_code in (401, 403)
+        assert client.get("/ogc", headers={"X-API-Key": "guessed"}).status_code == 401
+        wrong_name = client.get("/ogc", auth=("somebody", city.keys["viewer"]))
+        assert wrong_name.status_code == 401
+        assert wrong_name.headers["www-authenticate"].startswith("Basic")
+        assert client.get("/ogc", headers={"Authorization": "Basic %%%"}).status_code == 401
+    assert _rows(city.store, "SELECT count(*) FROM cim.audit") == [(0,)]
+
+
+def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None:
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        client.auth = ("editor 王", city.keys["editor"])
+        address = "/ogc/collections/building/items/YQ00024"
+        feature = client.get(address).json()
+        assert client.put(address, json=feature).json()["action"] == "unchanged"
+        feature["properties"]["name"] = "新名"
+        edited = client.put(address, json=feature).json()
+        assert edited["action"] == "replaced"
+        after = client.get(address).json()["properties"]
+        assert (after["name"], after["lods"], after["load"]) == ("新名", "2.2", edited["load"])
+        feature["properties"]["height_m"] = 31.0
+        assert client.put(address, json=feature).status_code == 200
+        assert client.get(address).json()["properties"]["lods"] == "1"  # its roof isn't known any more
+        made = client.post("/ogc/collections/hydrant/items", json={
+            "type": "Feature", "geometry": {"type": "Point", "coordinates": [113.58, 37.86]},
+            "properties": {"name": "新栓", "压力": 0.3}})  # fmt: skip
+        assert made.status_code == 201
+        assert client.get(made.headers["location"]).json()["properties"]["extra"] == {"压力": 0.3}
+        assert client.delete(made.headers["location"]).json()["action"] == "deleted"
+        assert client.get(made.headers["location"]).status_code == 404
+        assert client.delete(made.headers["location"]).status_code == 404
+        for broken in ({}, {"type": "Feature", "geometry": {"type": "Point"}}, {"type": "Feature", "geometry": None}):
+            assert client.put(address, json=broken).status_code == 400
+        far = feature | {"geometry": {"type": "Point", "coordinates": [13.5, 37.8]}}
+        assert client.put("/ogc/collections/hydrant/items/H9", json=far).status_code == 422
+        line = {
+            "type": "Feature",
+            "geometry": {"type": "LineString", "coordinates": [[113.58, 37.86], [113.581, 37.86]]},
+            "properties": {},
+        }
+        assert client.put("/ogc/collections/hydrant/items/H9", json=line).status_code == 400
+    audit = _rows(city.store, "SELECT account, role, action, layer, id, load IS NOT NULL FROM cim.audit ORDER BY seq")
+    assert [row[2] for row in audit] == ["unchanged", "replaced", "replaced", "created", "deleted"]
+    assert audit[1] == ("editor 王", "editor", "replaced", "building", "YQ00024", True)
+    assert _rows(city.store, "SELECT count(*) FROM twin.building WHERE id = 'YQ00024'") == [(3,)]
+
+
+def test_an_edit_from_a_date_keeps_the_time_before(city: Running) -> None:
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        client.auth = ("", city.keys["admin"])
+        address = "/ogc/collections/district/items/140302"
+        feature = client.get(address).json()
+        feature["properties"]["name"] = "城区（新）"
+        assert client.put(f"{address}?datetime=2024-09-01", json=feature).json()["action"] == "replaced"
+        assert client.get(address, params={"datetime": "2024-08-31T00:00:00Z"}).json()["properties"]["name"] == "城区"
+        assert client.get(address).json()["properties"]["name"] == "城区（新）"
+
+
+def test_what_isnt_public_is_seen_by_who_has_signed_in_and_never_in_tiles(city: Running, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "camera.geojson").write_text(
+        '{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"id":"S1","name":"暗",'
+        '"stream_url":"rtsp://x"},"geometry":{"type":"Point","coordinates":[113.58,37.86]}}]}', "utf-8")  # fmt: skip
+    (secret / "dataset.toml").write_text("public = false\n", "utf-8")
+    assert ingest(city.store, [secret], Declared()).exit_code == 0
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        key = {"X-API-Key": city.keys["viewer"]}
+        path = "/ogc/collections/camera/items"
+        assert client.get(path).json()["features"] == []
+        seen = client.get(path, headers=key).json()["features"]
+        assert [f["properties"]["stream_url"] for f in seen] == ["rtsp://x"]
+        assert client.get(path).json()["features"] == []  # the connection of the pool forgot the role
+        assert b"S1" not in client.get("/tiles/camera/14/13361/6327.mvt", headers=key).content
+        count = {"inputs": {"layer": "camera", "cells": "h3:9", "indicator": "count"}}
+        run = "/ogc/processes/cell_statistics/execution"
+        assert client.post(run, json=count, headers=key).json()["count"] == 1
+        assert client.post(run, json=count).json()["count"] == 0
+
+
+def test_the_server_reads_no_keys_and_writes_nothing_but_jobs(city: Running) -> None:
+    url = city.environment["CIM_SERVE_DATABASE_URL"]
+    for sql in (
+        "SELECT key_hash FROM cim.account",
+        "SELECT * FROM cim.audit",
+        "UPDATE twin.building SET name = 'x'",
+        "INSERT INTO cim.account VALUES ('x', 'admin', 'y')",
+        "ALTER TABLE twin.building DISABLE ROW LEVEL SECURITY",
+        "SET ROLE cim_owner",
+    ):
+        with connect(url) as connection, pytest.raises(Exception, match=r"permission denied|must be owner"):
+            connection.execute(sql.encode())
+    stored = _rows(city.store, "SELECT key_hash FROM cim.account")
+    assert all(city.keys[role].encode() not in bytes(row[0]) for role in city.keys for row in stored)
+
+
+def test_a_policy_leaves_the_spatial_index_in_use(city: Running) -> None:
+    with city.store.connect() as connection:
+        connection.execute(
+            """INSERT INTO twin.hydrant (valid, id, geom, content, class_code, cim_level, dataset, load, public)
+               SELECT tstzrange(NULL, NULL), 'H' || i,
+                      ST_SetSRID(ST_MakePoint(460000 + i % 300 * 20, 4190000 + i / 300 * 20), 4547),
+                      '\\x00', '0502', 2, 'x', 1, i % 10 > 0 FROM generate_series(1, 60000) i"""
+        )
+    with city.store.connect() as connection:
+        connection.execute("ANALYZE twin.hydrant")
+    box = "ST_MakeEnvelope(461000, 4191000, 461200, 4191200, 4547)"
+    sql = f"""FROM twin.hydrant v WHERE upper_inf(v.recorded) AND v.valid @> now()
+              AND v.geom && {box} AND ST_Intersects(v.geom, {box})"""
+    with connect(city.environment["CIM_SERVE_DATABASE_URL"]) as connection:
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT id {sql}".encode()))
+        assert "hydrant_geom" in plan, plan
+        assert "Seq Scan" not in plan
+        public = connection.execute(f"SELECT count(*) {sql}".encode()).fetchone()
+        connection.execute("SELECT set_config('cim.role', 'viewer', false)")
+        everything = connection.execute(f"SELECT count(*) {sql}".encode()).fetchone()
+    assert public
+    assert everything
+    assert public[0] < everything[0] == 121
