@@ -59,25 +59,26 @@ def prune_store(store: Store) -> int:
         roots = connection.execute("SELECT layer, name FROM cim.tile_root").fetchall()
     removed = 0
     for folder in [p for p in store.settings.tile_store.glob("*") if p.is_dir()]:
-        reached = _reached(folder, [name for layer, name in roots if layer == folder.name])
+        kept = reached(folder, [name for layer, name in roots if layer == folder.name])
         for file in [*folder.glob("content/*"), *folder.glob("tileset/*")]:
-            if file.name not in reached and time.time() - file.stat().st_mtime > GRACE_S:
+            if file.name not in kept and time.time() - file.stat().st_mtime > GRACE_S:
                 file.unlink()
                 removed += 1
     return removed
 
 
-def _reached(folder: Path, roots: list[str]) -> set[str]:
-    reached: set[str] = set()
+def reached(folder: Path, roots: list[str]) -> set[str]:
+    """Return the names of all files of a layer that some roots lead to."""
+    names: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in reached:
+        if name in names:
             continue
-        reached.add(name)
+        names.add(name)
         if name.endswith(".json"):
             waiting += _references(json.loads((folder / "tileset" / name).read_bytes())["root"])
-    return reached
+    return names
 
 
 def _references(tile: dict[str, object]) -> Iterator[str]:
