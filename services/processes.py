@@ -94,7 +94,8 @@ def describe(row: Analysis) -> dict[str, Any]:
     output = {
         "title": row.title.to(language),
         "description": "GeoJSON, with figures, check and origin as further members",
-        "schema": {"type": "object", "contentMediaType": GEOJSON, "x-columns": columns},
+        "schema": {"type": "object", "contentMediaType": GEOJSON, "x-columns": columns}
+        | {"x-color-by": row.color_by, "x-kinds": {k: v.model_dump() for k, v in getattr(code, "KINDS", {}).items()}},
     }
     return _summary(row) | {"inputs": inputs, "outputs": {"result": output}}
 

@@ -110,23 +110,16 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def sample_city(
-    private_cluster: cluster.Cluster,
-    template_database: Callable[[City], str],
-    sample_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Served]:
-    """The sample city: loaded, tiled and served by a process of its own, as its users have it."""
-    with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE sample TEMPLATE {template_database(YANGQUAN)}")
-    url = private_cluster.url("postgres", "sample")
-    server_url = private_cluster.url(cluster.SERVER, "sample")
-    state = tmp_path_factory.mktemp("sample-state")
+@contextmanager
+def served_sample(private: cluster.Cluster, template: str, name: str, folder: Path, state: Path) -> Iterator[Served]:
+    """The sample city in a database of its own: loaded, tiled and served by a process, as its users have it."""
+    with connect(private.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+    url, server_url = private.url("postgres", name), private.url(cluster.SERVER, name)
     settings = Settings(state=state, database_url=url, serve_database_url=server_url)
     initialise(settings, YANGQUAN)
     with open_store(settings) as store:
-        report = ingest(store, [sample_folder], Declared())
+        report = ingest(store, [folder], Declared())
         assert report.exit_code == 0, report.summary()
         assert list(run(store))
         environment = os.environ | {
@@ -135,7 +128,34 @@ def sample_city(
             "CIM_SERVE_DATABASE_URL": server_url,
         }
         with serving(environment) as address:
-            yield Served(store, sample_folder, address)
+            yield Served(store, folder, address)
+
+
+@pytest.fixture(scope="session")
+def sample_city(
+    private_cluster: cluster.Cluster,
+    template_database: Callable[[City], str],
+    sample_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
+    """The sample city for all tests that only read it."""
+    state = tmp_path_factory.mktemp("sample-state")
+    with served_sample(private_cluster, template_database(YANGQUAN), "sample", sample_folder, state) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def changing_city(
+    private_cluster: cluster.Cluster,
+    template_database: Callable[[City], str],
+    sample_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
+    """The sample city for the tests of a module that change it."""
+    state = tmp_path_factory.mktemp("changing-state")
+    name = state.name.replace("-", "_")
+    with served_sample(private_cluster, template_database(YANGQUAN), name, sample_folder, state) as served:
+        yield served
 
 
 @contextmanager

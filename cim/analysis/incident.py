@@ -59,6 +59,11 @@ OUTPUTS = (
         "people", Text(zh="人口", en="People"), "1",
         Text(zh="社区人口按住宅建筑面积分摊", en="residents, by the floor area of their community's dwellings"),
     ),
+    Output("nearest_fire_station", Text(zh="最近消防站", en="Nearest fire station")),
+    Output("reached_in_time", Text(zh="及时到达", en="Reached in time")),
+    Output("nearest_hospital", Text(zh="最近医院", en="Nearest hospital")),
+    Output("nearest_shelter", Text(zh="最近避难场所", en="Nearest shelter")),
+    Output("reach_minutes", Text(zh="可达时间", en="Reach"), "min"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Text] = {
@@ -110,14 +115,14 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
     figures: dict[str, Any] = {**around, "radius_m": asked.radius_m, "reach_minutes": minutes}
     figures["site_to_road_m"] = float(snap(graph, np.array([place], object)).away_m[0])
     arrival = _arrival(from_stations, stations)
-    figures["fire_stations".removesuffix("s")] = arrival
+    figures["nearest_fire_station"] = arrival
     figures["reached_in_time"] = bool(arrival and arrival["seconds"] <= minutes * 60)
     rows += _way(from_stations, int(from_stations.destination_nodes[0]), "fire_station_route", arrival)
     for n, (name, kind) in enumerate((("hospitals", "hospital_route"), ("shelters", "shelter_route"))):
         progress(0.6 + 0.2 * n, name)
         leaving = _leaving(graph, place, frames[name])
         found, node = _nearest(leaving, frames[name])
-        figures[name.removesuffix("s")] = found
+        figures[f"nearest_{name.removesuffix('s')}"] = found
         rows += _way(leaving, node, kind, found) if leaving else []
     columns = ["id", "kind", "name", "seconds", "length_m", *around]
     gdf = gpd.GeoDataFrame(rows, geometry="geometry", crs=frames["roads"].crs)

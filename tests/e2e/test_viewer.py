@@ -14,24 +14,12 @@ import pytest
 
 from cim.schema import table
 from tests.conftest import Served
-from tests.e2e.page import Viewer, browser, opened
+from tests.e2e.page import Viewer, opened
 from tiles.check import check_tileset
 
 ROOT = Path(__file__).parents[2]
 ANOMALY_M = -15.1
 pytestmark = pytest.mark.client
-
-
-@pytest.fixture(scope="module")
-def built() -> None:
-    if not (ROOT / "services/static/viewer/index.html").exists():
-        pytest.skip("the viewer isn't built: make viewer")
-
-
-@pytest.fixture(scope="module")
-def chromium(built: None) -> Iterator[Any]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+import type { Answer } from "./results";
+
 /** What the server tells: every address is relative to the page. */
 export type Language = "zh" | "en";
 export type Text = { zh: string; en: string };
@@ -60,6 +62,47 @@ export const readCatalog = () => json<Catalog>(dated("viewer/catalog.json"));
 export const readMarks = (layer: string) => json<Mark[]>(dated(`viewer/marks/${layer}.json`));
 export const readPlace = (lon: number, lat: number, height: number) =>
   json<Place>(`viewer/place?lon=${lon}&lat=${lat}&height=${height}`);
+export type Input = {
+  title: string;
+  description?: string;
+  minOccurs: number;
+  schema: { type?: string; default?: unknown; "x-ogc-unit"?: string; "x-choices"?: string };
+};
+export type Process = {
+  id: string;
+  title: string;
+  description: string;
+  inputs: Record<string, Input>;
+  outputs: {
+    result: {
+      schema: { "x-columns": Record<string, { title: string }>; "x-color-by"?: string | null; "x-kinds"?: Record<string, Text> };
+    };
+  };
+};
+export type Job = { jobID: string; status: string; progress: number; message: string };
+
+export const readProcesses = async (language: Language) =>
+  (await json<{ processes: { id: string; title: string }[] }>(`ogc/processes?f=json&lang=${language}`)).processes;
+export const readProcess = (id: string, language: Language) => json<Process>(`ogc/processes/${id}?f=json&lang=${language}`);
+export const readJob = (id: string) => json<Job>(`ogc/jobs/${id}?f=json`);
+export const readResults = (id: string) => json<Answer>(`ogc/jobs/${id}/results`);
+
+/** Queues an analysis; gives the id of its job. */
+export async function startJob(process: string, inputs: Record<string, unknown>): Promise<string> {
+  const answer = await fetch(`ogc/processes/${process}/execution`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Prefer: "respond-async" },
+    body: JSON.stringify({ inputs: at ? { ...inputs, at } : inputs }),
+  });
+  const said = (await answer.json()) as { jobID: string; title?: string };
+  if (!answer.ok) throw new Error(said.title ?? `${answer.status}`);
+  return said.jobID;
+}
+
+export async function dismissJob(id: string): Promise<void> {
+  await fetch(`ogc/jobs/${id}`, { method: "DELETE" });
+}
+
 export const readFeature = (layer: string, id: string, language: Language) => {
   const when = at ? `&datetime=${encodeURIComponent(at)}` : "";
   return json<{ properties: Record<string, unknown> }>(

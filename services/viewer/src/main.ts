@@ -2,6 +2,7 @@ import "./style.css";
 import * as Cesium from "@cesium/engine";
 import { lean, readCatalog } from "./api";
 import { element } from "./dom";
+import { followChanges } from "./events";
 import { firstLanguage, text } from "./i18n";
 import { drawLayers } from "./layers";
 import { PANELS } from "./panels";
@@ -30,6 +31,7 @@ async function start(): Promise<void> {
   for (const panel of PANELS) panel.mount(document.getElementById(panel.slot) as HTMLElement, catalog, widget);
   const layers = await drawLayers(catalog, widget);
   selectOnClick(widget, layers);
+  followChanges(catalog, layers);
   state.language.subscribe((language) => (document.documentElement.lang = language));
   const shown = catalog;
   // what a developer's console and the tests drive the page with

@@ -1,4 +1,5 @@
 import type { Language } from "./api";
+import type { Coloured } from "./results";
 
 /** A value that tells who subscribed when it changes. */
 export class Observable<T> {
@@ -30,6 +31,10 @@ export const state = {
   visible: new Observable<ReadonlySet<string>>(new Set()),
   selected: new Observable<Selected>(null),
   colorByUse: new Observable(false),
+  analysing: new Observable(false), // the panel of analyses is open
+  result: new Observable<Coloured | null>(null), // what an analysis coloured
+  placing: new Observable<((lon: number, lat: number) => void) | null>(null), // who gets the next place that is clicked
+  edition: new Observable(0), // grows when what the catalogue counts has changed
 };
 
 export function toggleLayer(id: string): void {

@@ -19,6 +19,15 @@ const colorByUse: Tool = () => {
   return button;
 };
 
+const analyses: Tool = () => {
+  const button = element("button", { id: "analyses" }, text("analyses"));
+  button.onclick = () => {
+    state.analysing.value = !state.analysing.value;
+  };
+  state.analysing.subscribe((on) => button.setAttribute("aria-pressed", String(on)));
+  return button;
+};
+
 const language: Tool = () =>
   element(
     "button",
@@ -31,4 +40,4 @@ const language: Tool = () =>
     text("language"),
   );
 
-export const TOOLS: Tool[] = [home, colorByUse, language];
+export const TOOLS: Tool[] = [home, colorByUse, analyses, language];

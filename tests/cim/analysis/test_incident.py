@@ -62,7 +62,7 @@ def test_travel_times_are_those_of_floyd_warshall_over_the_input_file(sample_cit
     result = incident(sample_city)
     for name, layer in read.items():
         seconds = times_by_hand(roads, [site, *layer.geometry])[0, 1:]
-        found = result.figures[name]
+        found = result.figures[f"nearest_{name}"]
         assert found["id"] == layer["id"][int(np.argmin(seconds))]
         assert found["seconds"] == pytest.approx(seconds.min(), rel=1e-3, abs=0.05)
     ways = result.gdf.set_index("kind")

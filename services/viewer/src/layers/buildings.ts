@@ -55,38 +55,84 @@ function styleByUse(layer: Layer, catalog: Catalog): Cesium3DTileStyle {
   return new Cesium3DTileStyle({ color: { conditions: [...conditions, ["true", "color('#b9b9b2')"]] } });
 }
 
-export async function buildings(layer: Layer, catalog: Catalog, widget: CesiumWidget): Promise<LayerRenderer> {
+async function load(layer: Layer): Promise<Cesium3DTileset> {
   const tileset = await Cesium3DTileset.fromUrl(datedTileset(layer.id), {
     maximumScreenSpaceError: lean ? 1.5 : 1, // errors are metres of roof: at 4 no gable showed from any camera
     cacheBytes: 512 * 1024 * 1024,
   });
-  tileset.customShader = SHADER;
   tileset.imageBasedLighting.imageBasedLightingFactor = new Cartesian2(0.75, 0);
   tileset.imageBasedLighting.sphericalHarmonicCoefficients = AMBIENT;
-  widget.scene.primitives.add(tileset);
+  return tileset;
+}
+
+function dress(tileset: Cesium3DTileset, byUse: Cesium3DTileStyle): void {
+  const on = state.colorByUse.value;
+  tileset.customShader = on ? undefined : SHADER;
+  tileset.style = on ? byUse : undefined;
+  tileset.colorBlendMode = 2;
+  tileset.colorBlendAmount = 0.85;
+}
+
+const PATIENCE_MS = 8000;
+
+/** Resolves when a tileset that isn't shown yet has loaded what the present view needs. */
+function preloaded(tileset: Cesium3DTileset, widget: CesiumWidget): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearInterval(timer);
+      stop();
+      resolve();
+    };
+    const stop = tileset.initialTilesLoaded.addEventListener(end);
+    const since = performance.now();
+    const timer = setInterval(() => {
+      widget.scene.requestRender(); // a scene that rests loads nothing
+      if (performance.now() - since > PATIENCE_MS) end();
+    }, 40);
+  });
+}
+
+export async function buildings(layer: Layer, catalog: Catalog, widget: CesiumWidget): Promise<LayerRenderer> {
+  const { primitives } = widget.scene;
   const byUse = styleByUse(layer, catalog);
-  state.colorByUse.subscribe((on) => {
-    tileset.customShader = on ? undefined : SHADER;
-    tileset.style = on ? byUse : undefined;
-    tileset.colorBlendMode = 2;
-    tileset.colorBlendAmount = 0.85;
+  let shown = true;
+  let tileset = await load(layer);
+  primitives.add(tileset);
+  state.colorByUse.subscribe(() => {
+    dress(tileset, byUse);
     widget.scene.requestRender();
   });
   highlight(layer.id, widget);
   return {
     show: (visible) => {
+      shown = visible;
       tileset.show = visible;
     },
     pick: (picked) => {
       if (!(picked instanceof Cesium3DTileFeature) || picked.tileset !== tileset) return null;
       return { layer: layer.id, id: String(picked.getProperty("id")) };
     },
+    refresh: async () => {
+      // one tile can't be loaded anew: the new root comes beside the old, and what didn't change from the caches
+      const next = await load(layer);
+      next.show = false;
+      next.preloadWhenHidden = true;
+      dress(next, byUse);
+      primitives.add(next);
+      if (shown) await preloaded(next, widget);
+      const before = tileset;
+      tileset = next;
+      next.show = shown;
+      if (lastPicked?.tileset === before) lastPicked = null;
+      forgetLit();
+      primitives.remove(before);
+      widget.scene.requestRender();
+    },
   };
 }
 
 /** The picked building is drawn lighter, in whichever level of detail it was picked. */
 function highlight(layer: string, widget: CesiumWidget): void {
-  let lit: Cesium3DTileFeature | null = null;
   state.selected.subscribe((selected) => {
     if (lit) lit.color = Color.WHITE;
     lit = null;
@@ -100,6 +146,10 @@ function highlight(layer: string, widget: CesiumWidget): void {
 }
 
 let lastPicked: Cesium3DTileFeature | null = null;
+let lit: Cesium3DTileFeature | null = null;
+function forgetLit(): void {
+  lit = null;
+}
 export function rememberPicked(picked: unknown): void {
   lastPicked = picked instanceof Cesium3DTileFeature ? picked : null;
 }

@@ -2,6 +2,7 @@ import { VectorTile, type VectorTileFeature } from "@mapbox/vector-tile";
 import { Event, ImageryLayer, WebMercatorTilingScheme, type CesiumWidget, type ImageryProvider } from "@cesium/engine";
 import { PbfReader } from "pbf";
 import { dated, type Catalog, type Layer } from "../api";
+import type { Coloured } from "../results";
 import { state } from "../state";
 
 const SIZE = 512; // pixels of a drawn tile
@@ -26,6 +27,11 @@ class Tiles {
       if (this.#cache.size > 1500) this.#cache.delete(this.#cache.keys().next().value as string);
     }
     return tile;
+  }
+
+  /** Forgets a layer's tiles: they are asked for anew. */
+  forget(layer: string): void {
+    for (const key of this.#cache.keys()) if (key.startsWith(`${layer}/`)) this.#cache.delete(key);
   }
 
   async #read(layer: string, key: string): Promise<Decoded> {
@@ -56,12 +62,20 @@ export class Drape {
   ) {
     this.#layers = [...layers].sort((a, b) => a.order - b.order);
     state.visible.subscribe((visible) => this.#redraw(visible));
+    state.result.subscribe(() => this.#redraw(state.visible.value));
+  }
+
+  /** Draws a layer as it is now. */
+  refresh(layer: string): void {
+    if (!this.#layers.some((l) => l.id === layer)) return;
+    this.#tiles.forget(layer);
+    this.#redraw(state.visible.value);
   }
 
   #redraw(visible: ReadonlySet<string>): void {
     const drawn = this.#layers.filter((l) => visible.has(l.id) && l.count > 0);
     const { imageryLayers } = this.widget.scene;
-    const next = new ImageryLayer(provider(drawn, this.#tiles, this.catalog));
+    const next = new ImageryLayer(provider(drawn, this.#tiles, this.catalog, state.result.value));
     const before = this.#shown;
     imageryLayers.add(next);
     this.#shown = next;
@@ -132,7 +146,7 @@ function widthOf(feature: Feature, layer: Layer): number {
   return Number(field && feature.properties[field.name]) || layer.style.default_width_m;
 }
 
-function provider(layers: Layer[], tiles: Tiles, catalog: Catalog): ImageryProvider {
+function provider(layers: Layer[], tiles: Tiles, catalog: Catalog, result: Coloured | null): ImageryProvider {
   const tilingScheme = new WebMercatorTilingScheme();
   const plain = {
     tileWidth: SIZE,
@@ -165,15 +179,29 @@ function provider(layers: Layer[], tiles: Tiles, catalog: Catalog): ImageryProvi
         const shift: [number, number] = [-(x - (tx << up)) * SIZE, -(y - (ty << up)) * SIZE];
         draw(pen, layers[i]!, content, catalog, { scale, shift, pixelsPerMetre });
       });
+      if (result) drawResult(pen, result, { scale: SIZE * 2 ** level, shift: [-x * SIZE, -y * SIZE], pixelsPerMetre });
       return canvas;
     },
   };
   return plain as unknown as ImageryProvider;
 }
 
+/** The rows of an analysis, in their colours, over everything else that is draped. */
+function drawResult(pen: CanvasRenderingContext2D, result: Coloured, frame: Frame): void {
+  pen.lineJoin = pen.lineCap = "round";
+  for (const shape of result.shapes) {
+    trace(pen, shape, frame, shape.kind === 3);
+    pen.strokeStyle = shape.color;
+    pen.fillStyle = `${shape.color}a6`;
+    if (shape.kind === 3) pen.fill("evenodd");
+    pen.lineWidth = shape.kind === 3 ? 2 : Math.max(4, 7 * frame.pixelsPerMetre);
+    pen.stroke();
+  }
+}
+
 type Frame = { scale: number; shift: [number, number]; pixelsPerMetre: number };
 
-function trace(pen: CanvasRenderingContext2D, feature: Feature, frame: Frame, closed: boolean): void {
+function trace(pen: CanvasRenderingContext2D, feature: { rings: Feature["rings"] }, frame: Frame, closed: boolean): void {
   pen.beginPath();
   for (const ring of feature.rings) {
     ring.forEach((p, i) => {

@@ -6,15 +6,22 @@ import { Drape } from "./draped";
 import { marks } from "./marks";
 import type { LayerRenderer } from "./renderer";
 
-export type DrawnLayers = { renderers: LayerRenderer[]; drape: Drape };
+export type DrawnLayers = {
+  renderers: LayerRenderer[];
+  drape: Drape;
+  /** Shows what a layer holds now, by whatever draws it. */
+  refresh(layer: string): Promise<void>;
+};
 
 /** Chooses how each layer is drawn: bodies as 3D tiles, areas and lines draped, points as signs. */
 export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promise<DrawnLayers> {
   const flat = catalog.layers.filter((l) => l.kind === "feature" && !l.bodies && l.geometry !== "Point");
   const drape = new Drape(flat, catalog, widget);
   const renderers: LayerRenderer[] = [];
+  const byLayer = new Map<string, LayerRenderer[]>();
   const follow = (id: string, renderer: LayerRenderer) => {
     renderers.push(renderer);
+    byLayer.set(id, [...(byLayer.get(id) ?? []), renderer]);
     state.visible.subscribe((visible) => {
       renderer.show(visible.has(id));
       widget.scene.requestRender();
@@ -32,5 +39,9 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
     if (ground) widget.scene.globe.show = visible.has(ground.id) || !catalog.terrain;
     widget.scene.requestRender();
   });
-  return { renderers, drape };
+  const refresh = async (id: string) => {
+    drape.refresh(id);
+    await Promise.all((byLayer.get(id) ?? []).map((r) => r.refresh?.()));
+  };
+  return { renderers, drape, refresh };
 }

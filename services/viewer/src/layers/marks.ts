@@ -13,7 +13,7 @@ import {
   LabelStyle,
   VerticalOrigin,
 } from "@cesium/engine";
-import { readMarks, type Layer } from "../api";
+import { readMarks, type Layer, type Mark } from "../api";
 import type { LayerRenderer } from "./renderer";
 
 const GLYPHS: Record<string, string> = { fire: "消", camera: "◉", hydrant: "栓", parking: "P", pin: "●", dot: "" };
@@ -41,12 +41,11 @@ function sign(layer: Layer): HTMLCanvasElement {
 /** Point features as signs that stand on the ground, and the names of streets, waters and districts. */
 export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRenderer> {
   const { scene } = widget;
-  const found = layer.count ? await readMarks(layer.id) : [];
   const isPoint = layer.geometry === "Point";
   const billboards = isPoint ? scene.primitives.add(new BillboardCollection({ scene })) : null;
   const labels: LabelCollection = scene.primitives.add(new LabelCollection({ scene }));
   const image = isPoint ? sign(layer) : null;
-  for (const mark of found) {
+  const add = (mark: Mark) => {
     const position = Cartesian3.fromDegrees(mark.lon, mark.lat);
     const id = { layer: layer.id, id: mark.id };
     billboards?.add({
@@ -77,8 +76,17 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
         disableDepthTestDistance: 400,
         distanceDisplayCondition: new DistanceDisplayCondition(0, layer.style.label_from_m),
       });
-  }
+  };
+  const refresh = async () => {
+    const found = layer.count ? await readMarks(layer.id) : [];
+    billboards?.removeAll();
+    labels.removeAll();
+    found.forEach(add);
+    scene.requestRender();
+  };
+  await refresh();
   return {
+    refresh,
     show: (visible) => {
       if (billboards) billboards.show = visible;
       labels.show = visible;

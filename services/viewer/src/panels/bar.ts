@@ -9,7 +9,7 @@ const FIGURES = 5;
 
 /** The title, the city's key figures, and the tools. */
 export function bar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): void {
-  state.language.subscribe(() => {
+  const show = () => {
     const brand = element("div", { className: "card brand" }, element("b", {}, catalog.city.name), element("span", {}, text("title")));
     const counted = catalog.layers.filter((l) => l.kind === "feature" && l.count > 0).sort((a, b) => b.count - a.count);
     const figures = element("div", { className: "card figures" });
@@ -18,5 +18,7 @@ export function bar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): 
     const tools = element("div", { className: "card tools" });
     for (const tool of TOOLS) tools.append(tool(catalog, widget));
     slot.replaceChildren(brand, figures, tools);
-  });
+  };
+  state.language.subscribe(show);
+  state.edition.subscribe(show);
 }

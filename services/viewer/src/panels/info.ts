@@ -24,6 +24,7 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
   };
   state.selected.subscribe(show);
   state.language.subscribe(show);
+  state.edition.subscribe(show);
 }
 
 function closer(): HTMLElement {

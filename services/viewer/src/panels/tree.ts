@@ -23,6 +23,7 @@ export function tree(slot: HTMLElement, catalog: Catalog): void {
   state.language.subscribe(show);
   state.visible.subscribe(show);
   state.colorByUse.subscribe(show);
+  state.edition.subscribe(show);
 }
 
 function row(layer: Layer, catalog: Catalog): HTMLElement {
