@@ -26,6 +26,7 @@ from services import (
     observation_routes,
     ogc_routes,
     processes,
+    style_routes,
     tile_routes,
     viewer_routes,
 )
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route("/health", health),
             *tile_routes.ROUTES,
+            *style_routes.ROUTES,
             *observation_routes.ROUTES,
             *data_routes.ROUTES,
             *processes.ROUTES,
