@@ -5,8 +5,9 @@ Rows come as one Arrow stream, not page after page of GeoJSON.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from cim.city import Extent
 from cim.errors import BadRequest, CimError, NotFound, ServerFault
 
 DEFAULT_URL = "http://localhost:8000"
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.5
 _TIMEOUT_S = httpx.Timeout(30.0, read=600.0)
 
 
@@ -145,12 +147,125 @@ class Twin:
         times = pd.DatetimeIndex(pd.to_datetime(found["times"], utc=True), name="time")
         return pd.DataFrame(columns, index=times.tz_convert(self.city["timezone"]))
 
+    def analyses(self, language: str = "en") -> pd.DataFrame:
+        """Return a row an analysis: id, title, description, the names of its inputs."""
+        rows = []
+        for row in self._json("/ogc/processes", {"lang": language})["processes"]:
+            described = self._json(f"/ogc/processes/{row['id']}", {"lang": language})
+            rows.append(
+                {key: row[key] for key in ("id", "title", "description")} | {"inputs": list(described["inputs"])}
+            )
+        return pd.DataFrame(rows).set_index("id")
+
+    def analyse(
+        self, name: str, *, progress: Callable[[float, str], None] | None = None, **parameters: Any
+    ) -> "AnalysisResult":
+        """Run an analysis on the server and wait for it; an interrupt dismisses it.
+
+        Args:
+            name: its id.
+            progress: told the share done and what is being done.
+            parameters: its inputs; a moment may be a datetime, a geometry a shapely one in degrees.
+
+        Raises:
+            BadRequest: a parameter is missing, unknown, or can't be used.
+            NotFound: there is no such analysis, or a layer that it needs is empty.
+
+        """
+        inputs = {key: _plain(value) for key, value in parameters.items() if value is not None}
+        headers = {"Prefer": "respond-async"}
+        started = self.http.post(f"/ogc/processes/{name}/execution", json={"inputs": inputs}, headers=headers)
+        job = f"/ogc/jobs/{_checked(started).json()['jobID']}"
+        pause = _FIRST_LOOK_S
+        try:
+            while (status := self._json(job))["status"] in ("accepted", "running"):
+                if progress:
+                    progress(status["progress"] / 100, status["message"])
+                time.sleep(pause)
+                pause = min(pause * 1.5, _LAST_LOOK_S)
+        except KeyboardInterrupt:
+            self.http.delete(job)
+            raise
+        return _result(name, self._json(f"{job}/results"), self._json(f"/ogc/processes/{name}"), self.city)
+
     def _json(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         try:
             answer = self.http.get(path, params=parameters)
         except httpx.TransportError as fault:
             raise ServerFault(f"no answer from {self.url} ({fault}): is `cim serve` running there?") from fault
         return _checked(answer).json()
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What an analysis gave: rows in the city's CRS, figures of the whole, its check, and what it was computed from."""
+
+    name: str
+    title: str
+    gdf: gpd.GeoDataFrame
+    figures: Mapping[str, Any]
+    check: Mapping[str, Any]
+    computed_from: Mapping[str, Any]
+    color_by: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)  # name → title, unit, definition
+
+    def __repr__(self) -> str:
+        state = "passed" if self.check["passed"] else "FAILED"
+        return f"<{self.title}: {len(self.gdf)} rows, check {state} ({self.check['what']})>"
+
+    def plot(self, axes: Any = None, **options: Any) -> Any:
+        """Draw the rows as a map, coloured by the column that the analysis is about; return the axes.
+
+        Where rows have a `week`, its hours are drawn beside the map.
+        """
+        import matplotlib.pyplot as plt
+
+        weekly = "week" in self.gdf
+        if axes is None:
+            _, drawn = plt.subplots(1, 2 if weekly else 1, figsize=(13 if weekly else 7.5, 5.5), layout="constrained")
+            axes, beside = (drawn[0], drawn[1]) if weekly else (drawn, None)
+        else:
+            beside = None
+        rows = self.gdf[~(self.gdf.geometry.isna() | self.gdf.geometry.is_empty)]
+        order = rows.geometry.geom_type.str.contains("Polygon").astype(int)
+        column = self.color_by if self.color_by in rows else None
+        style = {"alpha": 0.75, "legend": column is not None, "cmap": "tab10" if column == "kind" else "YlOrRd"}
+        rows.loc[order.sort_values(ascending=False, kind="stable").index].plot(
+            ax=axes, column=column, **(style | options)
+        )
+        title = self.columns.get(column or "", {}).get("title", "")
+        axes.set_title(f"{self.title}{f': {title}' if title else ''}")
+        axes.set_axis_off()
+        if beside is not None:
+            for week in self.gdf["week"]:
+                beside.plot(range(len(week)), [float("nan") if v is None else v for v in week], color="0.6", lw=0.7)
+            beside.set_xticks(range(0, 169, 24), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", ""])
+            beside.set_ylabel(self.columns.get("occupancy", {}).get("title", ""))
+            beside.set_ylim(0, None)
+        return axes
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value.__geo_interface__ if hasattr(value, "__geo_interface__") else value
+
+
+def _result(name: str, answer: dict[str, Any], process: dict[str, Any], city: Mapping[str, Any]) -> AnalysisResult:
+    features = answer.pop("features")
+    answer.pop("type")
+    gdf = gpd.GeoDataFrame.from_features(features, crs=4326) if features else gpd.GeoDataFrame(geometry=[], crs=4326)
+    described = process["outputs"]["result"]["schema"]
+    return AnalysisResult(
+        name=name,
+        title=process["title"],
+        gdf=gdf.to_crs(city["srid"]),
+        check=answer.pop("check"),
+        computed_from=answer.pop("computed_from"),
+        figures=answer,
+        color_by=described.get("x-color-by"),
+        columns=described["x-columns"],
+    )
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
