@@ -1,7 +1,9 @@
-"""`docs/layers.md`, the city's data dictionary, made from the catalog."""
+"""Pages made from registries: `docs/layers.md`, the city's data dictionary, and `docs/analyses.md`."""
 
 from pathlib import Path
 
+from cim.analysis.assumptions import read_assumptions
+from cim.analysis.registry import analyses
 from cim.catalog.model import Catalog, Layer
 from cim.catalog.read import read_catalog
 
@@ -51,5 +53,46 @@ def _layer(layer: Layer) -> list[str]:
     return lines
 
 
+def analyses_page() -> str:
+    """Return the page of the analyses: a section a row of the registry, its inputs, outputs and definitions."""
+    lines = [
+        "# Analyses 分析",
+        "",
+        "Made from the registry in `cim/analysis` by `make docs`; change the registry, not this page.",
+        "",
+        "Each is a process at `/ogc/processes`, `cim analyse NAME --param KEY=VALUE`, `twin.analyse(NAME, KEY=VALUE)`,"
+        " and a form in the viewer. A result is GeoJSON whose other members are figures, `check` and `computed_from`.",
+        "",
+    ]
+    for row in analyses().values():
+        lines += [
+            f"## `{row.name}` {row.title.zh} {row.title.en}",
+            "",
+            f"{row.description.zh}。{row.description.en}.",
+            "",
+        ]
+        lines += ["| input | 中文 | English | unit | default | |", "|---|---|---|---|---|---|"]
+        schema = row.code.Parameters.model_json_schema()
+        for name, said in schema["properties"].items():
+            needed = "required" if name in schema.get("required", ()) else said.get("default")
+            shown = "" if needed is None else needed
+            lines.append(
+                f"| `{name}` | {said.get('zh', '')} | {said.get('title', '')} | {said.get('unit', '')} | {shown} "
+                f"| {said.get('description', '')} |"
+            )
+        lines += ["", "| output | 中文 | English | unit | definition |", "|---|---|---|---|---|"]
+        for output in row.code.OUTPUTS:
+            definition = f"{output.definition.zh}；{output.definition.en}" if output.definition else ""
+            lines.append(
+                f"| `{output.name}` | {output.title.zh} | {output.title.en} | {output.unit or ''} | {definition} |"
+            )
+        lines.append("")
+    lines += ["## Assumptions 假定", "", "| id | value | unit | source |", "|---|---|---|---|"]
+    for assumption in read_assumptions().rows.values():
+        lines.append(f"| `{assumption.id}` | {assumption.value:g} | {assumption.unit} | {assumption.source} |")
+    return "\n".join([*lines, ""])
+
+
 if __name__ == "__main__":
     Path("docs/layers.md").write_text(layers_page(read_catalog()), "utf-8")
+    Path("docs/analyses.md").write_text(analyses_page(), "utf-8")

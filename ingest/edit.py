@@ -12,6 +12,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
+from cim.audit import note
 from cim.bodies import decode
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
@@ -81,16 +82,9 @@ def apply_edit(cursor: Cursor, store: Store, edit: Edit, asker: Asker) -> Edited
     cursor.execute(
         "UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [json.dumps(said, ensure_ascii=False), load]
     )
-    cursor.execute(
-        """INSERT INTO cim.audit (account, role, address, action, layer, id, load, detail)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)""",
-        [
-            *(asker.account, asker.role, asker.address, edited.action, edit.layer.id, edit.id, load),
-            json.dumps(
-                {"at": edit.at.isoformat() if edit.at else None, "warnings": edited.warnings}, ensure_ascii=False
-            ),
-        ],
-    )
+    moment = edit.at.isoformat() if edit.at else None
+    detail = {"at": moment, "warnings": edited.warnings}
+    note(cursor, edited.action, asker=asker, layer=edit.layer.id, identifier=edit.id, load=load, detail=detail)
     return edited
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cim.audit import note
 from cim.catalog.model import Layer
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
 from cim.model import Features, ReadOptions, Source
@@ -56,6 +57,7 @@ def ingest(
         else:
             text = json.dumps(report.as_json(), ensure_ascii=False)
             cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
+            note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]})
     return report
 
 

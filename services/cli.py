@@ -190,10 +190,12 @@ def user() -> None:
 def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
     """Add a user, or give one another role and a new key. The key is shown once."""
     from cim.accounts import add_account
+    from cim.audit import note
     from cim.store import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         key = add_account(cursor, name, role)
+        note(cursor, "user added", identifier=name, detail={"role": role})
     click.echo(f"{name} is {role}. The key, as header X-API-Key or as the password of Basic:", err=True)
     click.echo(key)
 
@@ -214,10 +216,12 @@ def user_list() -> None:
 def user_remove(name: str) -> None:
     """Remove a user."""
     from cim.accounts import remove_account
+    from cim.audit import note
     from cim.store import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         remove_account(cursor, name)
+        note(cursor, "user removed", identifier=name)
     click.echo(f"{name} is removed")
 
 

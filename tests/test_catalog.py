@@ -14,7 +14,7 @@ from cim import reads
 from cim.catalog.model import FieldRole, LayerRole
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
-from cim.docs import layers_page
+from cim.docs import analyses_page, layers_page
 from cim.errors import BadCatalog
 from cim.store import connect, initialise, open_store
 from ingest.dataset import Declared
@@ -132,6 +132,7 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
 def test_the_docs_page_is_what_the_catalog_says() -> None:
     page = (ROOT / "docs/layers.md").read_text("utf-8")
     assert page == layers_page(read_catalog()), "docs/layers.md is old: make docs"
+    assert (ROOT / "docs/analyses.md").read_text("utf-8") == analyses_page(), "docs/analyses.md is old: make docs"
 
 
 def test_vector_tiles_and_features_leave_out_what_is_sensitive(make_store: MakeStore, tmp_path: Path) -> None:

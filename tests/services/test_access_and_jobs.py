@@ -201,7 +201,7 @@ def test_writes_need_an_editor(city: Running, role: str | None) -> None:
         assert wrong_name.status_code == 401
         assert wrong_name.headers["www-authenticate"].startswith("Basic")
         assert client.get("/ogc", headers={"Authorization": "Basic %%%"}).status_code == 401
-    assert _rows(city.store, "SELECT count(*) FROM cim.audit") == [(0,)]
+    assert _rows(city.store, "SELECT count(*) FROM cim.audit WHERE account IS NOT NULL") == [(0,)]
 
 
 def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None:
@@ -236,7 +236,11 @@ def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None
             "properties": {},
         }
         assert client.put("/ogc/collections/hydrant/items/H9", json=line).status_code == 400
-    audit = _rows(city.store, "SELECT account, role, action, layer, id, load IS NOT NULL FROM cim.audit ORDER BY seq")
+    audit = _rows(
+        city.store,
+        "SELECT account, role, action, layer, id, load IS NOT NULL FROM cim.audit"
+        " WHERE account IS NOT NULL ORDER BY seq",
+    )
     assert [row[2] for row in audit] == ["unchanged", "replaced", "replaced", "created", "deleted"]
     assert audit[1] == ("editor 王", "editor", "replaced", "building", "YQ00024", True)
     assert _rows(city.store, "SELECT count(*) FROM twin.building WHERE id = 'YQ00024'") == [(3,)]

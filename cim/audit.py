@@ -1,0 +1,46 @@
+"""The audit: a row a write, in the transaction of the write."""
+
+import getpass
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cim.jobs import Asker
+from cim.store import Cursor
+
+COMMAND_LINE = Asker()
+
+
+def note(
+    cursor: Cursor,
+    action: str,
+    *,
+    asker: Asker = COMMAND_LINE,
+    layer: str | None = None,
+    identifier: str | None = None,
+    load: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Note a write: who did what to which object, by which load.
+
+    Args:
+        cursor: in the transaction of the write.
+        action: such as load, created, replaced, deleted, user added.
+        asker: who; without an account it was the command line, whose user of the system is kept.
+        layer: of the object.
+        identifier: of the object or user.
+        load: the load that holds what was written.
+        detail: what else is worth knowing.
+
+    """
+    said = dict(detail or {})
+    if asker == COMMAND_LINE:
+        said["system_user"] = getpass.getuser()
+    cursor.execute(
+        """INSERT INTO cim.audit (account, role, address, action, layer, id, load, detail)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)""",
+        [
+            *(asker.account, asker.role, asker.address, action, layer, identifier, load),
+            json.dumps(said, ensure_ascii=False),
+        ],
+    )
