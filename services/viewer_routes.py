@@ -135,6 +135,7 @@ def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
         "id": layer.id,
         "kind": layer.kind,
         "geometry": layer.geometry,
+        "observes": layer.observes,
         "title": layer.title.model_dump(),
         "description": layer.description.model_dump(),
         "classCode": layer.class_code,

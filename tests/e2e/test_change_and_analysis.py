@@ -46,6 +46,7 @@ def names(served: Served) -> set[str]:
 def look_at(viewer: Viewer, feature: dict[str, Any]) -> None:
     x, y = feature["geometry"]["coordinates"][0][0][0][:2]
     viewer.look(x, y, 700, distance=260)
+    viewer.settle(calm=15)  # nothing that this view needs is still on its way
     viewer.page.evaluate("() => { performance.clearResourceTimings() }")
 
 
@@ -182,6 +183,16 @@ def test_an_incident_is_placed_on_the_map_and_a_wrong_input_is_said(page: Viewer
     assert "min" in drive.locator("#analysis-figures").inner_text()
     drive.click("#analyses")
     assert page.problems == [] or all("400" in problem for problem in page.problems)
+
+
+def test_a_car_parks_week_is_a_chart(page: Viewer, changing_city: Served) -> None:
+    drive = page.page
+    drive.evaluate("() => { window.cim.state.selected.value = { layer: 'parking_lot', id: 'P02' } }")
+    drive.wait_for_selector("#right .chart path")
+    assert "占用泊位" in drive.locator("#right .chart").inner_text()
+    hours = drive.locator("#right .chart path").get_attribute("d").count("L")
+    assert hours == 7 * 24 - 1
+    drive.evaluate("() => { window.cim.state.selected.value = null }")
 
 
 def test_who_follows_goes_on_after_the_database_dropped_it(

@@ -23,6 +23,7 @@ export type Layer = {
   id: string;
   kind: "feature" | "raster" | "observation";
   geometry: "MultiPolygon" | "MultiLineString" | "Point" | null;
+  observes: string | null; // the layer whose features' values over time this one holds
   title: Text;
   description: Text;
   classCode: string;
@@ -109,5 +110,8 @@ export const readFeature = (layer: string, id: string, language: Language) => {
     `ogc/collections/${layer}/items/${encodeURIComponent(id)}?f=json&lang=${language}${when}`,
   );
 };
+export type Series = { times: string[]; values: Record<string, { mean: (number | null)[] }> };
+export const readSeries = (layer: string, feature: string, period: string) =>
+  json<Series>(`observations/${layer}/${encodeURIComponent(feature)}?period=${encodeURIComponent(period)}`);
 export const readProvenance = (layer: string, id: string) =>
   json<Record<string, string | number | string[] | null>>(dated(`viewer/provenance/${layer}/${encodeURIComponent(id)}`));

@@ -1,4 +1,5 @@
-import { readFeature, readProvenance, type Catalog, type Layer } from "../api";
+import { readFeature, readProvenance, readSeries, type Catalog, type Layer } from "../api";
+import { chart } from "../chart";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { state } from "../state";
@@ -17,7 +18,9 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
         readProvenance(layer.id, selected.id),
       ]);
       if (state.selected.value !== selected) return; // another click came first
-      slot.replaceChildren(...content(layer, catalog, selected.id, feature.properties, origin));
+      const charts = await Promise.all(catalog.layers.filter((l) => l.observes === layer.id).map((l) => seriesOf(l, selected.id)));
+      if (state.selected.value !== selected) return;
+      slot.replaceChildren(...content(layer, catalog, selected.id, feature.properties, origin), ...charts.flat());
     } catch {
       slot.replaceChildren(closer(), element("h1", {}, selected.id), element("p", {}, text("unreadable")));
     }
@@ -25,6 +28,18 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
   state.selected.subscribe(show);
   state.language.subscribe(show);
   state.edition.subscribe(show);
+}
+
+const FIRST = ["occupied", "value"]; // the role that says most of a feature's values
+
+/** The values of an observation layer for a feature, as a chart by the hour. */
+async function seriesOf(layer: Layer, feature: string): Promise<HTMLElement[]> {
+  const series = await readSeries(layer.id, feature, "hour");
+  const fields = layer.fields.filter((f) => series.values[f.name]?.mean.some((v) => v !== null));
+  const field = fields.find((f) => FIRST.includes(f.role ?? "")) ?? fields[0];
+  if (!field || series.times.length < 2) return [];
+  const unit = field.unit && field.unit !== "1" ? ` (${field.unit})` : "";
+  return [element("hr"), chart(series.times, series.values[field.name]!.mean, `${local(layer.title)}: ${local(field.title)}${unit}`)];
 }
 
 function closer(): HTMLElement {
