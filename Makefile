@@ -58,3 +58,4 @@ docs: .venv/.ready
 
 bench: .venv/.ready
 	$(PYTHON) -m tests.benchmarks.run
+	$(PYTHON) -m tests.benchmarks.client

@@ -3,10 +3,12 @@
 Rows come as one Arrow stream, not page after page of GeoJSON.
 """
 
+import gc
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Self
@@ -112,7 +114,8 @@ class Twin:
             asked["limit"] = str(limit)
         with self.http.stream("GET", f"/data/{layer}.arrow", params=asked) as answer:
             _checked(answer)
-            return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
+            with _uncollected():
+                return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
 
     def series(
         self,
@@ -310,6 +313,18 @@ class _Body:
 
     def close(self) -> None:
         self.closed = True
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector back while hundreds of thousands of geometries are made, none of them garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _frame(stream: pa.ipc.RecordBatchStreamReader, city: Mapping[str, Any]) -> gpd.GeoDataFrame:

@@ -16,7 +16,7 @@ from cim.errors import BadRequest
 from cim.filters import Condition, parse_filter
 from services.ask import ASK, moment
 from services.context import CONTEXT
-from services.pygeoapi_overrides import MATCHED, WantedCrs, WrittenFeatures
+from services.pygeoapi_overrides import MATCHED, OUR_NEXT, WantedCrs, WrittenFeatures
 
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 Interval = tuple[datetime | None, datetime | None]
@@ -138,7 +138,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         else:
             kept.append(("cursor", f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"))
         href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode(kept)}"
-        return [{"rel": "next", "type": "application/geo+json", "title": "next", "href": href}]
+        return [{"rel": "next", "type": "application/geo+json", "title": OUR_NEXT, "href": href}]
 
 
 def _cursor() -> tuple[datetime | None, str | None]:

@@ -87,6 +87,7 @@ def to_json(document: Any, pretty: bool = False) -> str:  # noqa: ARG001 - pygeo
 _NOT_SERVED = ("f=jsonld", "/TileMatrixSets", "f=csv")
 # under its own name pygeoapi would take the number matched for a reason to link a page that doesn't exist
 MATCHED = "matched"
+OUR_NEXT = "next"  # title of the provider's own link
 
 
 def _honest(document: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +95,8 @@ def _honest(document: dict[str, Any]) -> dict[str, Any]:
     result = {"numberMatched" if key == MATCHED else key: value for key, value in document.items()}
     if isinstance(links := document.get("links"), list):
         kept = [link for link in links if not any(part in str(link.get("href")) for part in _NOT_SERVED)]
+        # after a full last page pygeoapi links one more, by offset; only the provider knows whether there is one
+        kept = [link for link in kept if link.get("rel") != "next" or link.get("title") == OUR_NEXT]
         result["links"] = [_plain_items(link) for link in kept]
     if isinstance(collections := document.get("collections"), list):
         result["collections"] = [_honest(c) for c in collections]

@@ -17,11 +17,11 @@ from cim.store import Store, initialise, open_store
 from tests.conftest import serving
 
 COUNT = 300_000
-ROUNDS = 3
+ROUNDS = 5
 
 
 def main() -> None:
-    """Print seconds and ratios, all in one run; the best of three rounds each."""
+    """Print seconds and ratios, all in one run; the best of five rounds each."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)

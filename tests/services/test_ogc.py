@@ -53,6 +53,23 @@ def test_a_rasters_collection_holds_its_sheets_and_leads_to_the_files(sample_cit
         assert np.array_equal(served.read(1), source.read(1))
 
 
+def test_after_a_full_last_page_there_is_none(sample_city: Served) -> None:
+    """Also where counting would cost more than the page, so that no number matched is given."""
+    for limit in (85, 17, 5):
+        found = pages(f"{sample_city.url}/ogc/collections/camera/items?f=json&limit={limit}")
+        assert [len(page) for page in found] == [limit] * (85 // limit)
+    with sample_city.store.connect() as connection:
+        before = connection.execute("SELECT reltuples FROM pg_class WHERE oid = 'twin.camera'::regclass").fetchone()
+        connection.execute("UPDATE pg_class SET reltuples = 5e6 WHERE oid = 'twin.camera'::regclass")
+    try:
+        found = pages(f"{sample_city.url}/ogc/collections/camera/items?f=json&limit=17")
+        assert [len(page) for page in found] == [17] * 5
+        assert "numberMatched" not in get(sample_city, "/ogc/collections/camera/items?f=json&limit=17").json()
+    finally:
+        with sample_city.store.connect() as connection:
+            connection.execute("UPDATE pg_class SET reltuples = %s WHERE oid = 'twin.camera'::regclass", before)
+
+
 def test_pages_give_each_building_once(sample_city: Served) -> None:
     found = pages(f"{sample_city.url}/ogc/collections/building/items?f=json&limit=100")
     ids = [i for page in found for i in page]
