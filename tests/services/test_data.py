@@ -156,6 +156,21 @@ def test_every_format_holds_the_same_buildings(sample_city: Served, twin: Twin, 
     assert abs(y - expected.geometry.iloc[0].centroid.y) < 0.01
 
 
+def test_moment_box_and_crs_of_an_export(sample_city: Served, twin: Twin, tmp_path: Path) -> None:
+    box = "113.575,37.857,113.581,37.862"
+    said = exported(sample_city, tmp_path / "b.gpkg", "--bbox", box, "--crs", "EPSG:4326", "--at", "2024-06-01")
+    expected = set(twin.read("building", bbox=(113.575, 37.857, 113.581, 37.862))["id"])
+    back = gpd.read_file(tmp_path / "b.gpkg")
+    assert f"{len(expected)} rows" in said
+    assert back.crs.to_epsg() == 4326
+    assert set(back["id"]) == expected
+    assert "0 rows" in exported(sample_city, tmp_path / "c.gpkg", "--at", "2023-01-01")
+    assert "CRS" in exported(sample_city, tmp_path / "d.gpkg", "--crs", "EPSG:999999")
+    assert "--bbox" in exported(sample_city, tmp_path / "d.gpkg", "--bbox", "1,2,3")
+    assert "observations" not in exported(sample_city, tmp_path / "p.gpkg", layer="parking_observation")
+    assert len(gpd.read_file(tmp_path / "p.gpkg")) == 4692
+
+
 def test_city_models_go_round(sample_city: Served, make_store: MakeStore, tmp_path: Path) -> None:
     """What is exported as CityJSONSeq and loaded into an empty city has the same bodies, by their hashes."""
     path = tmp_path / "building.city.jsonl"

@@ -3,30 +3,24 @@ import type { Catalog } from "./api";
 import { element } from "./dom";
 import { text } from "./i18n";
 import { goHome } from "./scene";
-import { state } from "./state";
+import { state, type Observable } from "./state";
 
 /** A tool is a function that makes its button. A new tool is one row in TOOLS. */
 export type Tool = (catalog: Catalog, widget: CesiumWidget) => HTMLElement;
 
 const home: Tool = (catalog, widget) => element("button", { onclick: () => goHome(widget, catalog) }, text("home"));
 
-const colorByUse: Tool = () => {
-  const button = element("button", { id: "color-by-use" }, text("colorByUse"));
-  button.onclick = () => {
-    state.colorByUse.value = !state.colorByUse.value;
+/** A button that is pressed while a state is on. */
+const toggle =
+  (id: string, title: Parameters<typeof text>[0], on: Observable<boolean>): Tool =>
+  () => {
+    const button = element("button", { id }, text(title));
+    button.onclick = () => {
+      on.value = !on.value;
+    };
+    on.subscribe((pressed) => button.setAttribute("aria-pressed", String(pressed)));
+    return button;
   };
-  state.colorByUse.subscribe((on) => button.setAttribute("aria-pressed", String(on)));
-  return button;
-};
-
-const analyses: Tool = () => {
-  const button = element("button", { id: "analyses" }, text("analyses"));
-  button.onclick = () => {
-    state.analysing.value = !state.analysing.value;
-  };
-  state.analysing.subscribe((on) => button.setAttribute("aria-pressed", String(on)));
-  return button;
-};
 
 const language: Tool = () =>
   element(
@@ -40,4 +34,9 @@ const language: Tool = () =>
     text("language"),
   );
 
-export const TOOLS: Tool[] = [home, colorByUse, analyses, language];
+export const TOOLS: Tool[] = [
+  home,
+  toggle("color-by-use", "colorByUse", state.colorByUse),
+  toggle("analyses", "analyses", state.analysing),
+  language,
+];

@@ -9,16 +9,19 @@ const FIGURES = 5;
 
 /** The title, the city's key figures, and the tools. */
 export function bar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): void {
-  const show = () => {
-    const brand = element("div", { className: "card brand" }, element("b", {}, catalog.city.name), element("span", {}, text("title")));
+  const figures = element("div", { className: "card figures" });
+  const count = () => {
     const counted = catalog.layers.filter((l) => l.kind === "feature" && l.count > 0).sort((a, b) => b.count - a.count);
-    const figures = element("div", { className: "card figures" });
-    for (const layer of counted.slice(0, FIGURES))
-      figures.append(element("div", {}, element("b", {}, layer.count.toLocaleString()), element("span", {}, local(layer.title))));
+    figures.replaceChildren(
+      ...counted.slice(0, FIGURES).map((l) => element("div", {}, element("b", {}, l.count.toLocaleString()), element("span", {}, local(l.title)))),
+    );
+  };
+  state.language.subscribe(() => {
+    const brand = element("div", { className: "card brand" }, element("b", {}, catalog.city.name), element("span", {}, text("title")));
     const tools = element("div", { className: "card tools" });
     for (const tool of TOOLS) tools.append(tool(catalog, widget));
     slot.replaceChildren(brand, figures, tools);
-  };
-  state.language.subscribe(show);
-  state.edition.subscribe(show);
+    count();
+  });
+  state.edition.subscribe(count);
 }
