@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from cim import schema
 from cim.catalog.model import KindName, Layer
@@ -19,7 +20,8 @@ class Kind:
 
 KINDS: Mapping[KindName, Kind] = {
     "feature": Kind(schema.create_features, has_history=True, drawn=True),
-    "raster": Kind(schema.create_sheets),
+    "raster": Kind(partial(schema.create_sheets, suffix=".tif")),
+    "points": Kind(partial(schema.create_sheets, suffix=".laz")),
     "observation": Kind(schema.create_observations, instants=True),
 }
 

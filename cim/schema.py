@@ -135,13 +135,13 @@ def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 -
     ]
 
 
-def create_sheets(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds
-    """Return the statements that show a raster layer's files as a table of sheets, in the columns of a feature table.
+def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: ARG001 - one signature for all kinds
+    """Return the statements that show files (rasters, clouds) as a table of sheets, in a feature table's columns.
 
-    So a raster is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
+    So a sheet is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
     """
     kept = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
-    about = "about || jsonb_build_object('file', 'assets/' || sha256 || '.tif')"
+    about = f"about || jsonb_build_object('file', 'assets/' || sha256 || '{suffix}')"
     return [
         f"CREATE OR REPLACE VIEW {table(layer)} AS SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"

@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from cim.catalog.model import Layer
 
+Icon = Literal[
+    "dot", "fire", "camera", "hydrant", "parking", "pin", "hospital", "school", "shelter", "hazard", "tower", "device",
+    "event", "service",
+]  # fmt: skip
+
 
 class Style(BaseModel):
     """How a layer is drawn; every client's style derives from it."""
@@ -26,7 +31,7 @@ class Style(BaseModel):
     label: str | None = None  # a field
     label_color: str = "#34403a"
     label_from_m: float = 8000.0  # camera height below which labels are shown
-    icon: Literal["dot", "fire", "camera", "hydrant", "parking", "pin"] = "dot"
+    icon: Icon = "dot"
 
 
 @cache

@@ -129,6 +129,39 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
     assert found == []
 
 
+CONTRACT = """building building_unit road_segment district grid_cell address population parcel land_cover parking_lot
+parking_space parking_observation terrain orthophoto point_cloud control_point survey_line hydrant fire_station shelter
+hospital school hazardous_site pipeline camera sensor sensor_observation event component patrol_track forest watchtower
+water city_object""".split()
+
+
+def test_every_layer_of_the_contract_is_declared_in_both_languages_with_its_class() -> None:
+    catalog = read_catalog()
+    assert set(CONTRACT) <= set(catalog.layers)
+    classes = {c.code for c in catalog.classes}
+    assert classes == {"01", "02", "03", "04", "05", "06"}
+    numbers = [layer.class_code for layer in catalog.layers.values()]
+    assert len(set(numbers)) == len(numbers)
+    for layer in catalog.layers.values():
+        assert layer.class_code[:2] in classes
+        for text in (layer.title, layer.description, *(f.title for f in layer.all_fields)):
+            assert re.search(r"[\u4e00-\u9fff]|PM|ID", text.zh), (layer.id, text)
+            assert re.search(r"[A-Za-z]", text.en), (layer.id, text)
+        for field in layer.fields:
+            measured = field.name.rsplit("_", 1)[-1] in {"m", "m2", "ha", "t", "mm", "kmh", "deg", "mpa"}
+            assert not measured or field.unit, (layer.id, field.name)
+
+
+def test_each_task_of_the_municipal_plan_finds_its_layers() -> None:
+    catalog = read_catalog()
+    rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", (ROOT / "docs/plan.md").read_text("utf-8"), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 20))
+    for _, named in rows:
+        layers = re.findall(r"`(\w+)`", named)
+        assert layers
+        assert set(layers) <= set(catalog.layers)
+
+
 def test_the_docs_page_is_what_the_catalog_says() -> None:
     page = (ROOT / "docs/layers.md").read_text("utf-8")
     assert page == layers_page(read_catalog()), "docs/layers.md is old: make docs"

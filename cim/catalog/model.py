@@ -8,17 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cim.errors import UnknownLayer
 
-KindName = Literal["feature", "raster", "observation"]
+KindName = Literal["feature", "raster", "points", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 # fmt: off
 FieldRole = Literal[
     "name", "height", "storeys", "base", "object_class", "use", "width", "code", "speed", "oneway",
-    "spaces", "free", "occupied", "entered", "people", "value",
+    "spaces", "free", "occupied", "entered", "people", "value", "belongs",
 ]
 LayerRole = Literal[
     "ground", "rest", "buildings", "roads", "population", "parking_lots", "parking_counts",
-    "fire_stations", "hospitals", "shelters",
+    "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards", "forests", "watchtowers",
+    "events",
 ]
 # fmt: on
 
@@ -82,6 +83,15 @@ class LayerField(Row):
     sensitive: bool = False  # never in tiles
 
 
+class Figure(Row):
+    """A key figure of the city that a layer gives: it stands on the first screen."""
+
+    title: Text
+    measure: Literal["count", "sum", "area"]  # of its features, of a field's values, of its footprints
+    field: str | None = None
+    unit: Literal["m2", "km2"] | None = None
+
+
 class Layer(Row):
     """A layer: everything that table, collection, tile class, viewer tree and docs page derive from."""
 
@@ -99,6 +109,8 @@ class Layer(Row):
     object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC
     leaf_level: int | None = Field(None, ge=8, le=20)  # of its 3D tiles; None: drawn in 2D
     fields: tuple[LayerField, ...] = ()
+    symbol: Literal["vegetation"] | None = None  # what stands for a point of it in 3D tiles
+    figure: Figure | None = None
     order: int = 100  # in the viewer's tree and when draped: low lies below
 
     @model_validator(mode="after")
@@ -107,7 +119,11 @@ class Layer(Row):
             raise ValueError(f"layer {self.id}: a feature layer has one geometry type, another kind none")
         if (self.kind == "observation") != (self.observes is not None):
             raise ValueError(f"layer {self.id}: an observation layer names the layer it observes, another kind none")
+        if self.symbol and (self.geometry != "Point" or self.leaf_level is None):
+            raise ValueError(f"layer {self.id}: a symbol stands for points of a layer with 3D tiles")
         names = [f.name for f in self.fields]
+        if self.figure and (self.figure.measure == "sum") != (self.figure.field in names):
+            raise ValueError(f"layer {self.id}: a figure that sums names one of its fields, another none")
         if twice := {n for n in names if names.count(n) > 1} | (set(names) & COMMON_COLUMNS):
             raise ValueError(f"layer {self.id}: field {', '.join(sorted(twice))} stands twice or is a common column")
         return self
