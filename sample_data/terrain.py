@@ -13,6 +13,7 @@ FLOOR_M = 676.0  # the valley floor at the middle of the town
 FALL = 0.0045  # of the river, eastward
 RIVER_HALF_WIDTH_M = 24.0
 BED_DEPTH_M = 4.5
+_STEP_M = 3.2  # height of a field terrace
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,21 @@ class Relief:
         up = np.maximum(away - foot, 0.0)
         ridges = 1.0 - np.abs(self.fractal(x / 1900.0, y / 1900.0, octaves=5, channel=11))
         hills = 330.0 * (1.0 - np.exp(-up / 900.0)) * (0.45 + 0.9 * ridges**2)
+        # side valleys run down to the river between spurs
+        hills *= 0.72 + 0.28 * _smooth(np.abs(self.noise(x / 760.0, y / 1500.0, 17)) * 2.2)
+        mountains = 260.0 * _smooth((away - 2200.0) / 5200.0) * (0.55 + 0.8 * ridges**2)
         gullies = 26.0 * self.fractal(x / 310.0, y / 310.0, octaves=3, channel=29) * np.minimum(up / 500.0, 1.0)
         micro = 0.35 * self.noise(x / 90.0, y / 90.0, 47) * np.minimum(away / 80.0, 1.0)
+        ground = floor + self._terraced(hills + gullies, up, x, y) + mountains + micro
         bed = BED_DEPTH_M * _smooth(1.0 - (away - RIVER_HALF_WIDTH_M + 8.0) / 16.0)
-        return np.asarray(floor + hills + gullies + micro - bed)
+        return np.asarray(ground - bed)
+
+    def _terraced(self, hills: Float, up: Float, x: Float, y: Float) -> Float:
+        """Cut fields into the lower slopes, where people farm them."""
+        step = np.floor(hills / _STEP_M)
+        cut = _STEP_M * (step + _smooth((hills / _STEP_M - step) * 1.4 - 0.2))
+        farmed = _smooth(1.6 - np.abs(up - 330.0) / 210.0) * _smooth(0.4 + 2.4 * self.noise(x / 520.0, y / 520.0, 53))
+        return np.asarray(hills + 0.8 * (cut - hills) * farmed)
 
     def fractal(self, x: Float, y: Float, octaves: int, channel: int) -> Float:
         """Return noise of several octaves, about -1 to 1."""
@@ -63,9 +75,19 @@ class Relief:
         return np.asarray((h >> np.uint64(8)).astype(np.float64) / 2.0**23 - 1.0)
 
 
+def axis_y(x: Float) -> Float:
+    """Return where the valley's axis runs, metres north of the town's middle."""
+    return np.asarray(170.0 * np.sin(x / 560.0) - 40.0)
+
+
+def meander_y(x: Float) -> Float:
+    """Return how far the river swings from the axis."""
+    return np.asarray(60.0 * np.sin(x / 215.0 + 0.8))
+
+
 def river_y(x: Float) -> Float:
-    """Return where the river's middle runs, metres north of the town's middle."""
-    return np.asarray(170.0 * np.sin(x / 560.0) + 60.0 * np.sin(x / 215.0 + 0.8) - 40.0)
+    """Return where the river's middle runs."""
+    return np.asarray(axis_y(x) + meander_y(x))
 
 
 def river_slope(x: Float) -> Float:

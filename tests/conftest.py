@@ -93,6 +93,10 @@ def shared_data() -> Path:
     return folder
 
 
+# the small sample of seed 1: buildings, and rows of the layer with the parts of those that have some
+SAMPLE_BUILDINGS, SAMPLE_ROWS = 615, 628
+
+
 @dataclass(frozen=True)
 class Served:
     """A city that is served: its store, its files, and the address of its server."""
@@ -159,13 +163,13 @@ def changing_city(
 
 
 @contextmanager
-def serving(environment: dict[str, str]) -> Iterator[str]:
+def serving(environment: dict[str, str], folder: Path | None = None) -> Iterator[str]:
     """Run `cim serve` on a free port until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "services", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, cwd=folder)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):

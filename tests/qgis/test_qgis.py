@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from styles.read import style_of
-from tests.conftest import Served
+from tests.conftest import SAMPLE_ROWS, Served
 
 PYTHON = Path("/usr/bin/python3")
 PROBE = Path(__file__).with_name("probe.py")
@@ -48,7 +48,7 @@ def database(served: Served, sql: str) -> list[Any]:
 
 def test_every_building_comes_once_over_several_pages(seen: dict[str, Any], sample_city: Served) -> None:
     stored = database(sample_city, "SELECT id FROM twin.building WHERE upper_inf(recorded)")
-    assert seen["count"] == seen["distinct"] == len(stored) == 642
+    assert seen["count"] == seen["distinct"] == len(stored) == SAMPLE_ROWS
 
 
 def test_a_box_holds_what_postgis_finds(seen: dict[str, Any], sample_city: Served) -> None:

@@ -94,7 +94,7 @@ def test_the_dem_comes_back(tiles: dict[Cell, Decoded], sample_folder: Path) -> 
         assert np.abs(tile.height[inside] - truth).max(initial=0) < 0.02  # 16 bits of a tile's range
         relief = Relief(1).height(x[inside] - EAST, y[inside] - NORTH) + ANOMALY_M
         if inside.any():
-            assert np.abs(tile.height[inside] - relief).mean() < 0.06  # cells of 5 m leave most of a gully
+            assert np.abs(tile.height[inside] - relief).mean() < 0.25  # cells of 5 m cut the steps of terraces
         checked += int(inside.sum())
     assert checked > 100_000
 

@@ -18,7 +18,7 @@ from cim.errors import BadRequest, NotFound
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
-from tests.conftest import Served
+from tests.conftest import SAMPLE_BUILDINGS, Served
 
 
 def computed(store: Store, **parameters: Any) -> Computed:
@@ -52,7 +52,7 @@ def buildings(sample_city: Served) -> gpd.GeoDataFrame:
     outer = gpd.read_file(sample_city.folder / "building_outer.shp", encoding="GBK")
     rows += [(r["编号"], r.geometry, r.geometry.area * r["楼层"]) for _, r in outer.iterrows()]
     frame = gpd.GeoDataFrame(rows, columns=["id", "geometry", "floor_area"], geometry="geometry", crs=4547)
-    assert len(frame) == 640
+    assert len(frame) == SAMPLE_BUILDINGS
     return frame
 
 
@@ -72,7 +72,7 @@ def test_the_samples_cells_hold_what_geopandas_counts(
     result = computed(sample_city.store, cells=cells)
     rows = result.gdf.set_index("id")
     assert len(rows) == len(areas)
-    assert rows["count"].sum() == 640 == expected["count"].sum()
+    assert rows["count"].sum() == SAMPLE_BUILDINGS == expected["count"].sum()
     for cell, row in rows.iterrows():
         count, total = (expected.loc[cell, "count"], expected.loc[cell, "sum"]) if cell in expected.index else (0, 0.0)
         assert row["count"] == count
@@ -81,7 +81,7 @@ def test_the_samples_cells_hold_what_geopandas_counts(
     assert result.check.passed
 
 
-def test_the_real_five_districts_own_640_buildings_of_the_sample(
+def test_the_real_five_districts_own_every_building_of_the_sample(
     make_store: Any, sample_folder: Path, shared_data: Path, buildings: gpd.GeoDataFrame
 ) -> None:
     store = make_store()
@@ -97,7 +97,7 @@ def test_the_real_five_districts_own_640_buildings_of_the_sample(
     expected = joined(buildings, real)
     result = computed(store, cells="district")
     assert sorted(result.gdf["count"]) == sorted([*expected["count"], *[0] * (5 - len(expected))])
-    assert result.gdf["count"].sum() + result.figures["outside"]["count"] == 640
+    assert result.gdf["count"].sum() + result.figures["outside"]["count"] == SAMPLE_BUILDINGS
     assert result.check.passed
 
 
@@ -106,8 +106,11 @@ def test_hexagons_hold_what_their_polygons_hold(sample_city: Served, buildings: 
     hexagons = result.gdf.rename(columns={"id": "cell"})
     expected = joined(buildings, hexagons)
     rows = result.gdf.set_index("id")
-    assert rows["count"].sum() == 640
-    assert (rows["count"] == expected["count"]).all()
+    assert rows["count"].sum() == SAMPLE_BUILDINGS
+    # H3's edges are great circles, the polygons' are straight in the plane: within a metre either may be right
+    edges = shapely.union_all(hexagons.geometry.boundary.to_numpy())
+    near = int((buildings.centroid.distance(edges) < 1.0).sum())
+    assert (rows["count"] - expected["count"]).abs().sum() <= 2 * near <= 20
     # the exact area of a resolution-9 cell here, not the published average of 105,333 m²
     assert rows.geometry.area.to_numpy() == pytest.approx(77_691, rel=0.002)
 
@@ -120,7 +123,9 @@ def test_any_layer_filter_and_field(sample_city: Served) -> None:
     assert result.figures["total"] == kept["泊位数"].sum()
     names = {row["layer"] for row in result.computed_from["datasets"]}
     assert names == {"parking_lot", "district"}
-    assert computed(sample_city.store, layer="camera", cells="h3:8", indicator="count").figures["total"] == 85
+    assert computed(sample_city.store, layer="camera", cells="h3:8", indicator="count").figures["total"] == len(
+        gpd.read_file(sample_city.folder / "camera.geojson")
+    )
 
 
 def test_what_lies_on_an_edge_is_owned_once_and_outside_is_counted() -> None:
