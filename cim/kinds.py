@@ -15,13 +15,14 @@ class Kind:
     create: Callable[[Layer, int], list[str]]  # layer, SRID → the statements that make or upgrade its table
     has_history: bool = False  # versions of one id follow each other; no two may overlap
     drawn: bool = False  # its table holds geometry that vector tiles, signs and labels derive from
+    stored: bool = True  # its table holds rows of its own, which loads write
     instants: bool = False  # a row holds at one moment: without a time asked, all of them are meant
 
 
 KINDS: Mapping[KindName, Kind] = {
     "feature": Kind(schema.create_features, has_history=True, drawn=True),
-    "raster": Kind(partial(schema.create_sheets, suffix=".tif")),
-    "points": Kind(partial(schema.create_sheets, suffix=".laz")),
+    "raster": Kind(partial(schema.create_sheets, suffix=".tif"), stored=False),
+    "points": Kind(partial(schema.create_sheets, suffix=".laz"), stored=False),
     "observation": Kind(schema.create_observations, instants=True),
 }
 

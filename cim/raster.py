@@ -48,6 +48,11 @@ class Raster:
         with rasterio.open(self.path) as file:
             return np.asarray(file.read(self.band, masked=True).astype(np.float64).filled(np.nan))
 
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return float(np.nanmin(self.values)), float(np.nanmax(self.values))
+
     def sample(self, x: Float, y: Float) -> Float:
         """Return bilinear values at places in the raster's CRS; NaN outside, and where a neighbour has no data.
 

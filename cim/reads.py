@@ -14,33 +14,46 @@ from cim.store import Cursor
 Version = tuple[int, str, datetime | None, datetime | None, bytes, float, float]
 
 
-def versions_with_bodies(cursor: Cursor, layer: Layer) -> list[Version]:
-    """Return all current versions that have a body above LoD0.
+def versions_in_tiles(cursor: Cursor, layer: Layer) -> list[Version]:
+    """Return all current versions that 3D tiles show: those with a body above LoD0, or every point of a symbol.
 
     Each is (fid, id, valid from, valid until, content, x, y), x and y the centre of the footprint's box in the
     city's CRS, in the order of ids.
     """
+    shown = "true" if layer.symbol else "lods[cardinality(lods)] >= '1'"
     cursor.execute(
         f"""SELECT fid, id, lower(valid), upper(valid), content,
                    (ST_XMin(geom) + ST_XMax(geom)) / 2, (ST_YMin(geom) + ST_YMax(geom)) / 2
             FROM {table(layer)}
-            WHERE upper_inf(recorded) AND NOT isempty(valid) AND public AND lods[cardinality(lods)] >= '1'
+            WHERE upper_inf(recorded) AND NOT isempty(valid) AND public AND {shown}
             ORDER BY id COLLATE "C", fid"""
     )
     return cursor.fetchall()
 
 
-def rows_with_bodies(cursor: Cursor, layer: Layer, fids: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Return (id, footprint WKB, faces of the highest LoD, public fields…) of versions, in the order of ids."""
+def rows_in_tiles(cursor: Cursor, layer: Layer, fids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Return (id, footprint WKB, faces of the highest LoD, public fields…) of versions, in the order of ids.
+
+    A symbol has no faces: None.
+    """
+    faces, bodies = "b.faces", "JOIN cim.body b ON b.hash = v.bodies[cardinality(v.bodies)]"
+    if layer.symbol:
+        faces, bodies = "NULL", ""
     fields = "".join(f', v."{f.name}"' for f in layer.public_fields)
     cursor.execute(
-        f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), b.faces{fields}
-            FROM {table(layer)} v JOIN cim.body b ON b.hash = v.bodies[cardinality(v.bodies)]
+        f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), {faces}{fields}
+            FROM {table(layer)} v {bodies}
             WHERE v.fid = ANY(%s) ORDER BY v.id COLLATE "C" """,
         [list(fids)],
         binary=True,
     )
     return cursor.fetchall()
+
+
+def point_heights(cursor: Cursor, layer: Layer) -> dict[int, float | None]:
+    """Return the height that each current version's point carries, None where it has none."""
+    cursor.execute(f"SELECT fid, ST_Z(geom) FROM {table(layer)} WHERE upper_inf(recorded)")
+    return dict(cursor.fetchall())
 
 
 def current(at: str = "%(at)s") -> str:
@@ -77,6 +90,53 @@ def layer_counts(cursor: Cursor, layers: Sequence[Layer], at: datetime | None = 
     ]
     cursor.execute(" UNION ALL ".join(parts), {"at": at})
     return dict(cursor.fetchall())
+
+
+_SCALES = {"m2": 1.0, "km2": 1e6}
+
+
+def key_figures(cursor: Cursor, layers: Sequence[Layer], at: datetime | None = None) -> dict[str, float]:
+    """Return the key figure of each layer that has one and isn't empty: a count, a sum, or an area in its unit."""
+    parts = []
+    for layer in layers:
+        if layer.figure is None:
+            continue
+        measure = {
+            "count": "count(*) FILTER (WHERE v.parent_id IS NULL)",
+            "sum": f'sum(v."{layer.figure.field}")',
+            "area": f"sum(ST_Area(v.geom)) / {_SCALES[layer.figure.unit or 'm2']}",
+        }[layer.figure.measure]
+        parts.append(f"SELECT '{layer.id}', ({measure})::float8, count(*) FROM {table(layer)} v WHERE {current()}")
+    if not parts:
+        return {}
+    cursor.execute(" UNION ALL ".join(parts), {"at": at})
+    return {name: value for name, value, count in cursor.fetchall() if count and value is not None}
+
+
+def search(
+    cursor: Cursor, layers: Sequence[Layer], words: str, limit: int, at: datetime | None = None
+) -> list[tuple[str, str, str, float, float]]:
+    """Return objects whose id, name, code or label holds some words: (layer, id, text, x, y), the best first.
+
+    Best is what equals the words, then what begins with them, then the shortest.
+    """
+    parts = []
+    for layer in layers:
+        fields = [f'v."{f.name}"' for f in layer.public_fields if f.type == "text" and f.role in ("name", "code")]
+        shown = f"coalesce({', '.join([*fields, 'v.id'])})"
+        tests = " OR ".join(f"{column} ILIKE %(like)s" for column in (*fields, "v.id"))
+        parts.append(
+            f"(SELECT '{layer.id}' AS layer, v.id, {shown} AS text, {shown} ILIKE %(words)s AS equal,"
+            f" {shown} ILIKE %(begin)s AS begins, ST_PointOnSurface(v.geom) AS p FROM {table(layer)} v"
+            f" WHERE ({tests}) AND {current()} ORDER BY 4 DESC, 5 DESC, length({shown}), v.id LIMIT %(limit)s)"
+        )
+    escaped = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    cursor.execute(
+        f"SELECT layer, id, text, ST_X(p), ST_Y(p) FROM ({' UNION ALL '.join(parts)}) found"
+        " ORDER BY equal DESC, begins DESC, length(text), layer, id LIMIT %(limit)s",
+        {"like": f"%{escaped}%", "words": escaped, "begin": f"{escaped}%", "limit": limit, "at": at},
+    )
+    return cursor.fetchall()
 
 
 def extent(cursor: Cursor, layers: Sequence[Layer]) -> tuple[float, float, float, float] | None:

@@ -1,4 +1,4 @@
-"""GeoTIFF terrain into the asset store: kept in its own grid, heights in the city's datum."""
+"""GeoTIFF into the asset store, kept in its own grid: heights in the city's datum, amounts and colours as they are."""
 
 import json
 import tempfile
@@ -12,6 +12,7 @@ from pyproj import CRS
 from rasterio.errors import RasterioIOError
 
 from cim.assets import put_asset
+from cim.catalog.model import Layer
 from cim.crs import Float, check_place, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownLayer, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
@@ -25,7 +26,9 @@ _LOWEST_GROUND_M = -500.0
 
 
 def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, load: int, report: FileReport) -> None:
-    """Load a terrain raster: one asset in the file's own grid, with heights in the city's vertical datum.
+    """Load a raster: one asset in the file's own grid.
+
+    Cells of heights are brought to the city's vertical datum; amounts and colours are kept to the bit.
 
     Raises:
         UnreadableFile: not a raster, or without a single value.
@@ -34,9 +37,10 @@ def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, lo
         WrongCity: it lies more than 50 km from the city.
 
     """
-    layer = store.catalog.layers.get(declared.layer or "") or store.catalog.with_role("ground")
-    if layer is None or layer.kind != "raster":
-        raise UnknownLayer(f"{path}: the catalog has no raster layer {declared.layer or 'with the role ground'}")
+    layer = _layer_of(path, declared, store)
+    if layer.cells != "height":
+        _load_as_it_is(cursor, store, layer, path, declared, load, report)
+        return
     try:
         with rasterio.open(path) as file:
             profile: dict[str, Any] = dict(file.profile)
@@ -71,6 +75,63 @@ def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, lo
     report.layers, report.crs, report.vertical_datum = [layer.id], label(horizontal), datum
     report.operation, report.extent, report.read = name, (west, south, east, north), 1
     about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": values.shape}
+    _catalogue(cursor, _Asset(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
+
+
+def _layer_of(path: Path, declared: Declared, store: Store) -> Layer:
+    """Return the layer of a raster: the one that is declared, else that of the file's name, else the ground."""
+    if declared.layer:
+        layer = store.catalog.layers.get(declared.layer)
+    else:
+        named = store.catalog.layer_by_alias.get(path.stem.casefold())
+        layer = named if named and named.kind == "raster" else store.catalog.with_role("ground")
+    if layer is None or layer.kind != "raster":
+        raise UnknownLayer(f"{path}: the catalog has no raster layer {declared.layer or 'with the role ground'}")
+    return layer
+
+
+def _load_as_it_is(
+    cursor: Cursor, store: Store, layer: Layer, path: Path, declared: Declared, load: int, report: FileReport
+) -> None:
+    """Keep a raster of amounts or colours: its bands, types and grid."""
+    try:
+        with rasterio.open(path) as file:
+            crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
+            bands, profile, colors = file.read(), dict(file.profile), file.colorinterp
+            first = file.read(1, masked=True).astype(np.float64).filled(np.nan)
+    except RasterioIOError as fault:
+        raise UnreadableFile(f"{path}: {fault}") from fault
+    if crs is None:
+        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N")
+    if not np.isfinite(first).any():
+        raise UnreadableFile(f"{path}: no cell has a value")
+    horizontal, _ = split(crs)
+    x, y = _centres(first.shape, profile["transform"])
+    box = _extent(x, y, horizontal, store, path, report)
+    to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
+    city_x, city_y = to_city(x.ravel(), y.ravel())
+    corners = _outline(city_x.reshape(first.shape), city_y.reshape(first.shape))
+    width_m = float(np.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]))
+    profile |= {
+        "driver": "GTiff", "crs": horizontal.to_wkt(), "tiled": True, "blockxsize": 256, "blockysize": 256,
+        "compress": "deflate", "interleave": "pixel",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "raster.tif"
+        with rasterio.open(kept, "w", **profile) as target:
+            target.write(bands)
+            target.colorinterp = colors
+        sha256 = put_asset(store.settings, kept)
+    about: dict[str, Any] = {
+        "resolution_m": width_m / (first.shape[1] - 1 or 1),
+        "crs": label(horizontal),
+        "extent": box,
+        "shape": first.shape,
+        "bands": len(bands),
+    }
+    if layer.cells == "amount":
+        about["sum"] = float(np.nansum(first))
+    report.layers, report.crs, report.extent, report.read = [layer.id], label(horizontal), box, 1
     _catalogue(cursor, _Asset(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
 
 

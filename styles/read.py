@@ -28,10 +28,13 @@ class Style(BaseModel):
     casing: str | None = None  # of lines with a width in metres
     color_by: str | None = None  # a field with a code list
     default_width_m: float = 6.0
+    grain: bool = False  # areas are filled a little unevenly, as land is
     label: str | None = None  # a field
     label_color: str = "#34403a"
     label_from_m: float = 8000.0  # camera height below which labels are shown
     icon: Icon = "dot"
+    icon_from_m: float = 6000.0
+    rank: int = 5  # of signs and labels: the lowest is shown first where there is no room for all
 
 
 @cache

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,8 +21,10 @@ from cim.bodies import content_hash
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
-from cim.reads import Version, rows_with_bodies, versions_with_bodies
-from cim.store import Store, session
+from cim.ground import ground_heights
+from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
+from cim.store import Cursor, Store, session
+from tiles import instances
 from tiles.cells import Cell, cell_numbers
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
@@ -30,7 +32,7 @@ from tiles.levels import build, members
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.tree import LEVELS_ABOVE_LEAF, Tile, compose
 
-TILER_VERSION = 1  # raise it when the same input gives other bytes
+TILER_VERSION = 2  # raise it when the same input gives other bytes
 REMEMBER_EVERY = 64  # tiles; a killed run loses no more than these
 FEW = 6  # so few tiles are built faster here than by processes that must start first
 
@@ -44,6 +46,7 @@ class Job:
     cell: Cell
     level: str
     fids: tuple[int, ...]
+    heights: tuple[float, ...] = ()  # of the ground under each, for symbols
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None)
     assert layer.leaf_level is not None  # noqa: S101 - the caller asked for layers with tiles
     frame = Frame(store.city)
     with store.connect() as connection, connection.cursor() as cursor:
-        versions = versions_with_bodies(cursor, layer)
+        versions = versions_in_tiles(cursor, layer)
+        heights = _ground_under(cursor, store, layer, versions) if layer.symbol else {}
         known = known_tiles(cursor, _folder(store, layer))
-    jobs_by_interval = _plan(versions, layer, frame)
+    jobs_by_interval = _plan(versions, layer, frame, heights)
     jobs = {job.fingerprint: job for plan in jobs_by_interval.values() for job in plan}
     missing = [job for print_, job in jobs.items() if print_ not in known]
     place = WorkPlace(store.url, store.city, _folder(store, layer))
@@ -101,8 +105,11 @@ def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
     with session(place.url) as connection, connection.cursor() as cursor:
         for job in jobs:
             layer = catalog.layers[job.layer]
-            features = members(rows_with_bodies(cursor, layer, job.fids), layer)
-            content = build(job.level, features, job.cell, layer, frame)
+            rows = rows_in_tiles(cursor, layer, job.fids)
+            if layer.symbol:
+                content = instances.build(job.level, rows, job.heights, job.cell, layer, frame)
+            else:
+                content = build(job.level, members(rows, layer), job.cell, layer, frame)
             tile = None
             if content:
                 name = hashlib.sha256(content.glb).hexdigest() + ".glb"
@@ -116,7 +123,21 @@ def _folder(store: Store, layer: Layer) -> Path:
     return store.settings.tile_store / layer.id
 
 
-def _plan(versions: Sequence[Version], layer: Layer, frame: Frame) -> dict[Interval, list[Job]]:
+def _ground_under(cursor: Cursor, store: Store, layer: Layer, versions: Sequence[Version]) -> dict[int, float]:
+    """Return the height of each version's foot: its own where it has one, else the ground's; where none, zero."""
+    own = point_heights(cursor, layer)
+    z = np.array([np.nan if (h := own[v[0]]) is None else h for v in versions])
+    bare = np.flatnonzero(np.isnan(z))
+    ground = store.catalog.with_role("ground")
+    if len(bare) and ground:
+        x, y = (np.array([versions[i][k] for i in bare]) for k in (5, 6))
+        z[bare] = ground_heights(cursor, store, ground)(x, y)
+    return dict(zip((v[0] for v in versions), np.nan_to_num(np.round(z, 2)).tolist(), strict=True))
+
+
+def _plan(
+    versions: Sequence[Version], layer: Layer, frame: Frame, heights: Mapping[int, float]
+) -> dict[Interval, list[Job]]:
     """Plan the tiles of every interval of city time in which nothing changes."""
     leaf_level = layer.leaf_level or 0
     if not versions:
@@ -140,8 +161,9 @@ def _plan(versions: Sequence[Version], layer: Layer, frame: Frame) -> dict[Inter
             level = LEVELS_ABOVE_LEAF[leaf_level - cell.level]
             key = (level, cell, tuple(fids))
             if key not in prints:
-                prints[key] = _fingerprint(basis, level, cell, [by_fid[f] for f in fids])
-            jobs.append(Job(prints[key], layer.id, cell, level, key[2]))
+                prints[key] = _fingerprint(basis, level, cell, [by_fid[f] for f in fids], heights)
+            feet = tuple(heights[f] for f in fids) if heights else ()
+            jobs.append(Job(prints[key], layer.id, cell, level, key[2], feet))
         plans[interval] = jobs
     return plans
 
@@ -165,11 +187,15 @@ def _basis(layer: Layer, frame: Frame) -> bytes:
     return json.dumps([TILER_VERSION, layer.id, layer.title.en, fields, frame.signature], ensure_ascii=False).encode()
 
 
-def _fingerprint(basis: bytes, level: str, cell: Cell, versions: Iterable[Version]) -> bytes:
+def _fingerprint(
+    basis: bytes, level: str, cell: Cell, versions: Iterable[Version], heights: Mapping[int, float]
+) -> bytes:
     """Return the hash of all that goes into a tile; no clock, path or order of work enters it."""
     parts = [basis, level.encode(), f"{cell.level}/{cell.x}/{cell.y}".encode()]
     for version in versions:
         parts += (version[1].encode(), b"\0", bytes(version[4]))
+        if version[0] in heights:
+            parts.append(repr(heights[version[0]]).encode())
     return content_hash(*parts)
 
 

@@ -66,6 +66,78 @@ def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str,
     return _container(document, buffer)
 
 
+@dataclass(frozen=True)
+class Instances:
+    """A mesh that is drawn many times, each time turned, scaled and moved."""
+
+    name: str
+    mesh: Sequence[Primitive]  # about the foot, y up
+    translations: NDArray[np.float32]  # (n, 3) metres: east, up, south about the tile's centre
+    rotations: NDArray[np.float32]  # (n, 4) quaternions x, y, z, w
+    scales: NDArray[np.float32]  # (n, 3)
+    features: NDArray[np.float32]  # (n,) row of the property table
+
+
+def encode_instances(groups: Sequence[Instances], layer: Layer, columns: dict[str, Sequence[Any]]) -> bytes:
+    """Return a GLB of meshes drawn many times (EXT_mesh_gpu_instancing) and the property table of the instances."""
+    buffer = _Buffer()
+    count = len(columns["id"])
+    nodes: list[dict[str, Any]] = []
+    meshes: list[dict[str, Any]] = []
+    materials: list[dict[str, Any]] = []
+    for group in groups:
+        primitives = []
+        for part in group.mesh:
+            primitive = {
+                "attributes": {
+                    "POSITION": buffer.accessor(part.positions, "VEC3", bounds=True),
+                    "NORMAL": buffer.accessor(part.normals, "VEC3"),
+                    "_HEIGHT": buffer.accessor(part.heights, "SCALAR"),
+                },
+                "indices": buffer.accessor(part.triangles, "SCALAR"),
+                "material": len(materials),
+                "mode": 4,
+            }
+            primitives.append(primitive)
+            materials.append(_material(part))
+        attributes = {
+            "TRANSLATION": buffer.accessor(group.translations, "VEC3", bounds=True, vertex=False),
+            "ROTATION": buffer.accessor(group.rotations, "VEC4", vertex=False),
+            "SCALE": buffer.accessor(group.scales, "VEC3", vertex=False),
+            "_FEATURE_ID_0": buffer.accessor(group.features, "SCALAR", vertex=False),
+        }
+        nodes.append(
+            {
+                "name": group.name,
+                "mesh": len(meshes),
+                "extensions": {
+                    "EXT_mesh_gpu_instancing": {"attributes": attributes},
+                    "EXT_instance_features": {
+                        "featureIds": [{"featureCount": count, "attribute": 0, "propertyTable": 0}]
+                    },
+                },
+            }
+        )
+        meshes.append({"name": group.name, "primitives": primitives})
+    metadata = _metadata(buffer, layer, columns, count)
+    buffer.close()
+    document = {
+        "asset": {"version": "2.0", "generator": "cim"},
+        "extensionsUsed": ["EXT_mesh_gpu_instancing", "EXT_instance_features", "EXT_structural_metadata"],
+        "extensionsRequired": ["EXT_mesh_gpu_instancing"],
+        "scene": 0,
+        "scenes": [{"nodes": list(range(len(nodes)))}],
+        "nodes": nodes,
+        "meshes": meshes,
+        "materials": materials,
+        "extensions": {"EXT_structural_metadata": metadata},
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": buffer.length}],
+    }
+    return _container(document, buffer)
+
+
 @dataclass
 class _Buffer:
     """The binary chunk as it grows."""
@@ -91,9 +163,9 @@ class _Buffer:
         self.parts.append(b"\0" * padding)
         self.length += padding
 
-    def accessor(self, array: NDArray[Any], kind: str, *, bounds: bool = False) -> int:
+    def accessor(self, array: NDArray[Any], kind: str, *, bounds: bool = False, vertex: bool = True) -> int:
         component = _UNSIGNED_INT if array.dtype == np.uint32 else _FLOAT
-        target = _ELEMENT_ARRAY_BUFFER if component == _UNSIGNED_INT else _ARRAY_BUFFER
+        target = _ELEMENT_ARRAY_BUFFER if component == _UNSIGNED_INT else _ARRAY_BUFFER if vertex else None
         count = array.size if kind == "SCALAR" else len(array)
         accessor: dict[str, Any] = {
             "bufferView": self.view(np.ascontiguousarray(array).tobytes(), target),

@@ -67,10 +67,22 @@ def grid_mesh(cell: Cell, heights: Float) -> Mesh:
     return Mesh(u.ravel(), v.ravel(), heights[1:-1, 1:-1].ravel(), normals, triangles)
 
 
-def encode(cell: Cell, mesh: Mesh) -> bytes:
-    """Return the bytes of a tile."""
+def encode(cell: Cell, mesh: Mesh, reach: tuple[float, float] | None = None) -> bytes:
+    """Return the bytes of a tile.
+
+    Args:
+        cell: the tile's.
+        mesh: over it.
+        reach: lowest and highest of all that lies below the tile in the tree, ellipsoidal metres. A coarse mesh passes
+            over valleys; a client that stands in one must not take the tile for something above its head.
+
+    """
     mesh = _in_order_of_use(mesh)
     low, high = float(mesh.height_m.min()), float(mesh.height_m.max())
+    rise = 0.0
+    if reach:
+        rise = max(low - reach[0], reach[1] - high, 0.0)
+        low, high = min(low, reach[0]), max(high, reach[1])
     # stated as float32: widened, so that no vertex lies outside
     low32, high32 = np.nextafter(np.float32(low), np.float32(-1e9)), np.nextafter(np.float32(high), np.float32(1e9))
     quantized = ((mesh.height_m - low32) / (high32 - low32) * RANGE).round().astype(np.uint16)
@@ -79,7 +91,7 @@ def encode(cell: Cell, mesh: Mesh) -> bytes:
     lat = south + (north - south) * mesh.v / RANGE
     points = ecef(lon, lat, mesh.height_m)
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
-    radius = float(np.linalg.norm(points - centre, axis=1).max())
+    radius = float(np.linalg.norm(points - centre, axis=1).max()) + rise
     return b"".join(
         (
             struct.pack("<3d2f", *centre, low32, high32),

@@ -29,7 +29,7 @@ from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
 from tiles.tree import Tile
 
-TERRAIN_VERSION = 2  # raise it when the same input gives other bytes
+TERRAIN_VERSION = 3  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
@@ -44,6 +44,25 @@ class Ground:
     extents: tuple[tuple[float, float, float, float], ...]  # degrees, one a surface
     middle_m: float
     frame: Frame
+
+    def reach(self, cell: Cell) -> tuple[float, float] | None:
+        """Return the lowest and highest that finer tiles of a cell may show; None: there are none finer."""
+        west, south, east, north = cell.degrees
+        meets = [
+            surface
+            for surface, (w, s, e, n) in zip(self.surfaces, self.extents, strict=True)
+            if w <= east and e >= west and s <= north and n >= south
+        ]
+        if not any(deepest_level(surface.resolution_m) > cell.level for surface in meets):
+            return None
+        ranges = [surface.raster.value_range for surface in meets]
+        lon, lat = (
+            np.clip((west + east) / 2, *self.extents[-1][::2]),
+            np.clip((south + north) / 2, *self.extents[-1][1::2]),
+        )
+        to_city = operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
+        anomaly = float(self.frame.anomaly(*to_city(np.array([lon]), np.array([lat])))[0])
+        return min(low for low, _ in ranges) + anomaly - 1.0, max(high for _, high in ranges) + anomaly + 1.0
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""
@@ -99,7 +118,7 @@ def build_tile(cell: Cell, ground: Ground) -> bytes:
     west, south, east, north = cell.degrees
     steps = np.arange(-1, NODES + 1) / (NODES - 1)
     lon, lat = np.meshgrid(west + (east - west) * steps, np.clip(south + (north - south) * steps, -90, 90))
-    return encode(cell, grid_mesh(cell, ground.heights(lon, lat)))
+    return encode(cell, grid_mesh(cell, ground.heights(lon, lat)), ground.reach(cell))
 
 
 def tile_name(folder: Path, index: str, z: int, x: int, y: int) -> str | None:

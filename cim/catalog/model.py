@@ -90,6 +90,7 @@ class Figure(Row):
     measure: Literal["count", "sum", "area"]  # of its features, of a field's values, of its footprints
     field: str | None = None
     unit: Literal["m2", "km2"] | None = None
+    rank: int = 9  # the lowest stands first
 
 
 class Layer(Row):
@@ -109,6 +110,7 @@ class Layer(Row):
     object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC
     leaf_level: int | None = Field(None, ge=8, le=20)  # of its 3D tiles; None: drawn in 2D
     fields: tuple[LayerField, ...] = ()
+    cells: Literal["height", "amount", "color"] = "height"  # what a raster's cells hold; an amount is a cell's own
     symbol: Literal["vegetation"] | None = None  # what stands for a point of it in 3D tiles
     figure: Figure | None = None
     order: int = 100  # in the viewer's tree and when draped: low lies below
