@@ -6,7 +6,7 @@ STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint bench lock clean clients viewer
+.PHONY: run test lint bench lock clean clients viewer bundle
 
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
@@ -24,6 +24,10 @@ lint: .venv/.ready
 	ruff check .
 	ruff format --check .
 	mypy
+
+# one archive that installs on a machine without network
+bundle: .venv/.ready $(VIEWER)
+	setup/bundle
 
 lock:
 	uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes \
@@ -55,6 +59,7 @@ $(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html 
 .PHONY: docs
 docs: .venv/.ready
 	$(PYTHON) -m cim.docs
+	$(PYTHON) -m services.reference
 
 bench: .venv/.ready
 	$(PYTHON) -m tests.benchmarks.run

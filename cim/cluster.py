@@ -190,15 +190,39 @@ def _make(cluster: Cluster) -> None:
     fresh.rename(cluster.data)
 
 
+def version_of(cluster: Cluster) -> str:
+    """Return the major version of PostgreSQL that made the cluster."""
+    return (cluster.data / "PG_VERSION").read_text("utf-8").strip()
+
+
+def bin_of_data(cluster: Cluster) -> Path:
+    """Return the programs of the version that made the cluster.
+
+    Raises:
+        MissingProgram: they aren't installed.
+
+    """
+    version = version_of(cluster)
+    if f" {version}." in _run(cluster, ["postgres", "--version"]).stdout:
+        return cluster.pg_bin
+    folder = Path(f"/usr/lib/postgresql/{version}/bin")
+    if not (folder / "pg_ctl").exists():
+        raise MissingProgram(
+            f"the cluster in {cluster.folder} was made by PostgreSQL {version}, whose programs aren't installed any "
+            f"more; bring them back for the move:   sudo apt-get install postgresql-{version} "
+            f"postgresql-{version}-postgis-3   and then   cim db upgrade"
+        )
+    return folder
+
+
 def _check_version(cluster: Cluster) -> None:
-    version = (cluster.data / "PG_VERSION").read_text("utf-8").strip()
+    version = version_of(cluster)
     outcome = _run(cluster, ["postgres", "--version"])
     if f" {version}." in outcome.stdout:
         return
     raise NoDatabase(
         f"the cluster in {cluster.folder} was made by PostgreSQL {version}, installed is "
-        f"{outcome.stdout.split()[2]}: install postgresql-{version} and postgresql-{version}-postgis-3 and set "
-        f"CIM_PG_BIN=/usr/lib/postgresql/{version}/bin, or move it with pg_upgrade"
+        f"{outcome.stdout.split()[2]}; move it (the old one is kept):   cim db upgrade"
     )
 
 

@@ -13,11 +13,32 @@ from cim.errors import BadSettings
 class Settings:
     """What a process needs to know about where it runs; no secret shows in its `repr`."""
 
-    state: Path = Path(".cim")  # cluster, tiles, assets, city file
-    database_url: str | None = field(default=None, repr=False)  # the owner's login; None: private cluster
-    serve_database_url: str | None = field(default=None, repr=False)  # the server's own role
-    pg_bin: Path | None = None  # folder of initdb and pg_ctl; None: looked for
-    workers: int = 0  # processes for parallel work; 0: one per core
+    state: Path = field(
+        default=Path(".cim"),
+        metadata={"en": "folder of cluster, tiles, assets and uploads", "zh": "状态目录：数据库、切片、文件和上传"},
+    )
+    database_url: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "en": "the owner's login at a server of yours; else a private cluster",
+            "zh": "所有者连接串；否则用私有集群",
+        },
+    )
+    serve_database_url: str | None = field(
+        default=None, repr=False, metadata={"en": "the server's own role there", "zh": "服务进程自己的角色"}
+    )
+    pg_bin: Path | None = field(
+        default=None,
+        metadata={"en": "folder of initdb and pg_ctl; else looked for", "zh": "PostgreSQL 程序目录；否则自动查找"},
+    )
+    log: str = field(
+        default="quiet",
+        metadata={"en": "json: a line a request to standard error", "zh": "json：每个请求一行日志"},
+    )
+    workers: int = field(
+        default=0, metadata={"en": "processes for parallel work; 0: one a core", "zh": "并行进程数；0 为每核一个"}
+    )
 
     @property
     def tile_store(self) -> Path:
@@ -57,7 +78,14 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
             database_url=values.get("database_url"),
             serve_database_url=values.get("serve_database_url"),
             pg_bin=Path(values["pg_bin"]) if "pg_bin" in values else None,
+            log=_one_of("log", str(values.get("log", "quiet")), ("quiet", "json")),
             workers=int(values.get("workers", 0)),
         )
     except (TypeError, ValueError) as fault:
         raise BadSettings(f"CIM_* or {path}: {fault}") from fault
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{name} = {value!r}; one of {', '.join(known)}")
+    return value

@@ -83,6 +83,18 @@ class NotAllowed(CimError):
     """Something for which the asker's role isn't enough."""
 
 
+class BadBackup(CimError):
+    """A file that is no backup, a state that holds a twin already, or a dump that didn't work."""
+
+
+class CannotListen(CimError):
+    """An address that the server can't listen on."""
+
+
+class CannotUndo(CimError):
+    """A load that isn't there, was taken back before, or has others built on it."""
+
+
 class TooManyJobs(CimError):
     """More open jobs than one asker may have."""
 

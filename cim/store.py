@@ -103,6 +103,13 @@ def notifications(connection: Connection, channels: Sequence[str], timeout_s: fl
 
 
 @contextmanager
+def owner_session(settings: Settings) -> Iterator[str]:
+    """Give the owner's connection string to a database that need not hold a city yet, made if it isn't there."""
+    with _database(settings, create=True) as (url, _):
+        yield url
+
+
+@contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
     """Open the store, starting the private cluster if no URL is set; it stays up while the block runs.
 

@@ -28,7 +28,9 @@ from services import (
     processes,
     style_routes,
     tile_routes,
+    upload_routes,
     viewer_routes,
+    watch,
 )
 from services.ask import ASK, read_ask
 from services.context import Context, of
@@ -91,17 +93,20 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", health),
+            *watch.ROUTES,
             *tile_routes.ROUTES,
             *style_routes.ROUTES,
             *observation_routes.ROUTES,
             *data_routes.ROUTES,
             *processes.ROUTES,
             *edit_routes.ROUTES,
+            *upload_routes.ROUTES,
             *ogc_routes.ROUTES,
             *events.ROUTES,
             *viewer_routes.ROUTES,
         ],
         middleware=[
+            Middleware(watch.WatchMiddleware),
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(AskMiddleware),
         ],
@@ -112,4 +117,7 @@ def create_app(settings: Settings) -> Starlette:
 
 def from_environment() -> Starlette:
     """Make the application of the environment's state; what a worker process of the server calls."""
-    return create_app(read_settings(os.environ))
+    settings = read_settings(os.environ)
+    if settings.log == "json":
+        watch.log_as_json()
+    return create_app(settings)

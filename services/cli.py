@@ -4,7 +4,12 @@ Heavy modules are imported inside the commands: `cim --help` must answer in half
 """
 
 import json
+import os
+import socket
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -12,7 +17,7 @@ from typing import Literal
 import click
 
 from cim.config import read_settings
-from cim.errors import CimError
+from cim.errors import CannotListen, CimError
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -36,7 +41,7 @@ def init(city: Path | None) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--scale", type=click.Choice(["small"]), default="small", show_default=True)
+@click.option("--scale", type=click.Choice(["small", "district"]), default="small", show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def sample(folder: Path, scale: str, seed: int) -> None:
     """Write a synthetic city as ordinary input files."""
@@ -107,10 +112,11 @@ def serve(host: str, port: int, workers: int) -> None:
     from cim.store import open_store
     from services.supervisor import supervised
 
+    _refuse_a_taken_port(host, port)
     with open_store(read_settings()) as store:  # keeps the database up while workers come and go
         shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
         click.echo(f"{store.city.name}: http://{shown}:{port}/   (Ctrl-C ends)")
-        with supervised(store, store.settings.worker_count):
+        with supervised(store, store.settings.worker_count), _figures_of(workers):
             uvicorn.run(
                 "services.app:from_environment", factory=True, host=host, port=port, workers=workers,
                 log_level="warning", timeout_graceful_shutdown=1,
@@ -179,6 +185,21 @@ def loads() -> None:
             click.echo(line)
 
 
+@cli.command()
+@click.argument("load", type=int)
+def undo(load: int) -> None:
+    """Take one load back: what it wrote ends to be known, what it replaced is known again."""
+    from cim.store import open_store
+    from cim.undo import undo as take_back
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        undone = take_back(cursor, store, load)
+    for layer in {**undone.taken_back, **undone.restored}:
+        taken, back = undone.taken_back.get(layer, 0), undone.restored.get(layer, 0)
+        click.echo(f"{layer}: {taken} versions taken back, {back} known again")
+    click.echo(f"load {load} is taken back; `cim tiles` brings the tiles up to date")
+
+
 @cli.group()
 def user() -> None:
     """Who may sign in, and in which role."""
@@ -227,7 +248,7 @@ def user_remove(name: str) -> None:
 
 @cli.group()
 def db() -> None:
-    """Start, stop or look at the private PostgreSQL of the state folder."""
+    """Start, stop, look at, save and bring back the database."""
 
 
 @db.command("start")
@@ -264,6 +285,36 @@ def db_status() -> int:
     return 0 if up else 1
 
 
+@db.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def db_backup(file: Path) -> None:
+    """Write the whole twin to FILE; it may be in use meanwhile. Tiles are left out: `cim tiles` rebuilds them."""
+    from cim.backup import backup
+
+    saved = backup(read_settings(), file.absolute())
+    versions = sum(saved["versions"].values())
+    click.echo(f"{saved['city']}: {versions} versions in {len(saved['versions'])} layers → {file}")
+
+
+@db.command("restore")
+@click.argument("file", type=FILE)
+def db_restore(file: Path) -> None:
+    """Bring the twin of FILE into a state that holds none; then run `cim tiles`."""
+    from cim.backup import restore
+
+    saved = restore(read_settings(), file)
+    click.echo(f"{saved['city']}, saved {saved['saved']}: back; `cim tiles` builds its tiles")
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Move the private cluster from an older PostgreSQL to the installed one; the old one is kept beside it."""
+    from cim.backup import upgrade
+
+    kept = upgrade(read_settings())
+    click.echo(f"moved; the old cluster is kept in {kept}; `cim tiles` builds the tiles")
+
+
 @cli.command()
 def doctor() -> int:
     """Say what is missing and how to get it."""
@@ -275,6 +326,28 @@ def doctor() -> int:
             f"{'ok     ' if finding.fine else 'MISSING'} {finding.what}{f': {finding.help}' if finding.help else ''}"
         )
     return 0 if all(finding.fine for finding in findings) else 1
+
+
+def _refuse_a_taken_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as fault:
+            raise CannotListen(
+                f"port {port} of {host} can't be used ({fault.strerror}): --port NUMBER, or make run PORT=NUMBER"
+            ) from fault
+
+
+@contextmanager
+def _figures_of(workers: int) -> Iterator[None]:
+    """Give several processes that answer a folder in which they add up their figures."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="cim-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _count(done: int, total: int) -> None:

@@ -14,6 +14,7 @@ STATUS: dict[type[errors.CimError], int] = {
     errors.UnknownKey: 401,
     errors.NotAllowed: 403,
     errors.TooManyJobs: 429,
+    errors.CannotUndo: 409,
     errors.NoDatabase: 503,
 }
 

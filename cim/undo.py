@@ -1,0 +1,92 @@
+"""`cim undo`: take one load back. What it wrote ends to be known, what it ended is known again; nothing is erased."""
+
+from dataclasses import dataclass, field
+
+from cim.audit import note
+from cim.errors import CannotUndo
+from cim.jobs import Asker
+from cim.kinds import kind_of
+from cim.schema import table
+from cim.store import Cursor, Store
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of taking a load back, in versions by layer."""
+
+    load: int
+    taken_back: dict[str, int] = field(default_factory=dict)
+    restored: dict[str, int] = field(default_factory=dict)
+
+
+def undo(cursor: Cursor, store: Store, load: int, asker: Asker | None = None) -> Undone:
+    """Take a load back in the caller's transaction.
+
+    A load writes all its versions, and ends those it replaces, at one moment of recorded time: that is how they are
+    found again.
+
+    Raises:
+        CannotUndo: there is no such load, it was taken back before, or a later load builds on it.
+
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
+    row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
+    if row is None:
+        raise CannotUndo(f"no load {load}; `cim loads` lists them")
+    if row[1] is not None:
+        raise CannotUndo(f"load {load} was taken back at {row[1]:%Y-%m-%d %H:%M}")
+    outcome = Undone(load)
+    at = {"at": row[0], "load": load}
+    tables = [(layer.id, table(layer)) for layer in store.catalog.layers.values() if kind_of(layer).stored]
+    for name, t in [*tables, ("", "cim.asset")]:
+        _refuse_if_built_on(cursor, t, name or "terrain", at)
+        taken = cursor.execute(
+            f"UPDATE {t} SET recorded = tstzrange(lower(recorded), now())"
+            " WHERE upper_inf(recorded) AND lower(recorded) = %(at)s",
+            at,
+        ).rowcount
+        columns = _columns(cursor, t)
+        back = cursor.execute(
+            f"INSERT INTO {t} ({columns}, recorded) SELECT {columns}, tstzrange(now(), NULL) FROM {t}"
+            " WHERE upper(recorded) = %(at)s",
+            at,
+        ).rowcount
+        if name and (taken or back):
+            cursor.execute(
+                f"""INSERT INTO cim.outbox (layer, id, old_box, new_box)
+                    SELECT %(layer)s, id, box2d(ST_Extent(geom)), box2d(ST_Extent(geom)) FROM {t}
+                    WHERE lower(recorded) = %(at)s OR upper(recorded) = %(at)s GROUP BY id""",
+                at | {"layer": name},
+            )
+        if taken:
+            outcome.taken_back[name or "asset"] = taken
+        if back:
+            outcome.restored[name or "asset"] = back
+    if outcome.taken_back.get("asset") or outcome.restored.get("asset"):
+        ground = store.catalog.with_role("ground")
+        cursor.execute("INSERT INTO cim.outbox (layer, id) VALUES (%s, %s)", [ground.id if ground else "", str(load)])
+    cursor.execute("UPDATE cim.load SET undone = now() WHERE load = %s", [load])
+    who = asker or Asker()
+    note(cursor, "undo", load=load, detail={"taken_back": outcome.taken_back, "restored": outcome.restored}, asker=who)
+    return outcome
+
+
+def _refuse_if_built_on(cursor: Cursor, t: str, name: str, at: dict[str, object]) -> None:
+    later = cursor.execute(
+        f"""SELECT count(*), min(l.load) FROM {t} v LEFT JOIN cim.load l ON l.started = upper(v.recorded)
+            WHERE lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)""",
+        at,
+    ).fetchone()
+    if later and later[0]:
+        first = f"take load {later[1]} back first" if later[1] else "they were edited since"
+        raise CannotUndo(f"load {at['load']}: {later[0]} of its versions in {name} were changed later; {first}")
+
+
+def _columns(cursor: Cursor, t: str) -> str:
+    """Return the columns of a table that a copy of a row brings: all but identity, generated ones, and `recorded`."""
+    rows = cursor.execute(
+        """SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+           AND attidentity = '' AND attgenerated = '' AND attname <> 'recorded' ORDER BY attnum""",
+        [t],
+    ).fetchall()
+    return ", ".join(f'"{row[0]}"' for row in rows)
