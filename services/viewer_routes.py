@@ -1,5 +1,6 @@
 """What the viewer asks for beside tiles and features: the catalogue tree, the city, a place in the city's terms."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
+from cim.ground import ground_heights
 from cim.kinds import kind_of
-from cim.reads import extent, layer_counts, read_marks
+from cim.reads import extent, key_figures, layer_counts, read_marks, search
 from cim.store import Cursor
 from services import context
 from services.ask import ASK
@@ -47,7 +49,9 @@ def catalog(request: Request) -> Response:
     features = known.of_kind("feature")
     with state.cursor() as cursor:
         counts = layer_counts(cursor, features, ASK.get().at)
-        box = extent(cursor, [layer for layer in features if layer.leaf_level is not None]) or extent(cursor, features)
+        solid = [layer for layer in features if layer.leaf_level is not None and not layer.symbol]
+        box = extent(cursor, solid) or extent(cursor, features)
+        figures = key_figures(cursor, features, ASK.get().at)
         datasets = cursor.execute("SELECT name, surveyed::text, licence FROM cim.dataset ORDER BY name").fetchall()
         roots = "SELECT layer FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())"
         tiled = {row[0] for row in cursor.execute(roots, [ASK.get().at]).fetchall()}
@@ -64,6 +68,16 @@ def catalog(request: Request) -> Response:
             "terrain": bool(ground and ground.id in tiled),
             "datasets": [{"name": n, "surveyed": s, "licence": c} for n, s, c in datasets],
             "moments": moments,
+            "figures": [
+                {
+                    "layer": layer.id,
+                    "title": layer.figure.title.model_dump(),
+                    "unit": layer.figure.unit,
+                    "value": figures[layer.id],
+                }
+                for layer in sorted(features, key=lambda layer: layer.figure.rank if layer.figure else 0)
+                if layer.figure and layer.id in figures
+            ],
         },
         headers={"Cache-Control": "no-cache"},
     )
@@ -87,6 +101,52 @@ def place(request: Request) -> Response:
     return JSONResponse(answer)
 
 
+_FOUND = 12  # results of a search
+
+
+def find(request: Request) -> Response:
+    """Answer what some words name: a coordinate (degrees, or the city's plane), or objects by id, name or code."""
+    state = context.of(request)
+    words = request.query_params.get("q", "").strip()
+    if not words:
+        raise BadRequest("search needs q: a name, a code, an id, or a coordinate such as 113.58, 37.86")
+    place = _coordinate(state, words)
+    if place is not None:
+        found_at = dict(zip(("lon", "lat", "crs"), place, strict=True))
+        return JSONResponse([{"layer": None, "id": None, "text": words} | found_at])
+    with state.cursor() as cursor:
+        found = search(cursor, state.store.catalog.of_kind("feature"), words, _FOUND, ASK.get().at)
+    lon, lat = state.to_wgs84(np.array([f[3] for f in found], float), np.array([f[4] for f in found], float))
+    rows = zip(found, lon.tolist(), lat.tolist(), strict=True)
+    return JSONResponse([{"layer": f[0], "id": f[1], "text": f[2], "lon": x, "lat": y} for f, x, y in rows])
+
+
+def _coordinate(state: context.Context, words: str) -> tuple[float, float, str] | None:
+    """Return longitude, latitude and the CRS of words that are a pair of numbers, else None.
+
+    Degrees may stand in either order where only one of them can be a latitude here; plane coordinates too, by the
+    extent of the city.
+    """
+    parts = [p for p in re.split(r"[\s,，;；]+", words) if p]
+    try:
+        a, b = (float(p.rstrip("°EeNn东北")) for p in parts)
+    except ValueError:
+        return None
+    west, south, east, north = state.store.city.extent or (-180.0, -90.0, 180.0, 90.0)
+
+    def near(lon: float, lat: float) -> bool:
+        return west - 1 <= lon <= east + 1 and south - 1 <= lat <= north + 1
+
+    for lon, lat in ((a, b), (b, a)):
+        if near(lon, lat):
+            return lon, lat, "EPSG:4326"
+    for x, y in ((a, b), (b, a)):
+        lons, lats = state.to_wgs84(np.array([x]), np.array([y]))
+        if np.isfinite([lons[0], lats[0]]).all() and near(float(lons[0]), float(lats[0])):
+            return float(lons[0]), float(lats[0]), f"EPSG:{state.store.city.srid}"
+    return None
+
+
 def provenance(request: Request) -> Response:
     """Answer where an object's content comes from: dataset, survey date, load, and how it is known."""
     from cim.reads import provenance as read
@@ -101,7 +161,7 @@ def provenance(request: Request) -> Response:
 
 
 def marks(request: Request) -> Response:
-    """Answer where a layer's signs and labels stand: id, longitude, latitude, text; a name of a street once."""
+    """Answer where a layer's signs and labels stand: id, longitude, latitude, ground, text; a street's name once."""
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     if not kind_of(layer).drawn:
@@ -111,9 +171,13 @@ def marks(request: Request) -> Response:
         found = read_marks(
             cursor, layer, label if label in {f.name for f in layer.public_fields} else None, ASK.get().at
         )
-    lon, lat = state.to_wgs84(np.array([m[1] for m in found], float), np.array([m[2] for m in found], float))
-    places = zip(found, lon.tolist(), lat.tolist(), strict=True)
-    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "text": m[3]} for m, x, y in places])
+        x, y = np.array([m[1] for m in found], float), np.array([m[2] for m in found], float)
+        below = state.store.catalog.with_role("ground")
+        ground = ground_heights(cursor, state.store, below)(x, y) if below else np.zeros_like(x)
+    lon, lat = state.to_wgs84(x, y)
+    ground = np.round(np.nan_to_num(ground) + state.frame.anomaly(x, y), 1)
+    places = zip(found, lon.tolist(), lat.tolist(), ground.tolist(), strict=True)
+    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "height": z, "text": m[3]} for m, x, y, z in places])
 
 
 def _moments(cursor: Cursor) -> list[str]:
@@ -136,6 +200,9 @@ def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
         "kind": layer.kind,
         "geometry": layer.geometry,
         "observes": layer.observes,
+        "role": layer.role,
+        "symbol": layer.symbol,
+        "cimLevel": layer.cim_level,
         "title": layer.title.model_dump(),
         "description": layer.description.model_dump(),
         "classCode": layer.class_code,
@@ -162,6 +229,7 @@ ROUTES = [
     Route("/", page),
     Route("/viewer/catalog.json", catalog),
     Route("/viewer/place", place),
+    Route("/viewer/search", find),
     Route("/viewer/marks/{layer}.json", marks),
     Route("/viewer/provenance/{layer}/{id:path}", provenance),
     Route("/{path:path}", asset),

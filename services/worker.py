@@ -4,11 +4,13 @@
 input closes, so that none outlives the server, however that ended.
 """
 
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,9 +103,6 @@ def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
 
 def _run_edit(store: Store, _: Connection, job: Job) -> None:
     """Apply an edit and finish its job in one transaction, so that it happens once or not at all."""
-    import json
-    from dataclasses import asdict
-
     from ingest.edit import Edit, apply_edit
 
     asked = dict(job.parameters)
@@ -115,7 +114,48 @@ def _run_edit(store: Store, _: Connection, job: Job) -> None:
             writing.rollback()
 
 
-KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {"analysis": _run_analysis, "edit": _run_edit}
+def _run_rehearsal(store: Store, _: Connection, job: Job) -> None:
+    """Try what an upload would do; nothing of it stays."""
+    from ingest.uploads import try_upload
+
+    _finish(store, job, try_upload(store, job.parameters["upload"], _declared(job)))
+
+
+def _run_load(store: Store, _: Connection, job: Job) -> None:
+    """Load an upload. Where the worker dies between the load and its note, the second run finds all unchanged."""
+    from ingest.uploads import load_upload
+
+    _finish(store, job, load_upload(store, job.parameters["upload"], _declared(job)))
+
+
+def _run_undo(store: Store, _: Connection, job: Job) -> None:
+    """Take a load back and finish the job in one transaction."""
+    from cim.undo import undo
+
+    with store.connect() as writing, writing.cursor() as cursor:
+        undone = undo(cursor, store, int(job.parameters["load"]), job.asker)
+        if not jobs.finish(cursor, job.number, json.dumps(asdict(undone))):
+            writing.rollback()
+
+
+def _declared(job: Job) -> Any:
+    from ingest.dataset import Declared
+
+    return Declared.model_validate(job.parameters["options"])
+
+
+def _finish(store: Store, job: Job, result: Mapping[str, Any]) -> None:
+    with store.connect() as writing, writing.cursor() as cursor:
+        jobs.finish(cursor, job.number, json.dumps(result, ensure_ascii=False))
+
+
+KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {
+    "analysis": _run_analysis,
+    "edit": _run_edit,
+    "rehearsal": _run_rehearsal,
+    "load": _run_load,
+    "undo": _run_undo,
+}
 
 
 def follow_changes(store: Store) -> None:

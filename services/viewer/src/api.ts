@@ -1,4 +1,5 @@
 import type { Answer } from "./results";
+import { state } from "./state";
 
 /** What the server tells: every address is relative to the page. */
 export type Language = "zh" | "en";
@@ -17,19 +18,26 @@ export type Style = {
   label: string | null;
   label_color: string;
   label_from_m: number;
+  grain: boolean; // areas are filled a little unevenly
   icon: string;
+  icon_from_m: number;
+  rank: number; // the lowest is shown first where there is no room for all
 };
 export type Layer = {
   id: string;
   kind: "feature" | "raster" | "observation";
   geometry: "MultiPolygon" | "MultiLineString" | "Point" | null;
+  role: string | null;
+  symbol: string | null; // what stands for a point of it in 3D
+  cimLevel: number;
   observes: string | null; // the layer whose features' values over time this one holds
   title: Text;
   description: Text;
   classCode: string;
   order: number;
   count: number;
-  bodies: boolean;
+  bodies: boolean; // it is drawn as 3D tiles
+  tiled: boolean; // there are tiles of it at the moment that is shown
   fields: Field[];
   style: Style;
 };
@@ -40,16 +48,20 @@ export type Catalog = {
   codeLists: Record<string, Code[]>;
   layers: Layer[];
   terrain: boolean;
+  datasets: { name: string; surveyed: string | null; licence: string | null }[];
+  moments: string[]; // at which tiles change
+  figures: { layer: string; title: Text; unit: string | null; value: number }[];
 };
+export type Found = { layer: string | null; id: string | null; text: string; lon: number; lat: number; crs?: string };
 export type Place = { srid: number; x: number; y: number; anomaly: number; height?: number };
-export type Mark = { id: string; lon: number; lat: number; text: string | null };
+export type Mark = { id: string; lon: number; lat: number; height: number; text: string | null };
 
 const parameters = new URLSearchParams(location.search);
-export const at = parameters.get("at");
 export const lean = parameters.has("lean");
 
 /** Adds the moment that the page shows, where it shows one. */
 export function dated(path: string): string {
+  const at = state.at.value;
   return at ? `${path}${path.includes("?") ? "&" : "?"}at=${encodeURIComponent(at)}` : path;
 }
 
@@ -59,8 +71,13 @@ async function json<T>(path: string): Promise<T> {
   return (await answer.json()) as T;
 }
 
-export const readCatalog = () => json<Catalog>(dated("viewer/catalog.json"));
+export async function readCatalog(): Promise<Catalog> {
+  const catalog = await json<Catalog>(dated("viewer/catalog.json"));
+  for (const layer of catalog.layers) layer.tiled = layer.bodies;
+  return catalog;
+}
 export const readMarks = (layer: string) => json<Mark[]>(dated(`viewer/marks/${layer}.json`));
+export const readFound = (words: string) => json<Found[]>(dated(`viewer/search?q=${encodeURIComponent(words)}`));
 export const readPlace = (lon: number, lat: number, height: number) =>
   json<Place>(`viewer/place?lon=${lon}&lat=${lat}&height=${height}`);
 export type Input = {
@@ -93,7 +110,7 @@ export async function startJob(process: string, inputs: Record<string, unknown>)
   const answer = await fetch(`ogc/processes/${process}/execution`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Prefer: "respond-async" },
-    body: JSON.stringify({ inputs: at ? { ...inputs, at } : inputs }),
+    body: JSON.stringify({ inputs: state.at.value ? { ...inputs, at: state.at.value } : inputs }),
   });
   const said = (await answer.json()) as { jobID: string; title?: string };
   if (!answer.ok) throw new Error(said.title ?? `${answer.status}`);
@@ -105,7 +122,7 @@ export async function dismissJob(id: string): Promise<void> {
 }
 
 export const readFeature = (layer: string, id: string, language: Language) => {
-  const when = at ? `&datetime=${encodeURIComponent(at)}` : "";
+  const when = state.at.value ? `&datetime=${encodeURIComponent(state.at.value)}` : "";
   return json<{ properties: Record<string, unknown> }>(
     `ogc/collections/${layer}/items/${encodeURIComponent(id)}?f=json&lang=${language}${when}`,
   );

@@ -7,6 +7,7 @@ import { firstLanguage, text } from "./i18n";
 import { drawLayers } from "./layers";
 import { PANELS } from "./panels";
 import { createScene, goHome } from "./scene";
+import { followScene, readAddress, restoreState } from "./scene-url";
 import { pickAt, selectOnClick } from "./selection";
 import { state, toggleLayer } from "./state";
 
@@ -26,12 +27,15 @@ async function start(): Promise<void> {
     return notice(text("serverGone"));
   }
   document.title = catalog.city.name;
-  state.visible.value = new Set(catalog.layers.filter((l) => l.style.visible).map((l) => l.id));
+  state.visible.value = new Set(catalog.layers.filter((l) => l.style.visible && !(lean && l.symbol)).map((l) => l.id));
+  const asked = readAddress();
+  restoreState(asked, catalog);
   const widget = await createScene(document.getElementById("scene") as HTMLElement, catalog);
   for (const panel of PANELS) panel.mount(document.getElementById(panel.slot) as HTMLElement, catalog, widget);
   const layers = await drawLayers(catalog, widget);
   selectOnClick(widget, layers);
-  followChanges(catalog, layers);
+  followChanges(catalog, layers, widget);
+  followScene(asked, widget);
   state.language.subscribe((language) => (document.documentElement.lang = language));
   const shown = catalog;
   // what a developer's console and the tests drive the page with

@@ -41,10 +41,18 @@ function shapesOf(geometry: Feature["geometry"], color: string): Shape[] {
       return (geometry.coordinates as Ring[]).map(line);
     case "GeometryCollection":
       return (geometry.geometries ?? []).flatMap((g) => shapesOf(g, color));
+    case "Point":
+      return [line([geometry.coordinates as Ring[number], geometry.coordinates as Ring[number]])]; // a dot, by its round caps
     default:
       return [];
   }
 }
+
+/** Geometries in one colour, without a legend. */
+export const plainly = (geometries: NonNullable<Feature["geometry"]>[]): Coloured => ({
+  shapes: geometries.flatMap((g) => shapesOf(g, KINDS[0]!)),
+  legend: [],
+});
 
 const number = (value: number): string =>
   Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(3)).toString();

@@ -1,6 +1,7 @@
 import {
   buildModuleUrl,
   Cartesian3,
+  Cartographic,
   CesiumTerrainProvider,
   CesiumWidget,
   Color,
@@ -11,18 +12,20 @@ import {
   Matrix4,
   Rectangle,
   Resource,
+  ShadowMode,
   BoundingSphere,
   Transforms,
   type TerrainProvider,
 } from "@cesium/engine";
-import { at, dated, lean, type Catalog } from "./api";
+import { dated, lean, type Catalog } from "./api";
+import { state } from "./state";
 
 // left out of the engine's type declarations
 (buildModuleUrl as unknown as { setBaseUrl(url: string): void }).setBaseUrl("cesium/");
 
 async function terrain(catalog: Catalog): Promise<TerrainProvider> {
   if (!catalog.terrain) return new EllipsoidTerrainProvider();
-  const address = new Resource({ url: "terrain", queryParameters: at ? { at } : {} });
+  const address = new Resource({ url: "terrain", queryParameters: state.at.value ? { at: state.at.value } : {} });
   return CesiumTerrainProvider.fromUrl(address, { requestVertexNormals: true });
 }
 
@@ -36,6 +39,8 @@ export async function createScene(container: HTMLElement, catalog: Catalog): Pro
     requestRenderMode: true,
     maximumRenderTimeChange: Infinity,
     msaaSamples: lean ? 1 : 4,
+    shadows: !lean,
+    terrainShadows: lean ? ShadowMode.DISABLED : ShadowMode.RECEIVE_ONLY,
     creditContainer: document.createElement("div"), // no service that asks for a credit is used
     contextOptions: { webgl: { preserveDrawingBuffer: true, powerPreference: "high-performance" } },
   });
@@ -60,10 +65,20 @@ export async function createScene(container: HTMLElement, catalog: Catalog): Pro
     scene.skyAtmosphere.saturationShift = -0.12;
   }
   scene.light = morning(catalog);
+  scene.shadowMap.softShadows = true;
+  scene.shadowMap.size = 2048;
+  scene.shadowMap.maximumDistance = 2600;
+  scene.shadowMap.darkness = 0.52;
+  scene.shadowMap.normalOffset = true;
   scene.screenSpaceCameraController.enableCollisionDetection = true;
   scene.screenSpaceCameraController.minimumZoomDistance = 3;
   goHome(widget, catalog);
   return widget;
+}
+
+/** Shows the ground of the moment; where none was surveyed yet, what is shown stays. */
+export async function showGround(widget: CesiumWidget, catalog: Catalog): Promise<void> {
+  if (catalog.terrain) widget.scene.terrainProvider = await terrain(catalog);
 }
 
 /** Light from the south-east, 40° high: it shows relief and façades, whatever the hour. */
@@ -87,6 +102,19 @@ export function goHome(widget: CesiumWidget, catalog: Catalog): void {
     new HeadingPitchRange(CesiumMath.toRadians(12), CesiumMath.toRadians(-15), range),
   );
   widget.camera.lookAtTransform(Matrix4.IDENTITY);
+  widget.scene.requestRender();
+}
+
+const CLOSE_M = 420;
+
+/** Flies to a place and looks at it from the south. */
+export function flyTo(widget: CesiumWidget, lon: number, lat: number): void {
+  const ground = widget.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) ?? 680;
+  const sphere = new BoundingSphere(Cartesian3.fromDegrees(lon, lat, ground), 1);
+  widget.camera.flyToBoundingSphere(sphere, {
+    offset: new HeadingPitchRange(0, CesiumMath.toRadians(-38), CLOSE_M),
+    duration: lean ? 0 : 1.6,
+  });
   widget.scene.requestRender();
 }
 

@@ -1,5 +1,5 @@
 import { Cartesian2, Cartographic, Math as CesiumMath, ScreenSpaceEventHandler, ScreenSpaceEventType, type CesiumWidget } from "@cesium/engine";
-import { rememberPicked } from "./layers/buildings";
+import { rememberPicked } from "./layers/bodies";
 import type { DrawnLayers } from "./layers";
 import { state, type Selected } from "./state";
 
@@ -22,13 +22,19 @@ function groundAt(widget: CesiumWidget, where: Cartesian2): Cartographic | null 
   return ground ? Cartographic.fromCartesian(ground) : null;
 }
 
+/** The place on the nearest body or on the ground under a place on the screen. */
+function surfaceAt(widget: CesiumWidget, where: Cartesian2): Cartographic | null {
+  const body = widget.scene.pick(where) && widget.scene.pickPositionSupported ? widget.scene.pickPosition(where) : undefined;
+  return body ? Cartographic.fromCartesian(body) : groundAt(widget, where);
+}
+
 export function selectOnClick(widget: CesiumWidget, layers: DrawnLayers): void {
   const handler = new ScreenSpaceEventHandler(widget.canvas);
   handler.setInputAction(async (event: ScreenSpaceEventHandler.PositionedEvent) => {
     const place = state.placing.value;
     if (place) {
-      const ground = groundAt(widget, event.position);
-      if (ground) place(CesiumMath.toDegrees(ground.longitude), CesiumMath.toDegrees(ground.latitude));
+      const at = surfaceAt(widget, event.position);
+      if (at) place(CesiumMath.toDegrees(at.longitude), CesiumMath.toDegrees(at.latitude), at.height);
       return;
     }
     state.selected.value = await pickAt(widget, layers, event.position);

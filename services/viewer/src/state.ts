@@ -31,9 +31,11 @@ export const state = {
   visible: new Observable<ReadonlySet<string>>(new Set()),
   selected: new Observable<Selected>(null),
   colorByUse: new Observable(false),
-  analysing: new Observable(false), // the panel of analyses is open
   result: new Observable<Coloured | null>(null), // what an analysis coloured
-  placing: new Observable<((lon: number, lat: number) => void) | null>(null), // who gets the next place that is clicked
+  placing: new Observable<((lon: number, lat: number, height: number) => void) | null>(null), // who gets the next place that is clicked
+  at: new Observable<string | null>(new URLSearchParams(location.search).get("at")), // the moment that is shown; null: now
+  opacity: new Observable<Readonly<Record<string, number>>>({}), // of layers that aren't opaque
+  tool: new Observable<string | null>(null), // the tool whose panel is open
   edition: new Observable(0), // grows when what the catalogue counts has changed
 };
 

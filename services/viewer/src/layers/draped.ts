@@ -63,6 +63,7 @@ export class Drape {
     this.#layers = [...layers].sort((a, b) => a.order - b.order);
     state.visible.subscribe((visible) => this.#redraw(visible));
     state.result.subscribe(() => this.#redraw(state.visible.value));
+    state.opacity.subscribe(() => this.#redraw(state.visible.value));
   }
 
   /** Draws a layer as it is now. */
@@ -111,17 +112,22 @@ export class Drape {
       const tile = await this.#tiles.get(layer.id, DEEPEST, x, y);
       const point = { x: (px - x) * tile.extent, y: (py - y) * tile.extent };
       const perMetre = tile.extent / metres;
-      const hit = tile.features.find((f) => hits(f, point, layer, perMetre));
-      if (hit) return { layer: layer.id, id: hit.id };
+      const hit = tile.features
+        .map((f) => ({ id: f.id, away: distanceTo(f, point, layer, perMetre) }))
+        .reduce((best, next) => (next.away < best.away ? next : best), { id: "", away: Infinity });
+      if (hit.away < Infinity) return { layer: layer.id, id: hit.id };
     }
     return null;
   }
 }
 
-function hits(feature: Feature, p: { x: number; y: number }, layer: Layer, perMetre: number): boolean {
-  if (feature.kind === 3) return inside(feature.rings, p);
+/** How far a place is from a feature that it hits, in units of the tile; infinite: it doesn't. */
+function distanceTo(feature: Feature, p: { x: number; y: number }, layer: Layer, perMetre: number): number {
+  if (feature.kind === 3) return inside(feature.rings, p) ? 0 : Infinity;
   const reach = (widthOf(feature, layer) / 2 + 1.5) * perMetre;
-  return feature.rings.some((line) => line.some((a, i) => i > 0 && distance(p, line[i - 1]!, a) <= reach));
+  let least = Infinity;
+  for (const line of feature.rings) for (let i = 1; i < line.length; i++) least = Math.min(least, distance(p, line[i - 1]!, line[i]!));
+  return least <= reach ? least : Infinity;
 }
 
 function inside(rings: Feature["rings"], p: { x: number; y: number }): boolean {
@@ -148,6 +154,7 @@ function widthOf(feature: Feature, layer: Layer): number {
 
 function provider(layers: Layer[], tiles: Tiles, catalog: Catalog, result: Coloured | null): ImageryProvider {
   const tilingScheme = new WebMercatorTilingScheme();
+  const opacity = state.opacity.value;
   const plain = {
     tileWidth: SIZE,
     tileHeight: SIZE,
@@ -177,8 +184,10 @@ function provider(layers: Layer[], tiles: Tiles, catalog: Catalog, result: Colou
       contents.forEach((content, i) => {
         const scale = (SIZE * 2 ** up) / content.extent;
         const shift: [number, number] = [-(x - (tx << up)) * SIZE, -(y - (ty << up)) * SIZE];
+        pen.globalAlpha = opacity[layers[i]!.id] ?? 1;
         draw(pen, layers[i]!, content, catalog, { scale, shift, pixelsPerMetre });
       });
+      pen.globalAlpha = 1;
       if (result) drawResult(pen, result, { scale: SIZE * 2 ** level, shift: [-x * SIZE, -y * SIZE], pixelsPerMetre });
       return canvas;
     },
@@ -197,6 +206,35 @@ function drawResult(pen: CanvasRenderingContext2D, result: Coloured, frame: Fram
     pen.lineWidth = shape.kind === 3 ? 2 : Math.max(4, 7 * frame.pixelsPerMetre);
     pen.stroke();
   }
+}
+
+const GRAIN_PX = 256;
+const grains = new Map<string, CanvasPattern>();
+
+/** A fill that isn't quite even, as land isn't: specks a little lighter and darker, the same on every tile. */
+function grained(pen: CanvasRenderingContext2D, fill: string): CanvasPattern | string {
+  const known = grains.get(fill);
+  if (known) return known;
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = GRAIN_PX;
+  const speck = canvas.getContext("2d") as CanvasRenderingContext2D;
+  speck.fillStyle = fill;
+  speck.fillRect(0, 0, GRAIN_PX, GRAIN_PX);
+  let seed = 7;
+  const next = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+  for (let i = 0; i < 900; i++) {
+    const [x, y, r] = [next() * GRAIN_PX, next() * GRAIN_PX, 1.5 + 5 * next() ** 2];
+    speck.fillStyle = next() < 0.6 ? "rgba(30,40,10,0.055)" : "rgba(255,255,235,0.07)";
+    for (const dx of [-GRAIN_PX, 0, GRAIN_PX])
+      for (const dy of [-GRAIN_PX, 0, GRAIN_PX]) {
+        speck.beginPath();
+        speck.ellipse(x + dx, y + dy, r, r * 0.7, 0, 0, 2 * Math.PI);
+        speck.fill();
+      }
+  }
+  const pattern = pen.createPattern(canvas, "repeat");
+  if (pattern) grains.set(fill, pattern);
+  return pattern ?? fill;
 }
 
 type Frame = { scale: number; shift: [number, number]; pixelsPerMetre: number };
@@ -240,7 +278,7 @@ function draw(pen: CanvasRenderingContext2D, layer: Layer, content: Decoded, cat
     trace(pen, f, frame, true);
     const fill = color(f);
     if (fill) {
-      pen.fillStyle = fill;
+      pen.fillStyle = style.grain ? grained(pen, fill) : fill;
       pen.fill("evenodd");
     }
     if (style.stroke && style.stroke_width_px > 0) {

@@ -1,7 +1,8 @@
 import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
 import { state } from "../state";
-import { buildings } from "./buildings";
+import { bodies } from "./bodies";
+import { Declutter } from "./declutter";
 import { Drape } from "./draped";
 import { marks } from "./marks";
 import type { LayerRenderer } from "./renderer";
@@ -17,6 +18,7 @@ export type DrawnLayers = {
 export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promise<DrawnLayers> {
   const flat = catalog.layers.filter((l) => l.kind === "feature" && !l.bodies && l.geometry !== "Point");
   const drape = new Drape(flat, catalog, widget);
+  const declutter = new Declutter(widget);
   const renderers: LayerRenderer[] = [];
   const byLayer = new Map<string, LayerRenderer[]>();
   const follow = (id: string, renderer: LayerRenderer) => {
@@ -30,8 +32,9 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
   await Promise.all(
     catalog.layers.map(async (layer) => {
       if (layer.kind !== "feature") return;
-      if (layer.bodies) follow(layer.id, await buildings(layer, catalog, widget));
-      if (layer.geometry === "Point" || (layer.style.label && !layer.bodies)) follow(layer.id, await marks(layer, widget));
+      if (layer.bodies) follow(layer.id, await bodies(layer, catalog, widget));
+      if (layer.symbol) return;
+      if (layer.geometry === "Point" || (layer.style.label && !layer.bodies)) follow(layer.id, await marks(layer, widget, declutter));
     }),
   );
   state.visible.subscribe((visible) => {

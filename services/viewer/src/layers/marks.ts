@@ -14,9 +14,14 @@ import {
   VerticalOrigin,
 } from "@cesium/engine";
 import { readMarks, type Layer, type Mark } from "../api";
+import type { Declutter, Mark as Placed } from "./declutter";
 import type { LayerRenderer } from "./renderer";
 
-const GLYPHS: Record<string, string> = { fire: "消", camera: "◉", hydrant: "栓", parking: "P", pin: "●", dot: "" };
+const GLYPHS: Record<string, string> = {
+  fire: "消", camera: "◉", hydrant: "栓", parking: "P", pin: "●", dot: "", hospital: "✚", school: "学", shelter: "避",
+  hazard: "危", tower: "望", device: "感", event: "事", service: "政",
+};
+const PX_PER_CHARACTER = 13;
 
 /** A round sign in the layer's colour with its glyph. */
 function sign(layer: Layer): HTMLCanvasElement {
@@ -39,16 +44,16 @@ function sign(layer: Layer): HTMLCanvasElement {
 }
 
 /** Point features as signs that stand on the ground, and the names of streets, waters and districts. */
-export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRenderer> {
+export async function marks(layer: Layer, widget: CesiumWidget, declutter: Declutter): Promise<LayerRenderer> {
   const { scene } = widget;
   const isPoint = layer.geometry === "Point";
   const billboards = isPoint ? scene.primitives.add(new BillboardCollection({ scene })) : null;
   const labels: LabelCollection = scene.primitives.add(new LabelCollection({ scene }));
   const image = isPoint ? sign(layer) : null;
-  const add = (mark: Mark) => {
-    const position = Cartesian3.fromDegrees(mark.lon, mark.lat);
+  const add = (mark: Mark): Placed => {
+    const position = Cartesian3.fromDegrees(mark.lon, mark.lat, mark.height);
     const id = { layer: layer.id, id: mark.id };
-    billboards?.add({
+    const sign = billboards?.add({
       position,
       id,
       image: image as HTMLCanvasElement,
@@ -56,10 +61,11 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
       heightReference: HeightReference.CLAMP_TO_GROUND,
       verticalOrigin: VerticalOrigin.BOTTOM,
       disableDepthTestDistance: 400,
-      distanceDisplayCondition: new DistanceDisplayCondition(0, 9000),
+      distanceDisplayCondition: new DistanceDisplayCondition(0, layer.style.icon_from_m),
     });
+    let label: Label | null = null;
     if (mark.text)
-      labels.add({
+      label = labels.add({
         position,
         id,
         text: mark.text,
@@ -76,12 +82,21 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
         disableDepthTestDistance: 400,
         distanceDisplayCondition: new DistanceDisplayCondition(0, layer.style.label_from_m),
       });
+    const width = [...(mark.text ?? "")].reduce((sum, c) => sum + (c.charCodeAt(0) > 255 ? PX_PER_CHARACTER : PX_PER_CHARACTER / 2), 6);
+    return {
+      sign: sign ?? null,
+      label,
+      at: position,
+      reach: { sign: layer.style.icon_from_m, label: layer.style.label_from_m },
+      rank: layer.style.rank,
+      width,
+    };
   };
   const refresh = async () => {
     const found = layer.count ? await readMarks(layer.id) : [];
     billboards?.removeAll();
     labels.removeAll();
-    found.forEach(add);
+    declutter.set(layer.id, found.map(add));
     scene.requestRender();
   };
   await refresh();
@@ -90,6 +105,7 @@ export async function marks(layer: Layer, widget: CesiumWidget): Promise<LayerRe
     show: (visible) => {
       if (billboards) billboards.show = visible;
       labels.show = visible;
+      declutter.show(layer.id, visible);
     },
     pick: (picked) => {
       const { primitive, id } = (picked ?? {}) as { primitive?: unknown; id?: { layer: string; id: string } };

@@ -1,18 +1,16 @@
 import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
-import { analyses } from "./analyses";
 import { bar } from "./bar";
 import { info } from "./info";
 import { readout } from "./readout";
 import { tree } from "./tree";
 
 /** A panel mounts once into its slot and subscribes to what it shows. A new panel is one row here. */
-export type Panel = { slot: "bar" | "left" | "right" | "analysis" | "foot"; mount: (slot: HTMLElement, catalog: Catalog, widget: CesiumWidget) => void };
+export type Panel = { slot: "bar" | "left" | "right" | "foot"; mount: (slot: HTMLElement, catalog: Catalog, widget: CesiumWidget) => void };
 
 export const PANELS: Panel[] = [
   { slot: "bar", mount: bar },
   { slot: "left", mount: tree },
   { slot: "right", mount: info },
-  { slot: "analysis", mount: analyses },
   { slot: "foot", mount: readout },
 ];

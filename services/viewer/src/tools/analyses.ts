@@ -3,14 +3,16 @@ import { element } from "../dom";
 import { local, text } from "../i18n";
 import { coloured, type Answer } from "../results";
 import { state } from "../state";
+import type { Tool } from "./tool";
 
 const POLL_MS = 150;
 const ROWS = 12;
 const HEXAGONS = [8, 9, 10];
 
 /** The registry of analyses as forms; a result is a coloured layer, its legend, figures, and what it was computed from. */
-export function analyses(slot: HTMLElement, catalog: Catalog): void {
-  slot.classList.add("card");
+export const analyses: Tool = { id: "analyses", title: "analyses", panel: { id: "analysis", mount } };
+
+function mount(slot: HTMLElement, catalog: Catalog): void {
   let chosen = "";
   let asked: Record<string, string> = {};
   let job: string | null = null;
@@ -18,8 +20,7 @@ export function analyses(slot: HTMLElement, catalog: Catalog): void {
   let shown = 0;
 
   const show = async () => {
-    slot.hidden = !state.analysing.value;
-    if (slot.hidden) return;
+    if (state.tool.value !== analyses.id) return;
     const turn = (shown += 1);
     const list = await readProcesses(state.language.value);
     chosen ||= list[0]?.id ?? "";
@@ -143,8 +144,8 @@ export function analyses(slot: HTMLElement, catalog: Catalog): void {
     return [legend, figuresOf(result, process), tableOf(result, process), check, element("div", { className: "soft" }, `${text("asOf")} ${since} UTC`)];
   };
 
-  state.analysing.subscribe((open) => {
-    if (!open) clear();
+  state.tool.subscribe((open) => {
+    if (open !== analyses.id) clear();
     void show();
   });
   state.language.subscribe(() => void show());
@@ -158,17 +159,17 @@ function optionsOf(input: Input, catalog: Catalog, asked: Record<string, string>
   const filled = catalog.layers.filter((l) => l.kind === "feature" && l.count > 0);
   switch (input.schema["x-choices"]) {
     case "layers":
-      return filled.sort((a, b) => Number(b.bodies) - Number(a.bodies)).map((l) => [l.id, local(l.title)]);
+      return filled.sort((a, b) => Number(b.role === "buildings") - Number(a.role === "buildings")).map((l) => [l.id, local(l.title)]);
     case "areas": {
       const areas = filled.filter((l) => l.geometry === "MultiPolygon" && !l.bodies).map((l): [string, string] => [l.id, local(l.title)]);
       const hexagons = HEXAGONS.map((n): [string, string] => [`h3:${n}`, state.language.value === "zh" ? `${n}${text("cells")}` : `${text("cells")} ${n}`]);
       return [...areas, ...hexagons];
     }
     case "fields": {
-      const layer = catalog.layers.find((l) => l.id === (asked.layer || catalog.layers.find((c) => c.bodies)?.id));
+      const layer = catalog.layers.find((l) => l.id === (asked.layer || catalog.layers.find((c) => c.role === "buildings")?.id));
       const fields = (layer?.fields ?? []).filter((f) => f.type === "number" || f.type === "integer");
       const own: [string, string][] = [["count", state.language.value === "zh" ? "数量" : "Count"]];
-      if (layer?.bodies) own.unshift(["floor_area", state.language.value === "zh" ? "建筑面积 (m²)" : "Floor area (m²)"]);
+      if (layer?.role === "buildings") own.unshift(["floor_area", state.language.value === "zh" ? "建筑面积 (m²)" : "Floor area (m²)"]);
       return [...own, ...fields.map((f): [string, string] => [f.name, local(f.title)])];
     }
     default:

@@ -1,0 +1,149 @@
+"""Files that a planner brings in the browser: kept in the state folder, unpacked, tried, then loaded as any others."""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID, uuid4
+
+from cim.config import Settings
+from cim.errors import BadRequest, UnreadableFile
+from cim.schema import table
+from cim.store import Cursor, Store
+from ingest.dataset import Declared
+from ingest.pipeline import ingest
+from ingest.report import LoadReport
+
+LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
+MOST_MEMBERS = 500
+SHOWN = 1500  # geometries of a preview, a layer
+_UTF8_FLAG = 0x800
+
+
+def new_upload(settings: Settings, name: str) -> tuple[str, Path]:
+    """Return the id of a new upload and the path its file is to be written to.
+
+    Raises:
+        BadRequest: the name isn't that of a file.
+
+    """
+    plain = PurePosixPath(name.replace("\\", "/")).name
+    if not plain or plain.startswith("."):
+        raise BadRequest("an upload needs name, the file's name with its suffix")
+    upload = uuid4().hex
+    folder = settings.state / "uploads" / upload
+    folder.mkdir(parents=True)
+    return upload, folder / plain
+
+
+def folder_of(settings: Settings, upload: str) -> Path:
+    """Return the folder of an upload.
+
+    Raises:
+        BadRequest: there is none of that id.
+
+    """
+    try:
+        folder = settings.state / "uploads" / UUID(upload).hex
+    except ValueError as fault:
+        raise BadRequest(f"{upload!r} isn't the id of an upload") from fault
+    if not folder.is_dir():
+        raise BadRequest(f"no upload {upload}; send the file again")
+    return folder
+
+
+def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
+    """Say what loading an upload would do: the report, and what it would put on the map, as GeoJSON geometries."""
+    preview: list[Any] = []
+
+    def look(cursor: Cursor, report: LoadReport) -> None:
+        names = dict.fromkeys(name for file in report.files for name in file.layers)
+        for layer in [store.catalog.layers[name] for name in names]:
+            if layer.geometry is not None:
+                cursor.execute(
+                    f"""SELECT ST_AsGeoJSON(ST_Transform(ST_SimplifyPreserveTopology(ST_Force2D(geom), 0.3), 4326),
+                                            7)::json FROM {table(layer)}
+                        WHERE load = %s AND upper_inf(recorded) LIMIT {SHOWN}""",
+                    [report.load],
+                )
+                preview.extend(row[0] for row in cursor.fetchall())
+
+    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options, rehearsed=look)
+    return {
+        "upload": upload,
+        "acceptable": report.exit_code in (0, 3),
+        "report": _without_folder(report.as_json()),
+        "preview": preview,
+    }
+
+
+def load_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
+    """Load an upload."""
+    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options)
+    return {
+        "upload": upload,
+        "acceptable": report.exit_code in (0, 3),
+        "report": _without_folder(report.as_json()),
+        "preview": [],
+    }
+
+
+def _without_folder(report: dict[str, Any]) -> dict[str, Any]:
+    """Name files as the planner knows them, not by where they lie on the server."""
+    for file in report["files"]:
+        whole, name = file["path"], Path(file["path"]).name
+        file["path"] = name
+        for key in ("error", "warnings"):
+            if isinstance(file.get(key), str):
+                file[key] = file[key].replace(whole, name)
+    return report
+
+
+def unpacked(folder: Path) -> Path:
+    """Return the folder of an upload's files, with a zip's members unpacked beside it, once.
+
+    Raises:
+        UnreadableFile: a zip that is broken, too large, or has members outside itself.
+
+    """
+    archives = [path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file()]
+    if not archives:
+        return folder
+    target = folder / "unpacked"
+    if not target.is_dir():
+        fresh = folder / ".unpacking"
+        try:
+            with zipfile.ZipFile(archives[0]) as archive:
+                _extract(archive, fresh)
+        except (zipfile.BadZipFile, RuntimeError, OSError) as fault:
+            raise UnreadableFile(f"{archives[0].name}: not a zip that can be read ({fault})") from fault
+        fresh.replace(target)
+    return target
+
+
+def _extract(archive: zipfile.ZipFile, target: Path) -> None:
+    members = [m for m in archive.infolist() if not m.is_dir()]
+    if len(members) > MOST_MEMBERS or sum(m.file_size for m in members) > LARGEST_BYTES:
+        raise UnreadableFile(
+            f"a zip of more than {MOST_MEMBERS} files or {LARGEST_BYTES // 10**9} GB; send it in parts"
+        )
+    for member in members:
+        path = PurePosixPath(_name(member).replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise UnreadableFile(f"{path}: a zip must not have members outside itself")
+        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            continue
+        to = target / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(member) as source, to.open("wb") as sink:
+            while piece := source.read(1 << 20):
+                sink.write(piece)
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name: archives of Chinese desktops write GBK and don't say so."""
+    if member.flag_bits & _UTF8_FLAG:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("gb18030")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return member.filename

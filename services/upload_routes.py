@@ -1,0 +1,94 @@
+"""Bringing data in the browser: send a file, see what the checks say, accept it, take it back. For editors."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cim import jobs
+from cim.errors import BadRequest, NotFound
+from ingest.dataset import Declared
+from ingest.uploads import LARGEST_BYTES, folder_of, new_upload
+from services import context
+from services.ask import ASK
+from services.processes import submit
+
+KINDS = ("rehearsal", "load", "undo")
+_SAID = ("layer", "crs", "vertical_datum", "encoding", "date", "dataset", "id_prefix", "complete")
+
+
+async def send(request: Request) -> Response:
+    """Take a file (the body; its name in `name`) and queue the checks."""
+    ASK.get().require("editor")
+    state = context.of(request)
+    options = _options(request)
+    upload, path = new_upload(state.store.settings, request.query_params.get("name", ""))
+    size = 0
+    with path.open("wb") as file:
+        async for piece in request.stream():
+            size += len(piece)
+            if size > LARGEST_BYTES:
+                path.unlink()
+                raise BadRequest(
+                    f"a file of more than {LARGEST_BYTES // 10**9} GB: let an administrator run cim ingest"
+                )
+            await run_in_threadpool(file.write, piece)
+    job = await run_in_threadpool(submit, state, "rehearsal", path.name, {"upload": upload, "options": options})
+    return JSONResponse({"upload": upload, "job": str(job)}, 202)
+
+
+async def accept(request: Request) -> Response:
+    """Queue the loading of an upload."""
+    ASK.get().require("editor")
+    state = context.of(request)
+    upload = request.path_params["upload"]
+    folder_of(state.store.settings, upload)
+    asked = {"upload": upload, "options": _options(request)}
+    return JSONResponse({"job": str(await run_in_threadpool(submit, state, "load", upload, asked))}, 202)
+
+
+async def take_back(request: Request) -> Response:
+    """Queue taking a load back."""
+    ASK.get().require("editor")
+    load = request.path_params["load"]
+    job = await run_in_threadpool(submit, context.of(request), "undo", str(load), {"load": load})
+    return JSONResponse({"job": str(job)}, 202)
+
+
+def job(request: Request) -> Response:
+    """Answer how a job of this kind stands, with its result when it is done."""
+    ASK.get().require("editor")
+    identifier = jobs.parse_id(request.path_params["job"])
+    with context.of(request).cursor() as cursor:
+        found = jobs.read_job(cursor, identifier)
+        if found.kind not in KINDS:
+            raise NotFound(f"no job {identifier} of an upload")
+        result: Any = json.loads(jobs.read_result(cursor, identifier)) if found.status == "successful" else None
+    return JSONResponse({"status": found.status, "message": found.message, "result": result})
+
+
+def _options(request: Request) -> dict[str, Any]:
+    """Return what is said about the file, as `cim ingest` has it.
+
+    Raises:
+        BadRequest: a value that can't be.
+
+    """
+    said = {key: value for key, value in parse_qsl(request.url.query) if key in _SAID and value}
+    try:
+        return Declared.model_validate(said).model_dump(mode="json", exclude_none=True)
+    except ValidationError as fault:
+        raise BadRequest("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in fault.errors())) from fault
+
+
+ROUTES = [
+    Route("/viewer/uploads", send, methods=["POST"]),
+    Route("/viewer/uploads/{upload}/accept", accept, methods=["POST"]),
+    Route("/viewer/uploads/jobs/{job}", job),
+    Route("/viewer/loads/{load:int}/undo", take_back, methods=["POST"]),
+]

@@ -1,0 +1,13 @@
+import { analyses } from "./analyses";
+import { colour } from "./colour";
+import { home } from "./home";
+import { language } from "./language";
+import { measure } from "./measure";
+import { share } from "./share";
+import { sun } from "./sun";
+import { time } from "./time";
+import type { Tool } from "./tool";
+import { upload } from "./upload";
+
+/** The tools of the bar, in their order. A new tool is a file and a row here. */
+export const TOOLS: Tool[] = [home, colour, analyses, measure, time, sun, upload, share, language];

@@ -1,0 +1,8 @@
+import { state } from "../state";
+import type { Tool } from "./tool";
+
+export const language: Tool = {
+  id: "language",
+  title: "language",
+  act: () => (state.language.value = state.language.value === "zh" ? "en" : "zh"),
+};

@@ -1,0 +1,163 @@
+import { acceptUpload, outcome, sendUpload, takeBack, type Checked, type FileSaid } from "../uploads";
+import type { Catalog } from "../api";
+import { element } from "../dom";
+import { local, text } from "../i18n";
+import { plainly } from "../results";
+import { state } from "../state";
+import type { Tool } from "./tool";
+
+/** Bring your own data: drop a file, see what the checks say, accept it or not, take it back. */
+export const upload: Tool = { id: "upload", title: "upload", panel: { mount } };
+
+function mount(slot: HTMLElement, catalog: Catalog): void {
+  let file: File | null = null;
+  let checked: Checked | null = null;
+  let load: number | null = null;
+  let said = "";
+  let fault = "";
+  let busy = false;
+  const options: Record<string, string> = { layer: "", crs: "", vertical_datum: "", encoding: "", date: "" };
+  let key = "";
+
+  const show = () => {
+    if (state.tool.value !== "upload") return;
+    slot.replaceChildren(
+      element("h1", {}, text("upload")),
+      element("p", { className: "soft" }, text("uploadHint")),
+      keyField(),
+      dropZone(),
+      element("details", { open: fault !== "" }, element("summary", {}, text("details")), ...optionFields()),
+      ...(checked ? reportOf(checked.report.files) : []),
+      element("p", { id: "upload-said", className: fault ? "fault" : "soft" }, fault || said),
+      buttons(),
+    );
+  };
+
+  const keyField = () => {
+    const input = element("input", { id: "upload-key", type: "password", value: key, autocomplete: "off" });
+    input.oninput = () => (key = input.value.trim());
+    return element("label", {}, text("key"), input);
+  };
+
+  const dropZone = () => {
+    const input = element("input", { type: "file", id: "upload-file", ariaLabel: text("chooseFile") });
+    input.onchange = () => take(input.files?.[0]);
+    const zone = element("div", { className: "drop" }, input, element("span", {}, file ? file.name : ""));
+    zone.ondragover = (event) => {
+      event.preventDefault();
+      zone.classList.add("over");
+    };
+    zone.ondragleave = () => zone.classList.remove("over");
+    zone.ondrop = (event) => {
+      event.preventDefault();
+      take(event.dataTransfer?.files[0]);
+    };
+    return zone;
+  };
+
+  const optionFields = () => {
+    const layer = element("select", { id: "upload-layer" }, element("option", { value: "" }, text("byFile")));
+    for (const l of catalog.layers.filter((c) => c.kind === "feature" || c.kind === "observation"))
+      layer.append(element("option", { value: l.id, selected: options.layer === l.id }, local(l.title)));
+    layer.onchange = () => (options.layer = layer.value);
+    const field = (name: string, title: Parameters<typeof text>[0], hint: string, type = "text") => {
+      const input = element("input", { id: `upload-${name}`, type, value: options[name] ?? "", placeholder: hint });
+      input.onchange = () => (options[name] = input.value.trim());
+      return element("label", {}, text(title), input);
+    };
+    return [
+      element("label", {}, text("target"), layer),
+      field("crs", "crs", "EPSG:4547"),
+      field("vertical_datum", "datum", "city"),
+      field("date", "day", "", "date"),
+    ];
+  };
+
+  const take = (chosen: File | undefined) => {
+    if (!chosen) return;
+    [file, checked, load, said, fault] = [chosen, null, null, "", ""];
+    show();
+  };
+
+  const buttons = () => {
+    const row = element("div", { className: "buttons" });
+    const add = (id: string, title: Parameters<typeof text>[0], work: () => Promise<void>, primary = false) => {
+      const button = element("button", { id, type: "button", className: primary ? "primary" : "", disabled: busy }, text(title));
+      button.onclick = () => void doing(work);
+      row.append(button);
+    };
+    if (load !== null) add("upload-back", "takeBack", back);
+    else if (checked?.acceptable) {
+      add("upload-accept", "accept", accept, true);
+      add("upload-reject", "reject", reject);
+    } else if (file) add("upload-check", "check", check, true);
+    return row;
+  };
+
+  const doing = async (work: () => Promise<void>) => {
+    busy = true;
+    fault = "";
+    try {
+      await work();
+    } catch (error) {
+      fault = error instanceof Error ? error.message : String(error);
+    }
+    busy = false;
+    show();
+  };
+
+  const check = async () => {
+    if (!file) return;
+    said = text("checking");
+    show();
+    checked = await outcome<Checked>(await sendUpload(file, options, key), key);
+    said = "";
+    state.result.value = checked.preview.length ? plainly(checked.preview) : null;
+  };
+
+  const accept = async () => {
+    if (!checked) return;
+    said = text("loading");
+    show();
+    const job = await acceptUpload(checked.upload, options, key);
+    load = (await outcome<Checked>(job, key)).report.load;
+    said = `${text("loaded")} ${load}`;
+    checked = null;
+    state.result.value = null;
+  };
+
+  const reject = async () => {
+    [file, checked, said] = [null, null, ""];
+    state.result.value = null;
+  };
+
+  const back = async () => {
+    if (load === null) return;
+    await outcome(await takeBack(load, key), key);
+    said = `${text("takenBack")} ${load}`;
+    [load, file] = [null, null];
+  };
+
+  state.tool.subscribe((open) => {
+    if (open !== "upload" && checked) state.result.value = null;
+    show();
+  });
+  state.language.subscribe(show);
+}
+
+function reportOf(files: FileSaid[]): HTMLElement[] {
+  const table = element("table", { id: "upload-report" });
+  const heads = ["", text("target"), text("read"), text("fresh"), text("updated"), text("same"), text("refused")];
+  table.append(element("tr", {}, ...heads.map((h) => element("th", {}, h))));
+  const notes = element("ul", { className: "soft" });
+  for (const f of files) {
+    const cells = [f.path.split("/").pop() ?? "", f.layers.join(", "), f.read, f.loaded, f.updated, f.unchanged, f.refused];
+    table.append(element("tr", {}, ...cells.map((c) => element("td", {}, String(c)))));
+    for (const warning of [
+      ...f.warnings.map((w) => `${w.count} × ${w.warning}`),
+      ...Object.entries(f.reasons).map(([why, n]) => `${n} × ${why}`),
+    ]) notes.append(element("li", {}, warning));
+    if (f.error) notes.append(element("li", { className: "fault" }, f.error));
+  }
+  return [table, notes];
+}

@@ -1,0 +1,106 @@
+"""The pictures of the docs, taken from a running server: `python -m tests.e2e.screenshots URL FOLDER [NAME ...]`.
+
+The page as a planner gets it, not the lean mode; on a software GPU a picture takes a minute.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.page import browser
+
+SIZE = {"width": 1600, "height": 900}
+PATIENCE_S = 240.0
+RESTING = """() => {
+  const { scene } = window.cim.widget;
+  scene.requestRender();
+  if (!scene.globe.tilesLoaded || scene.tweens.length) return false;
+  for (let i = 0; i < scene.primitives.length; i++) {
+    const p = scene.primitives.get(i);
+    if (p.tilesLoaded === false && p.show) return false;
+  }
+  return true;
+}"""
+COST = """([shadows, samples]) => {
+  const { scene } = window.cim.widget;
+  scene.shadowMap.enabled = shadows;
+  scene.msaaSamples = samples;
+}"""
+LOOK = """([lon, lat, up, heading, pitch, distance]) => {
+  const { Cesium, widget } = window.cim;
+  const radians = Cesium.Math.toRadians;
+  const target = Cesium.Cartesian3.fromDegrees(lon, lat, up);
+  widget.camera.lookAt(target, new Cesium.HeadingPitchRange(radians(heading), radians(pitch), distance));
+  widget.camera.lookAtTransform(Cesium.Matrix4.IDENTITY);
+}"""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture: its language, where the camera looks, and what is done before."""
+
+    language: str = "zh"
+    look: tuple[float, float, float, float, float, float] | None = None  # lon, lat, up, heading, pitch, distance
+    act: Callable[[Any], None] = lambda _: None
+
+
+def _analysis(page: Any) -> None:
+    page.click("#analyses")
+    page.wait_for_selector("#analysis form")
+    page.select_option("#analysis-choice", "cell_statistics")
+    page.wait_for_selector("#analysis form")
+    page.click("#analysis .primary")
+    page.wait_for_selector("#analysis-figures", timeout=60_000)
+
+
+def _picked(page: Any) -> None:
+    page.mouse.click(SIZE["width"] / 2, SIZE["height"] / 2)
+    page.wait_for_selector("#right dl", timeout=60_000)
+
+
+SHOTS: dict[str, Shot] = {
+    "overview": Shot(),
+    "overview-en": Shot("en"),
+    "quarter": Shot(look=(113.5815, 37.8603, 668, 20, -28, 620)),
+    "street": Shot(look=(113.5822, 37.8606, 672, 62, -4, 190)),
+    "river": Shot(look=(113.5868, 37.8604, 664, 285, -12, 420)),
+    "picked": Shot(look=(113.5812, 37.8615, 690, 10, -30, 300), act=_picked),
+    "analysis": Shot(look=(113.580, 37.860, 660, 0, -50, 1500), act=_analysis),
+}
+
+
+def take(url: str, folder: Path, names: list[str]) -> None:
+    """Take some of the pictures, or all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser() as chromium:
+        for name in names or SHOTS:
+            shot = SHOTS[name]
+            page = chromium.new_page(viewport=SIZE)
+            page.set_default_timeout(PATIENCE_S * 1000)
+            page.goto(f"{url}/?lang={shot.language}")
+            page.wait_for_function("() => Boolean(window.cim)")
+            page.evaluate(COST, [False, 1])  # what is loaded doesn't depend on them, and frames are seconds faster
+            if shot.look:
+                page.evaluate(LOOK, list(shot.look))
+            _rest(page)
+            shot.act(page)
+            _rest(page)
+            page.evaluate(COST, [True, 4])
+            page.evaluate("() => { for (let i = 0; i < 4; i++) window.cim.widget.scene.render(); }")
+            page.screenshot(path=folder / f"{name}.png")
+            page.close()
+            print(folder / f"{name}.png", flush=True)  # noqa: T201 - a command
+
+
+def _rest(page: Any) -> None:
+    until, calm = time.monotonic() + PATIENCE_S, 0
+    while calm < 4 and time.monotonic() < until:
+        calm = calm + 1 if page.evaluate(RESTING) else 0
+        time.sleep(0.4)
+
+
+if __name__ == "__main__":
+    take(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
