@@ -1,0 +1,103 @@
+"""The docs: pages made from the program are up to date, links lead somewhere, and code blocks run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.reference import PAGES
+from tests.conftest import Served
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES_OF_PEOPLE = sorted([*(DOCS / "en").glob("*.md"), *(DOCS / "zh").glob("*.md")])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reference_page_is_what_the_program_says(name: str) -> None:
+    assert (DOCS / f"{name}.md").read_text("utf-8") == PAGES[name](), f"docs/{name}.md is old: make docs"
+
+
+def test_each_person_has_a_page_in_both_languages() -> None:
+    people = {"planner", "gis-officer", "analyst", "administrator"}
+    assert {p.stem for p in (DOCS / "en").glob("*.md")} == people
+    assert {p.stem for p in (DOCS / "zh").glob("*.md")} == people
+    for page in (DOCS / "zh").glob("*.md"):
+        assert re.search(r"[\u4e00-\u9fff]", page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *DOCS.rglob("*.md")], ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES_OF_PEOPLE if blocks(p, "python")], ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_python_of_a_page_runs(page: Path, sample_city: Served) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    scope: dict[str, Any] = {}
+    for block in blocks(page, "python"):
+        exec(block.replace("http://localhost:8000", sample_city.url), scope)  # noqa: S102 - it is our own page
+    scope["twin"].close()
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES_OF_PEOPLE if blocks(p, "sh")], ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_commands_of_a_page_run(page: Path, sample_city: Served, tmp_path: Path) -> None:
+    """Administrators begin with an empty city; the others use the sample."""
+    own = os.environ | {"CIM_STATE": str(tmp_path / "city")}
+    if page.stem != "administrator":
+        own |= {"CIM_STATE": str(sample_city.store.settings.state), "CIM_DATABASE_URL": sample_city.store.url}
+    for line in "".join(blocks(page, "sh")).splitlines():
+        words = shlex.split(line)
+        environment = dict(own)
+        while "=" in words[0]:
+            name, value = words.pop(0).split("=", 1)
+            environment |= {name: str(tmp_path / value)}
+        assert words.pop(0) == "cim"
+        done = subprocess.run(
+            [sys.executable, "-m", "services", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+def test_metrics_are_read_by_a_client_of_prometheus(sample_city: Served) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    assert httpx.get(f"{sample_city.url}/health").status_code == 200
+    assert httpx.get(f"{sample_city.url}/tiles/nowhere/1/1/1.mvt").status_code == 404
+    answer = httpx.get(f"{sample_city.url}/metrics")
+    families = {f.name: f for f in text_string_to_metric_families(answer.text)}
+    requests = {
+        (s.labels["door"], s.labels["status"]): s.value
+        for s in families["cim_requests"].samples
+        if s.name.endswith("_total")
+    }
+    assert requests["health", "200"] >= 1
+    assert requests["tiles", "404"] >= 1
+    assert families["cim_loads"].samples[0].value == 1
+    assert families["cim_database_bytes"].samples[0].value > 1e6
+    administrators = (DOCS / "en/administrator.md").read_text("utf-8")
+    for name in re.findall(r"`(cim_\w+)`", administrators):
+        assert name.removesuffix("_total") in families or name == "cim_jobs", name
