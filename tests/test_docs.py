@@ -96,7 +96,7 @@ def test_metrics_are_read_by_a_client_of_prometheus(sample_city: Served) -> None
     }
     assert requests["health", "200"] >= 1
     assert requests["tiles", "404"] >= 1
-    assert families["cim_loads"].samples[0].value == 1
+    assert families["cim_loads"].samples[0].value >= 1
     assert families["cim_database_bytes"].samples[0].value > 1e6
     administrators = (DOCS / "en/administrator.md").read_text("utf-8")
     for name in re.findall(r"`(cim_\w+)`", administrators):

@@ -62,7 +62,7 @@ class Ground:
         )
         to_city = operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
         anomaly = float(self.frame.anomaly(*to_city(np.array([lon]), np.array([lat])))[0])
-        return min(low for low, _ in ranges) + anomaly - 1.0, max(high for _, high in ranges) + anomaly + 1.0
+        return min(low for low, _ in ranges) + anomaly, max(high for _, high in ranges) + anomaly
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""

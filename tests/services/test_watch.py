@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 
 import httpx
 import pytest
@@ -34,7 +35,10 @@ def test_each_request_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) ->
     watch.log_as_json()
     try:
         app = Starlette(routes=[Route("/{path:path}", answer)], middleware=[Middleware(watch.WatchMiddleware)])
-        asyncio.run(_ask(app))
+        # a thread of its own: the browser's driver leaves a running loop in this one
+        asking = threading.Thread(target=lambda: asyncio.run(_ask(app)))
+        asking.start()
+        asking.join()
     finally:
         logging.getLogger("cim.access").handlers.clear()
     written = capsys.readouterr().err
