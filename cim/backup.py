@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,13 @@ def upgrade(settings: Settings) -> Path:
 
     Raises:
         MissingProgram: the programs of the old version aren't installed.
-        BadBackup: the cluster is of the installed version already.
 
     """
     private = cluster.locate(settings)
     old_bin = cluster.bin_of_data(private)
     kept = private.folder / f"data-{cluster.version_of(private)}-{datetime.now(UTC):%Y%m%d%H%M%S}"
     saved = settings.state / f"before-upgrade-{datetime.now(UTC):%Y%m%d%H%M%S}.cim"
-    old = Settings(**{**vars(settings), "pg_bin": old_bin})
+    old = replace(settings, pg_bin=old_bin)
     cluster.stop(cluster.Cluster(private.folder, old_bin, private.user))
     backup(old, saved)
     cluster.stop(cluster.Cluster(private.folder, old_bin, private.user))

@@ -92,6 +92,18 @@ def layer_counts(cursor: Cursor, layers: Sequence[Layer], at: datetime | None = 
     return dict(cursor.fetchall())
 
 
+def layer_datasets(
+    cursor: Cursor, layer: Layer, at: datetime | None = None
+) -> list[tuple[str, str | None, str | None, int]]:
+    """Return the datasets that a layer's content comes from: (name, survey date, licence, objects), newest first."""
+    cursor.execute(
+        f"""SELECT v.dataset, min(d.surveyed)::text, min(d.licence), count(*) FROM {table(layer)} v
+            LEFT JOIN cim.dataset d ON d.name = v.dataset WHERE {current()} GROUP BY 1 ORDER BY 2 DESC NULLS LAST, 1""",
+        {"at": at},
+    )
+    return cursor.fetchall()
+
+
 _SCALES = {"m2": 1.0, "km2": 1e6}
 
 

@@ -37,41 +37,40 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker | None = None) ->
         raise CannotUndo(f"load {load} was taken back at {row[1]:%Y-%m-%d %H:%M}")
     outcome = Undone(load)
     at = {"at": row[0], "load": load}
-    tables = [(layer.id, table(layer)) for layer in store.catalog.layers.values() if kind_of(layer).stored]
-    for name, t in [*tables, ("", "cim.asset")]:
-        _refuse_if_built_on(cursor, t, name or "terrain", at)
-        taken = cursor.execute(
-            f"UPDATE {t} SET recorded = tstzrange(lower(recorded), now())"
-            " WHERE upper_inf(recorded) AND lower(recorded) = %(at)s",
-            at,
-        ).rowcount
+    stored = [layer for layer in store.catalog.layers.values() if kind_of(layer).stored]
+    for t, of_layer in [*((table(layer), f"'{layer.id}'") for layer in stored), ("cim.asset", "layer")]:
+        _refuse_if_built_on(cursor, t, at)
         columns = _columns(cursor, t)
-        back = cursor.execute(
-            f"INSERT INTO {t} ({columns}, recorded) SELECT {columns}, tstzrange(now(), NULL) FROM {t}"
-            " WHERE upper(recorded) = %(at)s",
+        taken = cursor.execute(
+            f"""WITH taken AS (UPDATE {t} SET recorded = tstzrange(lower(recorded), now())
+                               WHERE upper_inf(recorded) AND lower(recorded) = %(at)s RETURNING *)
+                SELECT {of_layer}, count(*) FROM taken GROUP BY 1""",
             at,
-        ).rowcount
-        if name and (taken or back):
+        ).fetchall()
+        back = cursor.execute(
+            f"""WITH back AS (INSERT INTO {t} ({columns}, recorded)
+                              SELECT {columns}, tstzrange(now(), NULL) FROM {t} WHERE upper(recorded) = %(at)s
+                              RETURNING *)
+                SELECT {of_layer}, count(*) FROM back GROUP BY 1""",
+            at,
+        ).fetchall()
+        outcome.taken_back.update(dict(taken))
+        outcome.restored.update(dict(back))
+        if taken or back:
+            shape = "footprint" if t == "cim.asset" else "geom"
             cursor.execute(
                 f"""INSERT INTO cim.outbox (layer, id, old_box, new_box)
-                    SELECT %(layer)s, id, box2d(ST_Extent(geom)), box2d(ST_Extent(geom)) FROM {t}
-                    WHERE lower(recorded) = %(at)s OR upper(recorded) = %(at)s GROUP BY id""",
-                at | {"layer": name},
+                    SELECT {of_layer}, id, box2d(ST_Extent({shape})), box2d(ST_Extent({shape})) FROM {t}
+                    WHERE lower(recorded) = %(at)s OR upper(recorded) = %(at)s GROUP BY 1, 2""",
+                at,
             )
-        if taken:
-            outcome.taken_back[name or "asset"] = taken
-        if back:
-            outcome.restored[name or "asset"] = back
-    if outcome.taken_back.get("asset") or outcome.restored.get("asset"):
-        ground = store.catalog.with_role("ground")
-        cursor.execute("INSERT INTO cim.outbox (layer, id) VALUES (%s, %s)", [ground.id if ground else "", str(load)])
     cursor.execute("UPDATE cim.load SET undone = now() WHERE load = %s", [load])
     who = asker or Asker()
     note(cursor, "undo", load=load, detail={"taken_back": outcome.taken_back, "restored": outcome.restored}, asker=who)
     return outcome
 
 
-def _refuse_if_built_on(cursor: Cursor, t: str, name: str, at: dict[str, object]) -> None:
+def _refuse_if_built_on(cursor: Cursor, t: str, at: dict[str, object]) -> None:
     later = cursor.execute(
         f"""SELECT count(*), min(l.load) FROM {t} v LEFT JOIN cim.load l ON l.started = upper(v.recorded)
             WHERE lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)""",
@@ -79,7 +78,7 @@ def _refuse_if_built_on(cursor: Cursor, t: str, name: str, at: dict[str, object]
     ).fetchone()
     if later and later[0]:
         first = f"take load {later[1]} back first" if later[1] else "they were edited since"
-        raise CannotUndo(f"load {at['load']}: {later[0]} of its versions in {name} were changed later; {first}")
+        raise CannotUndo(f"load {at['load']}: {later[0]} of its versions in {t} were changed later; {first}")
 
 
 def _columns(cursor: Cursor, t: str) -> str:

@@ -28,11 +28,11 @@ def ingest(
     options: Declared,
     settings: DatasetFile | None = None,
     progress: Progress = lambda _: None,
-    rehearsed: Callable[[Cursor, LoadReport], None] | None = None,
+    ending: Callable[[Cursor, LoadReport], bool] = lambda *_: True,
 ) -> LoadReport:
     """Load files into the store as one load.
 
-    With `rehearsed` it is only tried: the function sees the store as it would be, then all is rolled back.
+    `ending` is called in the load's transaction, when all is in; where it returns False, all is rolled back.
 
     A file that can't be read, or isn't of this city, is rolled back alone and reported; the others go in. If nothing
     goes in at all, nothing is left of the load.
@@ -54,9 +54,7 @@ def ingest(
             progress(str(path))
             declared = declared_for(path, options, settings)
             report.files.append(_ingest_file(connection, store, path, declared, report.load or 0))
-        if rehearsed or report.exit_code == 1:
-            if rehearsed:
-                rehearsed(cursor, report)
+        if report.exit_code == 1 or not ending(cursor, report):
             connection.rollback()
             report.load = None
         else:

@@ -1,6 +1,9 @@
 """Files that a planner brings in the browser: kept in the state folder, unpacked, tried, then loaded as any others."""
 
+import shutil
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +18,7 @@ from ingest.report import LoadReport
 
 LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
 MOST_MEMBERS = 500
+KEPT_DAYS = 7
 SHOWN = 1500  # geometries of a preview, a layer
 _UTF8_FLAG = 0x800
 
@@ -29,10 +33,18 @@ def new_upload(settings: Settings, name: str) -> tuple[str, Path]:
     plain = PurePosixPath(name.replace("\\", "/")).name
     if not plain or plain.startswith("."):
         raise BadRequest("an upload needs name, the file's name with its suffix")
+    _forget_old(settings.state / "uploads")
     upload = uuid4().hex
     folder = settings.state / "uploads" / upload
     folder.mkdir(parents=True)
     return upload, folder / plain
+
+
+def _forget_old(uploads: Path) -> None:
+    """Remove what was brought some days ago: by then it was loaded, or nobody wants it."""
+    for folder in uploads.glob("*"):
+        if time.time() - folder.stat().st_mtime > KEPT_DAYS * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def folder_of(settings: Settings, upload: str) -> Path:
@@ -55,7 +67,7 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
     """Say what loading an upload would do: the report, and what it would put on the map, as GeoJSON geometries."""
     preview: list[Any] = []
 
-    def look(cursor: Cursor, report: LoadReport) -> None:
+    def look(cursor: Cursor, report: LoadReport) -> bool:
         names = dict.fromkeys(name for file in report.files for name in file.layers)
         for layer in [store.catalog.layers[name] for name in names]:
             if layer.geometry is not None:
@@ -66,24 +78,31 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
                     [report.load],
                 )
                 preview.extend(row[0] for row in cursor.fetchall())
+        return False  # nothing of it stays
 
-    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options, rehearsed=look)
+    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options, ending=look)
+    return _said(upload, report, preview)
+
+
+def load_upload(
+    store: Store, upload: str, options: Declared, finish: Callable[[Cursor, dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """Load an upload; `finish` notes what is said of it in the load's transaction, or returns False: it is given up."""
+    report = ingest(
+        store,
+        [unpacked(folder_of(store.settings, upload))],
+        options,
+        ending=lambda cursor, said: finish(cursor, _said(upload, said, [])),
+    )
+    return _said(upload, report, [])
+
+
+def _said(upload: str, report: LoadReport, preview: list[Any]) -> dict[str, Any]:
     return {
         "upload": upload,
         "acceptable": report.exit_code in (0, 3),
         "report": _without_folder(report.as_json()),
         "preview": preview,
-    }
-
-
-def load_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
-    """Load an upload."""
-    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options)
-    return {
-        "upload": upload,
-        "acceptable": report.exit_code in (0, 3),
-        "report": _without_folder(report.as_json()),
-        "preview": [],
     }
 
 

@@ -11,9 +11,8 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
-from cim.ground import ground_heights
 from cim.kinds import kind_of
-from cim.reads import extent, key_figures, layer_counts, read_marks, search
+from cim.reads import extent, key_figures, layer_counts, layer_datasets, read_marks, search
 from cim.store import Cursor
 from services import context
 from services.ask import ASK
@@ -52,7 +51,6 @@ def catalog(request: Request) -> Response:
         solid = [layer for layer in features if layer.leaf_level is not None and not layer.symbol]
         box = extent(cursor, solid) or extent(cursor, features)
         figures = key_figures(cursor, features, ASK.get().at)
-        datasets = cursor.execute("SELECT name, surveyed::text, licence FROM cim.dataset ORDER BY name").fetchall()
         roots = "SELECT layer FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())"
         tiled = {row[0] for row in cursor.execute(roots, [ASK.get().at]).fetchall()}
         moments = _moments(cursor)
@@ -66,7 +64,6 @@ def catalog(request: Request) -> Response:
             "codeLists": {k: [c.model_dump() for c in v.codes] for k, v in known.code_lists.items()},
             "layers": [_layer(layer, counts.get(layer.id, 0), layer.id in tiled) for layer in layers],
             "terrain": bool(ground and ground.id in tiled),
-            "datasets": [{"name": n, "surveyed": s, "licence": c} for n, s, c in datasets],
             "moments": moments,
             "figures": [
                 {
@@ -161,7 +158,7 @@ def provenance(request: Request) -> Response:
 
 
 def marks(request: Request) -> Response:
-    """Answer where a layer's signs and labels stand: id, longitude, latitude, ground, text; a street's name once."""
+    """Answer where a layer's signs and labels stand: id, longitude, latitude, text; a name of a street once."""
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     if not kind_of(layer).drawn:
@@ -171,13 +168,19 @@ def marks(request: Request) -> Response:
         found = read_marks(
             cursor, layer, label if label in {f.name for f in layer.public_fields} else None, ASK.get().at
         )
-        x, y = np.array([m[1] for m in found], float), np.array([m[2] for m in found], float)
-        below = state.store.catalog.with_role("ground")
-        ground = ground_heights(cursor, state.store, below)(x, y) if below else np.zeros_like(x)
-    lon, lat = state.to_wgs84(x, y)
-    ground = np.round(np.nan_to_num(ground) + state.frame.anomaly(x, y), 1)
-    places = zip(found, lon.tolist(), lat.tolist(), ground.tolist(), strict=True)
-    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "height": z, "text": m[3]} for m, x, y, z in places])
+    lon, lat = state.to_wgs84(np.array([m[1] for m in found], float), np.array([m[2] for m in found], float))
+    places = zip(found, lon.tolist(), lat.tolist(), strict=True)
+    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "text": m[3]} for m, x, y in places])
+
+
+def datasets(request: Request) -> Response:
+    """Answer which datasets a layer's content comes from: name, survey date, licence, objects; the newest first."""
+    state = context.of(request)
+    layer = state.layer(request.path_params["layer"])
+    with state.cursor() as cursor:
+        found = layer_datasets(cursor, layer, ASK.get().at)
+    names = ("name", "surveyed", "licence", "count")
+    return JSONResponse([dict(zip(names, row, strict=True)) for row in found])
 
 
 def _moments(cursor: Cursor) -> list[str]:
@@ -231,6 +234,7 @@ ROUTES = [
     Route("/viewer/place", place),
     Route("/viewer/search", find),
     Route("/viewer/marks/{layer}.json", marks),
+    Route("/viewer/datasets/{layer}.json", datasets),
     Route("/viewer/provenance/{layer}/{id:path}", provenance),
     Route("/{path:path}", asset),
 ]

@@ -18,7 +18,7 @@ from cim import changes, jobs
 from cim.config import read_settings
 from cim.errors import CimError, NoDatabase
 from cim.jobs import Job
-from cim.store import Connection, LostConnection, Store, connect, notifications, open_store, see_as
+from cim.store import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
 
 NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
@@ -122,10 +122,15 @@ def _run_rehearsal(store: Store, _: Connection, job: Job) -> None:
 
 
 def _run_load(store: Store, _: Connection, job: Job) -> None:
-    """Load an upload. Where the worker dies between the load and its note, the second run finds all unchanged."""
+    """Load an upload and finish the job in one transaction; where nothing went in, the job just says so."""
     from ingest.uploads import load_upload
 
-    _finish(store, job, load_upload(store, job.parameters["upload"], _declared(job)))
+    def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
+        return jobs.finish(cursor, job.number, json.dumps(said, ensure_ascii=False))
+
+    said = load_upload(store, job.parameters["upload"], _declared(job), finish)
+    if said["report"]["load"] is None:
+        _finish(store, job, said)
 
 
 def _run_undo(store: Store, _: Connection, job: Job) -> None:

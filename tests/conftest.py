@@ -170,11 +170,17 @@ def serving(environment: dict[str, str], folder: Path | None = None) -> Iterator
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "services", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, cwd=folder)
-    address = f"http://127.0.0.1:{port}"
+    with answering(process, f"http://127.0.0.1:{port}") as address:
+        yield address
+
+
+@contextmanager
+def answering(process: subprocess.Popen[bytes], address: str, ready: str = "/health") -> Iterator[str]:
+    """Give the address of a server's process once it answers, and end the process with the block."""
     try:
         for _ in range(240):
             with suppress(httpx.TransportError):
-                if httpx.get(f"{address}/health").status_code == 200:
+                if httpx.get(address + ready, timeout=10).status_code == 200:
                     break
             assert process.poll() is None, "the server ended before it answered"
             time.sleep(0.25)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cim import cluster
 from cim.config import Settings
 from cim.store import connect, initialise, open_store
 from sample_data.terrain import EAST, NORTH
-from tests.conftest import serving
+from tests.conftest import answering, serving
 
 COUNT, SPACING_M, WANTED = 1_000_000, 24.0, 700
 CLIENTS = 4
@@ -202,18 +202,8 @@ def _running(
         port = probe.getsockname()[1]
     address = ["--bind", f"127.0.0.1:{port}"] if bind else ["--port", str(port)]
     process = subprocess.Popen([*command, *address], cwd=folder, env=os.environ | more)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            with suppress(httpx.TransportError):
-                if httpx.get(url + ready, timeout=10).status_code == 200:
-                    break
-            assert process.poll() is None, "the peer ended before it answered"
-            time.sleep(0.25)
+    with answering(process, f"http://127.0.0.1:{port}", ready) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 if __name__ == "__main__":

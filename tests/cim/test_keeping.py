@@ -140,3 +140,27 @@ def test_a_load_is_taken_back_and_nothing_is_erased(store: Store, tmp_path: Path
     again = deliver(12.0, "A", "B", "C")
     assert again > second
     assert seen() == [("A", 12.0), ("B", 12.0), ("C", 12.0)]
+
+
+def test_rasters_and_values_over_time_are_taken_back_too(store: Store, sample_folder: Path) -> None:
+    files = [sample_folder / name for name in ("terrain_town.tif", "sensor.geojson", "sensor_observation.csv")]
+    load = ingest(store, files, Declared(vertical_datum="city")).load
+    assert load
+
+    def current() -> list[int]:
+        names = ("cim.asset", "twin.sensor", "twin.sensor_observation")
+        with store.connect() as connection:
+            counts = [connection.execute(f"SELECT count(*) FROM {n} WHERE upper_inf(recorded)".encode()) for n in names]
+            return [row[0] for row in (cursor.fetchone() for cursor in counts) if row]
+
+    before = current()
+    assert min(before) > 0
+    with store.connect() as connection, connection.cursor() as cursor:
+        undone = undo(cursor, store, load)
+    assert undone.taken_back == {"terrain": before[0], "sensor": before[1], "sensor_observation": before[2]}
+    assert current() == [0, 0, 0]
+    with store.connect() as connection:
+        told = connection.execute(
+            "SELECT DISTINCT layer FROM cim.outbox WHERE txid = (SELECT max(txid) FROM cim.outbox)"
+        )
+        assert {row[0] for row in told} == set(undone.taken_back)

@@ -167,6 +167,11 @@ def test_the_address_brings_the_scene_back(viewer: Viewer, sample_city: Served, 
         ]
         assert again.page.evaluate("() => window.cim.state.selected.value") == {"layer": "building", "id": "YQ00001"}
         assert again.problems == []
+    past = address.replace("&at=", "&at=2020-01-01T00%3A00%3A00Z")
+    assert past != address
+    with opened(chromium, past) as again:
+        assert again.page.evaluate("() => window.cim.state.at.value") == "2020-01-01T00:00:00Z"
+        assert set(again.page.evaluate("() => window.cim.catalog.layers.map((l) => l.count)")) == {0}
 
 
 def test_the_tree_finds_layers_and_tells_of_them(viewer: Viewer) -> None:
@@ -174,6 +179,7 @@ def test_the_tree_finds_layers_and_tells_of_them(viewer: Viewer) -> None:
     page.fill("#layer-filter", "消火栓")
     assert page.locator("#left .layer").count() == 1
     page.click("#left .layer .more")
+    page.wait_for_selector("#left .details dd:has-text('2024-05-01')")
     details = page.locator("#left .details").inner_text()
     assert "0502" in details
     assert "2024-05-01" in details

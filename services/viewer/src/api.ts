@@ -48,13 +48,13 @@ export type Catalog = {
   codeLists: Record<string, Code[]>;
   layers: Layer[];
   terrain: boolean;
-  datasets: { name: string; surveyed: string | null; licence: string | null }[];
   moments: string[]; // at which tiles change
   figures: { layer: string; title: Text; unit: string | null; value: number }[];
 };
+export type DatasetSaid = { name: string; surveyed: string | null; licence: string | null; count: number };
 export type Found = { layer: string | null; id: string | null; text: string; lon: number; lat: number; crs?: string };
 export type Place = { srid: number; x: number; y: number; anomaly: number; height?: number };
-export type Mark = { id: string; lon: number; lat: number; height: number; text: string | null };
+export type Mark = { id: string; lon: number; lat: number; text: string | null };
 
 const parameters = new URLSearchParams(location.search);
 export const lean = parameters.has("lean");
@@ -78,6 +78,7 @@ export async function readCatalog(): Promise<Catalog> {
 }
 export const readMarks = (layer: string) => json<Mark[]>(dated(`viewer/marks/${layer}.json`));
 export const readFound = (words: string) => json<Found[]>(dated(`viewer/search?q=${encodeURIComponent(words)}`));
+export const readDatasets = (layer: string) => json<DatasetSaid[]>(dated(`viewer/datasets/${layer}.json`));
 export const readPlace = (lon: number, lat: number, height: number) =>
   json<Place>(`viewer/place?lon=${lon}&lat=${lat}&height=${height}`);
 export type Input = {

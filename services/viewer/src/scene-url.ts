@@ -15,14 +15,14 @@ function written(widget: CesiumWidget): string {
     c: [degrees(p.longitude, 6), degrees(p.latitude, 6), p.height.toFixed(1), degrees(heading, 1), degrees(pitch, 1)].join(","),
     l: [...state.visible.value].sort().join(","),
     lang: state.language.value,
+    at: state.at.value ?? "", // empty: now, whatever stands before '#'
   });
-  if (state.at.value) parts.set("at", state.at.value);
   if (state.selected.value) parts.set("s", `${state.selected.value.layer}/${state.selected.value.id}`);
   if (state.colorByUse.value) parts.set("u", "1");
   return parts.toString();
 }
 
-export function sceneAddress(widget: CesiumWidget, _: Catalog): string {
+export function sceneAddress(widget: CesiumWidget): string {
   return `${location.href.split("#")[0]}#${written(widget)}`;
 }
 

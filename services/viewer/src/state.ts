@@ -25,6 +25,12 @@ export class Observable<T> {
 
 export type Selected = { layer: string; id: string } | null;
 
+/** The moment that the address asks for: what stands after '#' rules, where it says anything of it. */
+function firstMoment(): string | null {
+  const scene = new URLSearchParams(location.hash.slice(1));
+  return (scene.has("at") ? scene.get("at") : new URLSearchParams(location.search).get("at")) || null;
+}
+
 /** What the page's parts share; each subscribes to what it shows. */
 export const state = {
   language: new Observable<Language>("zh"),
@@ -33,7 +39,7 @@ export const state = {
   colorByUse: new Observable(false),
   result: new Observable<Coloured | null>(null), // what an analysis coloured
   placing: new Observable<((lon: number, lat: number, height: number) => void) | null>(null), // who gets the next place that is clicked
-  at: new Observable<string | null>(new URLSearchParams(location.search).get("at")), // the moment that is shown; null: now
+  at: new Observable<string | null>(firstMoment()), // the moment that is shown; null: now
   opacity: new Observable<Readonly<Record<string, number>>>({}), // of layers that aren't opaque
   tool: new Observable<string | null>(null), // the tool whose panel is open
   edition: new Observable(0), // grows when what the catalogue counts has changed

@@ -50,7 +50,7 @@ export class Declutter {
     for (const { marks, shown } of this.#groups.values())
       if (shown)
         for (const mark of marks) {
-          const distance = Cartesian3.distance(camera.positionWC, mark.at);
+          const distance = Cartesian3.distance(camera.positionWC, placed(mark));
           const near = distance < Math.max(mark.reach.sign, mark.reach.label);
           if (near) candidates.push({ mark, distance, sort: mark.rank * 1e6 + distance });
           else set(mark, false, false);

@@ -51,7 +51,7 @@ export async function marks(layer: Layer, widget: CesiumWidget, declutter: Declu
   const labels: LabelCollection = scene.primitives.add(new LabelCollection({ scene }));
   const image = isPoint ? sign(layer) : null;
   const add = (mark: Mark): Placed => {
-    const position = Cartesian3.fromDegrees(mark.lon, mark.lat, mark.height);
+    const position = Cartesian3.fromDegrees(mark.lon, mark.lat);
     const id = { layer: layer.id, id: mark.id };
     const sign = billboards?.add({
       position,

@@ -1,4 +1,4 @@
-import type { Catalog, Layer } from "../api";
+import { readDatasets, type Catalog, type Layer } from "../api";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { state, toggleLayer } from "../state";
@@ -26,7 +26,7 @@ export function tree(slot: HTMLElement, catalog: Catalog): void {
       parts.push(element("h2", {}, local(cls.title)));
       for (const layer of layers) {
         parts.push(row(layer, catalog, open, show));
-        if (open.has(layer.id)) parts.push(details(layer, catalog));
+        if (open.has(layer.id)) parts.push(details(layer));
         const legend = legendOf(layer, catalog);
         if (legend) parts.push(legend);
       }
@@ -65,13 +65,15 @@ function row(layer: Layer, catalog: Catalog, open: Set<string>, show: () => void
 }
 
 /** What a layer is, where it comes from, and how opaque it is drawn. */
-function details(layer: Layer, catalog: Catalog): HTMLElement {
+function details(layer: Layer): HTMLElement {
   const facts = element("dl");
   const fact = (title: string, value: string) => facts.append(element("dt", {}, title), element("dd", {}, value));
   fact(text("id"), layer.id);
   fact(text("classCode"), `${layer.classCode} · CIM${layer.cimLevel}`);
   if (layer.fields.length) fact(text("fields"), layer.fields.map((f) => local(f.title)).join(state.language.value === "zh" ? "、" : ", "));
-  fact(text("surveyed"), catalog.datasets.map((d) => d.surveyed ?? text("undated")).join(", "));
+  void readDatasets(layer.id).then((found) => {
+    for (const d of found) fact(d.name, `${d.surveyed ?? text("undated")} · ${d.count.toLocaleString()}${d.licence ? ` · ${d.licence}` : ""}`);
+  });
   const opaque = element("input", { type: "range", min: "0", max: "1", step: "0.05", value: String(state.opacity.value[layer.id] ?? 1), ariaLabel: text("opacity") });
   opaque.onchange = () => (state.opacity.value = { ...state.opacity.value, [layer.id]: Number(opaque.value) });
   const links = element("div", { className: "links" });

@@ -9,10 +9,10 @@ export const share: Tool = {
   id: "share",
   title: "share",
   panel: {
-    mount: (slot, catalog, widget) => {
+    mount: (slot, _, widget) => {
       const show = () => {
         if (state.tool.value !== "share") return;
-        const address = element("input", { id: "share-address", readOnly: true, value: sceneAddress(widget, catalog), ariaLabel: text("share") });
+        const address = element("input", { id: "share-address", readOnly: true, value: sceneAddress(widget), ariaLabel: text("share") });
         const copy = element("button", { className: "primary", type: "button" }, text("copy"));
         copy.onclick = () => {
           address.select();
