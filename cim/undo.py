@@ -71,9 +71,16 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker | None = None) ->
 
 
 def _refuse_if_built_on(cursor: Cursor, t: str, at: dict[str, object]) -> None:
+    """Refuse where a version of the load was changed later, or an object that it ended was brought again."""
+    same_layer = "AND c.layer = v.layer" if t == "cim.asset" else ""
     later = cursor.execute(
-        f"""SELECT count(*), min(l.load) FROM {t} v LEFT JOIN cim.load l ON l.started = upper(v.recorded)
-            WHERE lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)""",
+        f"""SELECT count(*), min(l.load) FROM (
+              SELECT upper(v.recorded) AS moment FROM {t} v
+              WHERE lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)
+              UNION ALL
+              SELECT lower(c.recorded) FROM {t} v JOIN {t} c ON c.id = v.id {same_layer}
+              WHERE upper(v.recorded) = %(at)s AND upper_inf(c.recorded) AND lower(c.recorded) > %(at)s) built
+            LEFT JOIN cim.load l ON l.started = built.moment""",
         at,
     ).fetchone()
     if later and later[0]:

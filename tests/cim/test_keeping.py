@@ -164,3 +164,25 @@ def test_rasters_and_values_over_time_are_taken_back_too(store: Store, sample_fo
             "SELECT DISTINCT layer FROM cim.outbox WHERE txid = (SELECT max(txid) FROM cim.outbox)"
         )
         assert {row[0] for row in told} == set(undone.taken_back)
+
+
+def test_what_a_complete_delivery_ended_and_a_later_one_brought_again_is_refused(store: Store, tmp_path: Path) -> None:
+    def deliver(*names: str, complete: bool = False) -> int:
+        objects = {n: {"type": "Building", "box": (EAST + 40 * ord(n), NORTH, 700, 20, 10, 9)} for n in names}
+        said = Declared(vertical_datum="city", dataset="d", complete=complete or None)
+        load = ingest(store, [write_cityjson(tmp_path / "c.city.json", objects)], said).load
+        assert load
+        return load
+
+    deliver("A", "B")
+    ended, again = deliver("A", complete=True), deliver("B")
+    with store.connect() as connection, connection.cursor() as cursor, pytest.raises(CannotUndo, match=f"load {again}"):
+        undo(cursor, store, ended)
+    for load in (again, ended):
+        with store.connect() as connection, connection.cursor() as cursor:
+            undo(cursor, store, load)
+    with store.connect() as connection:
+        found = connection.execute(
+            "SELECT id FROM twin.building WHERE upper_inf(recorded) AND upper_inf(valid) ORDER BY 1"
+        )
+        assert [row[0] for row in found.fetchall()] == ["A", "B"]
