@@ -207,7 +207,9 @@ def test_key_figures_stand_on_the_first_screen(sample_city: Served, chromium: An
             "() => [...document.querySelectorAll('.figures [data-figure]')].map((d) => [d.dataset.figure, d.innerText])"
         )
     )
+    rows = page.evaluate("() => [...document.querySelectorAll('.figures [data-figure]')].map((d) => d.offsetTop)")
     page.close()
+    assert len(set(rows)) == 1, "a figure has no room in the strip"
     assert list(shown) == ["building", "population", "grid_cell", "camera", "parking_space", "forest"]
     assert shown["building"].split() == [str(SAMPLE_BUILDINGS), "Buildings"]
     assert "km²" in shown["forest"]
