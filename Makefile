@@ -30,7 +30,7 @@ bundle: .venv/.ready $(VIEWER)
 	setup/bundle
 
 lock:
-	uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes \
+	.venv/bin/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes \
 	  --no-header -o requirements.lock
 
 .venv/.ready: requirements.lock pyproject.toml setup/environment

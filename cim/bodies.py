@@ -18,8 +18,10 @@ same hash whatever file it came from.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
@@ -58,33 +60,51 @@ class Bodies:
     def __len__(self) -> int:
         return len(self.face_start) - 1
 
-    @property
+    @cached_property
     def body_of_face(self) -> Int:
         """(F,) the body of each face."""
         return np.repeat(np.arange(len(self)), np.diff(self.face_start))
 
-    @property
+    @cached_property
     def face_of_ring(self) -> Int:
         """(R,) the face of each ring."""
         return np.repeat(np.arange(len(self.face_class)), np.diff(self.ring_start))
 
-    @property
+    @cached_property
     def ring_of_index(self) -> Int:
         """(I,) the ring of each index."""
         return np.repeat(np.arange(len(self.index_start) - 1), np.diff(self.index_start))
 
-    @property
+    @cached_property
     def body_of_index(self) -> Int:
         """(I,) the body of each index."""
         return self.body_of_face[self.face_of_ring[self.ring_of_index]]
 
-    @property
+    @cached_property
     def next_index(self) -> Int:
         """(I,) position of the index that follows in its ring; the last is followed by the first."""
         following = np.arange(1, len(self.indices) + 1)
         sizes = np.diff(self.index_start)
         following[self.index_start[1:][sizes > 0] - 1] = self.index_start[:-1][sizes > 0]
         return following
+
+    @cached_property
+    def area_vectors(self) -> Float:
+        """(F, 3) m² each face's area vector: along its normal, as long as its area; holes count negative.
+
+        Newell's method: ½ Σ pᵢ × pᵢ₊₁ over the rings, about a point of the face, which keeps full precision far from
+        the origin. (Sutherland, Sproull, Schumacker 1974.)
+        """
+        if not len(self.face_class):
+            return np.zeros((0, 3))
+        first = self.index_start[self.ring_start[:-1]]
+        size = self.index_start[self.ring_start[1:]] - first
+        columns = self.vertices.T[:, self.indices]  # the three coordinates apart: far faster than np.cross
+        px, py, pz = columns - np.repeat(columns[:, first], size, axis=1)
+        following = self.next_index
+        qx, qy, qz = px[following], py[following], pz[following]
+        cross = (py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx)
+        return 0.5 * np.stack([np.add.reduceat(component, first) for component in cross], axis=1)
 
 
 def from_sizes(
@@ -154,7 +174,7 @@ def canonical(bodies: Bodies) -> Canonical:
     if bad.any():
         finite[body[bad[bodies.indices]]] = False
     raster = np.rint(np.where(bad[:, None], 0.0, bodies.vertices) / RESOLUTION_M).astype(np.int64)
-    place = _unique_rows(raster)[bodies.indices]  # one number a place, whatever vertex names it
+    place = _number_rows(raster)[bodies.indices]  # one number a place, whatever vertex names it
 
     keep_index = place != place[bodies.next_index]
     ring_sizes = np.add.reduceat(np.append(keep_index, False).astype(np.int64), bodies.index_start[:-1])
@@ -172,9 +192,9 @@ def canonical(bodies: Bodies) -> Canonical:
 
     faces_per_body = np.bincount(body_of_face[keep_face], minlength=count)
     kept = faces_per_body > 0
-    vertices, indices = _by_first_use(raster, bodies.indices[keep_index], place[keep_index], body[keep_index])
+    indices, first = _number(body[keep_index] * len(raster) + place[keep_index])
     standing = from_sizes(
-        vertices,
+        raster[bodies.indices[keep_index][first]] * RESOLUTION_M,
         indices,
         ring_sizes[keep_ring],
         np.bincount(face_of_ring[keep_ring], minlength=len(keep_face))[keep_face],
@@ -246,10 +266,7 @@ def decode(blobs: Sequence[bytes]) -> Bodies:
 
 def content_hash(*parts: bytes) -> bytes:
     """Return the 16-byte BLAKE2b hash that names content in the store."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def _offsets(sizes: Sequence[int] | Int) -> Int:
@@ -283,27 +300,22 @@ def _with_faces(bodies: Bodies, faces: Int, faces_per_body: Int) -> Bodies:
     )
 
 
-def _unique_rows(rows: Int) -> Int:
-    """Return a number for each row of (n, 3) integers, equal where the rows are."""
-    if not len(rows):
-        return np.empty(0, np.int64)
-    order = np.lexsort(rows.T)
-    in_order = rows[order]
-    steps = np.concatenate([[False], (in_order[1:] != in_order[:-1]).any(axis=1)])
-    numbers = np.empty(len(rows), np.int64)
-    numbers[order] = np.cumsum(steps)
-    return numbers
+def _number_rows(rows: Int) -> Int:
+    """Return a number for each row of (n, k) integers, equal where the rows are."""
+    number = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        other, first = _number(column)
+        number, _ = _number(number * len(first) + other)
+    return number
 
 
-def _by_first_use(raster: Int, vertex: Int, place: Int, body: Int) -> tuple[Float, Int]:
-    """Return vertices in the order in which each body first uses them, and the indices that follow."""
-    key = body * (place.max(initial=0) + 1) + place
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")  # indices stand body after body, so this order does too
-    rank = np.empty(len(first), np.int64)
-    rank[order] = np.arange(len(first))
-    vertices: Float = raster[vertex[first[order]]].astype(np.float64) * RESOLUTION_M
-    return vertices, rank[inverse]
+def _number(keys: Int) -> tuple[Int, Int]:
+    """Return a number for each key, counted in the order in which they first come, and where each first does.
+
+    By hashing, which takes a fifth of the time of sorting.
+    """
+    number = pa.array(keys).dictionary_encode().indices.to_numpy().astype(np.int64)
+    return number, np.flatnonzero(np.diff(np.maximum.accumulate(number), prepend=-1))
 
 
 def _first_vertex(bodies: Bodies, index_start: Int) -> Int:

@@ -15,25 +15,9 @@ _HORIZONTAL_COS = np.cos(np.radians(15.0))
 _ROOF_COS = np.cos(np.radians(80.0))  # steeper than 80° is a wall
 
 
-def area_vectors(bodies: Bodies) -> Float:
-    """Return each face's area vector, (F, 3) m²: along its normal, as long as its area; holes count negative.
-
-    Newell's method: ½ Σ pᵢ × pᵢ₊₁ over the rings, about a point of the face, which keeps full precision far from
-    the origin. (Sutherland, Sproull, Schumacker 1974.)
-    """
-    if not len(bodies.face_class):
-        return np.zeros((0, 3))
-    first = bodies.index_start[bodies.ring_start[:-1]]
-    ring_of_index = bodies.ring_of_index
-    origin = bodies.vertices[bodies.indices[first]][bodies.face_of_ring[ring_of_index]]
-    points = bodies.vertices[bodies.indices] - origin
-    cross = np.cross(points, points[bodies.next_index])
-    return 0.5 * np.add.reduceat(cross, first, axis=0)
-
-
-def volumes(bodies: Bodies, vectors: Float | None = None) -> Float:
+def volumes(bodies: Bodies) -> Float:
     """Return the signed volume of each body in m³, by the divergence theorem; meaningful where it is closed."""
-    vectors = area_vectors(bodies) if vectors is None else vectors
+    vectors = bodies.area_vectors
     first = bodies.indices[bodies.index_start[bodies.ring_start[:-1]]]
     body = bodies.body_of_face
     origin = bodies.vertices[first[bodies.face_start[:-1]]]
@@ -42,19 +26,24 @@ def volumes(bodies: Bodies, vectors: Float | None = None) -> Float:
 
 
 def closed(bodies: Bodies) -> Bool:
-    """Return whether each body's surface is closed: every edge is run through once in each direction."""
-    count = len(bodies.vertices)
+    """Return whether each body's surface is closed: every edge is run through as often one way as the other.
+
+    Each edge gets a random number, added one way and subtracted the other: the sum over a body is zero where its edges
+    cancel, and by chance in one of 2⁶⁴ bodies where they don't. So no edge is looked for.
+    """
     start, end = bodies.indices, bodies.indices[bodies.next_index]
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    key = low * count + high
-    order = np.argsort(key, kind="stable")
-    direction = np.where(start < end, 1, -1)[order]
-    key = key[order]
-    group = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.empty(0, np.int64)
-    unbalanced = np.add.reduceat(direction, group) != 0 if len(group) else np.empty(0, bool)
-    answer = np.ones(len(bodies), bool)
-    answer[bodies.body_of_index[order[group[unbalanced]]]] = False
-    return answer
+    number = _scrambled(np.minimum(start, end) * len(bodies.vertices) + np.maximum(start, end))
+    signed = np.append(np.where(start < end, number, -number), 0)
+    first = bodies.index_start[bodies.ring_start[bodies.face_start[:-1]]]
+    return np.asarray(np.add.reduceat(signed, first) == 0) if len(first) else np.empty(0, bool)
+
+
+def _scrambled(keys: Int) -> Int:
+    """Return a number that looks random for each key: the mixing steps of SplitMix64 (Steele, Lea, Flood 2014)."""
+    mixed = keys.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed ^ (mixed >> np.uint64(31))).view(np.int64)
 
 
 def z_ranges(bodies: Bodies) -> tuple[Float, Float]:
@@ -74,7 +63,7 @@ def reversed_faces(bodies: Bodies, wrong: Bool) -> Bodies:
     return Bodies(bodies.vertices, indices, bodies.index_start, bodies.ring_start, bodies.face_start, bodies.face_class)
 
 
-def surface_classes(bodies: Bodies, vectors: Float | None = None) -> NDArray[np.uint8]:
+def surface_classes(bodies: Bodies) -> NDArray[np.uint8]:
     """Return the semantic class of each face; where the source gave none, by the face's slope.
 
     Down and within 0.5 m of the body's foot is ground, up is roof, the rest wall.
@@ -82,7 +71,7 @@ def surface_classes(bodies: Bodies, vectors: Float | None = None) -> NDArray[np.
     missing = bodies.face_class == 0
     if not missing.any():
         return bodies.face_class
-    vectors = area_vectors(bodies) if vectors is None else vectors
+    vectors = bodies.area_vectors
     upward = vectors[:, 2] / np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
     low, _ = z_ranges(bodies)
     z = bodies.vertices[bodies.indices[bodies.index_start[bodies.ring_start[:-1]]], 2]
@@ -112,11 +101,11 @@ def footprints(bodies: Bodies) -> Shapes:
 
     Its ground surfaces; where it has none, its lowest near-horizontal faces; at last the union of all faces.
     """
-    vectors = area_vectors(bodies)
     body = bodies.body_of_face
     ground = bodies.face_class == GROUND
     without = np.bincount(body[ground], minlength=len(bodies)) == 0
     if without.any():
+        vectors = bodies.area_vectors
         upright = np.abs(vectors[:, 2]) > _HORIZONTAL_COS * np.linalg.norm(vectors, axis=1)
         z = bodies.vertices[bodies.indices[bodies.index_start[bodies.ring_start[:-1]]], 2]
         low, high = z_ranges(bodies)
@@ -130,7 +119,10 @@ def footprints(bodies: Bodies) -> Shapes:
 
 def merged_polygons(polygons: Shapes, owner: Int, count: int) -> Shapes:
     """Return one valid geometry an owner: the polygon itself, or the union of several; None for an owner of none."""
-    polygons = np.where(shapely.is_valid(polygons), polygons, shapely.make_valid(polygons))
+    invalid = ~shapely.is_valid(polygons)
+    if invalid.any():
+        polygons = polygons.copy()
+        polygons[invalid] = shapely.make_valid(polygons[invalid])
     merged = np.full(count, None, object)
     order = np.argsort(owner, kind="stable")
     groups, start, size = np.unique(owner[order], return_index=True, return_counts=True)
@@ -201,13 +193,13 @@ def extrude(footprints: Shapes, base_m: Float, height_m: Float) -> Bodies:
     )
 
 
-def triangulate(bodies: Bodies, vectors: Float | None = None) -> tuple[Int, Int]:
+def triangulate(bodies: Bodies) -> tuple[Int, Int]:
     """Return the triangles of all faces, (T, 3) positions in `indices`, and the face of each, (T,).
 
     Positions rather than vertices, so that a renderer can give each face corners of its own.
     Triangles and convex quads in array passes; the few other faces go through earcut in the plane they lie flattest in.
     """
-    vectors = area_vectors(bodies) if vectors is None else vectors
+    vectors = bodies.area_vectors
     first_ring = bodies.ring_start[:-1]
     start = bodies.index_start[first_ring]
     size = bodies.index_start[first_ring + 1] - start

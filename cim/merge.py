@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from cim.catalog.model import Layer
-from cim.copy import copy_rows
+from cim.copy import copy_encoded, copy_rows
 from cim.schema import LOAD_COLUMNS, Column, record_columns, table
 
 BODY_COLUMNS = (
@@ -61,9 +61,9 @@ def staging(layer: Layer) -> str:
     return f'"stage_{layer.id}"'
 
 
-def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, values: Sequence[Sequence[Any]]) -> None:
-    """Copy records into staging, one sequence a column in the order of `record_columns`."""
-    copy_rows(cursor, staging(layer), record_columns(layer), values)
+def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, values: Sequence[Sequence[bytes | None]]) -> None:
+    """Copy records into staging, one sequence of encoded values a column in the order of `record_columns`."""
+    copy_encoded(cursor, staging(layer), record_columns(layer), values)
 
 
 def store_bodies(cursor: psycopg.Cursor[Any], values: Sequence[Sequence[Any]]) -> None:
@@ -80,7 +80,7 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     """Merge what is staged into the layer's table, and drop the staging table."""
     layer = delivery.layer
     values = _values(delivery)
-    cursor.execute(f"ANALYZE {staging(layer)}")
+    cursor.execute(f"ANALYZE {staging(layer)} (id)")
     cursor.execute(_plan(layer, dated=delivery.valid_from is not None), values)
     ended = _end_absent(cursor, delivery, values) if delivery.complete else 0
     cursor.execute(_close(layer))
@@ -105,7 +105,7 @@ def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merge
     layer = delivery.layer
     t, values = table(layer), _values(delivery)
     names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
-    cursor.execute(f"ANALYZE {staging(layer)}")
+    cursor.execute(f"ANALYZE {staging(layer)} (id)")
     cursor.execute(
         f"""CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
             SELECT s.id, v.fid, CASE WHEN v.fid IS NULL THEN 'new' WHEN v.content = s.content THEN 'unchanged'

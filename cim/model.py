@@ -1,7 +1,7 @@
 """What a reader gives: a header and batches of records, still in the source's coordinates and names."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.bodies import Bodies, empty
+from cim.bodies import Bodies, Bool, empty, select
 
-BATCH_SIZE = 10_000
+BATCH_SIZE = 5_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,29 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def take(features: Features, keep: Bool) -> Features:
+    """Return the records of a mask, with their bodies."""
+    positions = np.flatnonzero(keep)
+    if len(positions) == len(features):
+        return features
+    renumbered = np.full(len(features), -1, np.int64)
+    renumbered[positions] = np.arange(len(positions))
+    kept_bodies = np.flatnonzero(keep[features.body_record])
+    return replace(
+        features,
+        ids=[features.ids[p] for p in positions],
+        attributes=[features.attributes[p] for p in positions],
+        geometry=features.geometry[positions],
+        object_class=[features.object_class[p] for p in positions],
+        parent_id=[features.parent_id[p] for p in positions],
+        bodies=select(features.bodies, kept_bodies),
+        body_record=renumbered[features.body_record[kept_bodies]],
+        body_lod=[features.body_lod[b] for b in kept_bodies],
+        refused=(),
+        warnings={},
+    )
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,22 @@ Format: https://www.cityjson.org/specs/2.0.1/ ; CityJSONSeq: https://www.cityjso
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import shapely
 from pyproj import CRS
 
-from cim.bodies import CLASS_INDEX, Float, from_sizes
+from cim.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.crs import parse
 from cim.errors import UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 
 _VERSIONS = ("1.0", "1.1", "2.0")
 
@@ -47,7 +49,11 @@ def _parse(text: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
     if not text.strip():
         raise UnreadableFile(f"{where}: empty")
     try:
-        document = json.loads(text)
+        document = orjson.loads(text)
+    except ValueError:
+        document = None  # the standard library also reads NaN, and says where the fault is
+    try:
+        document = document or json.loads(text)
     except (ValueError, RecursionError) as fault:
         raise UnreadableFile(f"{where}: not JSON, or cut short ({fault})") from fault
     if not isinstance(document, dict):
@@ -115,96 +121,216 @@ class _Template:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where the vertices of the document in hand stand in the batch."""
+    """What the numbers of a document stand in: the transform, and the templates of its header."""
 
+    scale: Float
+    translate: Float
+    templates: _Template | None
+    path: Path
+
+
+@dataclass
+class _Document:
+    """The vertices of a document, as they stand in the file, and in metres where somebody asks."""
+
+    raw: list[Any]
+    frame: _Frame
+
+    @cached_property
+    def vertices(self) -> Float:
+        """(n, 3) in the file's CRS.
+
+        Raises:
+            UnreadableFile: they aren't lists of numbers.
+
+        """
+        return _vertices([self.raw], self.frame)
+
+
+@dataclass
+class _Shell:
+    """The faces of one geometry, as lists, and the vertices that they count in."""
+
+    record: int
+    lod: str
+    faces: list[Any]
+    classes: list[int]
     base: int
     count: int
-    vertices: Float
-    templates: _Template | None
+    placed: bool = False  # in the vertices of placed templates
 
 
 @dataclass
 class _Gathered:
-    """Flat lists that a batch grows by; numpy takes over when it is full."""
+    """What a batch grows by; numpy takes over when it is full."""
 
     ids: list[str | None] = field(default_factory=list)
     attributes: list[dict[str, Any]] = field(default_factory=list)
     object_class: list[str | None] = field(default_factory=list)
     parent_id: list[str | None] = field(default_factory=list)
-    vertices: list[Float] = field(default_factory=list)
+    documents: list[_Document] = field(default_factory=list)
     vertex_count: int = 0
-    indices: list[int] = field(default_factory=list)
-    ring_sizes: list[int] = field(default_factory=list)
-    rings_per_face: list[int] = field(default_factory=list)
-    faces_per_body: list[int] = field(default_factory=list)
-    face_class: list[int] = field(default_factory=list)
-    body_record: list[int] = field(default_factory=list)
-    body_lod: list[str] = field(default_factory=list)
+    placed: list[Float] = field(default_factory=list)  # vertices of templates, where an instance puts them
+    placed_count: int = 0
+    shells: list[_Shell] = field(default_factory=list)
     points: dict[int, Any] = field(default_factory=dict)  # record → shapely geometry without faces
     refused: list[Refusal] = field(default_factory=list)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
 
-    def place(self, vertices: Float, templates: "_Template | None") -> "_Frame":
-        """Add the vertices of a document; return where they stand."""
-        frame = _Frame(self.vertex_count, len(vertices), vertices, templates)
-        self.vertices.append(vertices)
-        self.vertex_count += len(vertices)
-        return frame
+    def enter(self, document: _Document) -> None:
+        """Add the vertices of a document; the objects that follow count in them."""
+        self.documents.append(document)
+        self.vertex_count += len(document.raw)
+
+    def place(self, vertices: Float) -> int:
+        """Add the vertices of an instance; return where they begin."""
+        self.placed.append(vertices)
+        self.placed_count += len(vertices)
+        return self.placed_count - len(vertices)
 
     def batch(self) -> Features:
+        """Return the records whose surfaces can be read; the others are set aside, each with its reason."""
+        reasons = {}
+        try:
+            surfaces = _Surfaces(self.shells)
+        except _UNREADABLE:
+            reasons = _faults(self.shells)
+            surfaces = _Surfaces([shell for shell in self.shells if shell.record not in reasons])
+        for shell, reason in surfaces.beyond():
+            reasons.setdefault(shell.record, reason)
+        shells = [shell for shell in self.shells if shell.record not in reasons]
+        if len(shells) < len(surfaces.shells):
+            surfaces = _Surfaces(shells)
+        self.refused += [Refusal(self.ids[record] or "", reason) for record, reason in reasons.items()]
         geometry = np.full(len(self.ids), None, object)
         for record, shape in self.points.items():
             geometry[record] = shape
-        vertices = np.concatenate(self.vertices) if self.vertices else np.empty((0, 3))
-        return Features(
+        bodies = surfaces.bodies(np.concatenate([self._vertices(), *self.placed]), self.vertex_count)
+        features = Features(
             ids=self.ids,
             attributes=self.attributes,
             geometry=geometry,
             object_class=self.object_class,
             parent_id=self.parent_id,
-            bodies=from_sizes(
-                vertices, self.indices, self.ring_sizes, self.rings_per_face, self.faces_per_body, self.face_class
-            ),
-            body_record=np.asarray(self.body_record, np.int64),
-            body_lod=self.body_lod,
-            refused=tuple(self.refused),
-            warnings={what: tuple(ids) for what, ids in self.warnings.items()},
+            bodies=bodies,
+            body_record=np.array([shell.record for shell in shells], np.int64),
+            body_lod=[shell.lod for shell in shells],
         )
+        whole = np.array([record not in reasons for record in range(len(self.ids))], bool)
+        return replace(take(features, whole), refused=tuple(self.refused))
+
+    def _vertices(self) -> Float:
+        if len(self.documents) == 1:
+            return self.documents[0].vertices
+        try:
+            return _vertices([document.raw for document in self.documents], self.documents[0].frame)
+        except UnreadableFile:  # one of them tells which vertices
+            return np.concatenate([document.vertices for document in self.documents])
+
+
+_UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+
+
+class _Surfaces:
+    """The nested lists of many shells as flat arrays."""
+
+    def __init__(self, shells: list[_Shell]) -> None:
+        """Flatten the lists, all at once.
+
+        Raises:
+            TypeError, ValueError, OverflowError: one of them isn't a list of lists of lists of integers.
+
+        """
+        faces = list(chain.from_iterable([shell.faces for shell in shells]))
+        rings = list(chain.from_iterable(faces))
+        self.shells = shells
+        self.faces_per_shell = np.array([len(shell.faces) for shell in shells], np.int64)
+        self.rings_per_face = np.fromiter(map(len, faces), np.int64, len(faces))
+        self.ring_sizes = np.fromiter(map(len, rings), np.int64, len(rings))
+        self.indices = np.fromiter(chain.from_iterable(rings), np.int64, int(self.ring_sizes.sum()))
+
+    @property
+    def _indices_per_shell(self) -> Int:
+        of_face = np.add.reduceat(np.append(self.ring_sizes, 0), _starts(self.rings_per_face))
+        of_face[self.rings_per_face == 0] = 0
+        return np.asarray(np.add.reduceat(np.append(of_face, 0), _starts(self.faces_per_shell)))
+
+    def beyond(self) -> Iterator[tuple[_Shell, str]]:
+        """Yield the shells that name a vertex which isn't there."""
+        if not len(self.indices):
+            return
+        sizes = self._indices_per_shell
+        count = np.repeat([shell.count for shell in self.shells], sizes)
+        wrong = np.flatnonzero((self.indices < 0) | (self.indices >= count))
+        for position in wrong:
+            shell = self.shells[np.searchsorted(np.cumsum(sizes), position, side="right")]
+            yield shell, f"vertex index {self.indices[position]} is beyond the list of {shell.count} vertices"
+
+    def bodies(self, vertices: Float, own: int) -> Bodies:
+        """Return the shells as bodies over `vertices`, of which the first `own` aren't placed ones."""
+        base = np.array([shell.base + own * shell.placed for shell in self.shells], np.int64)
+        shift = np.repeat(base, self._indices_per_shell) if len(self.indices) else 0
+        classes = np.fromiter(chain.from_iterable([s.classes for s in self.shells]), np.uint8)
+        return from_sizes(
+            vertices, self.indices + shift, self.ring_sizes, self.rings_per_face, self.faces_per_shell, classes
+        )
+
+
+def _starts(sizes: Int) -> Int:
+    return np.cumsum(sizes) - sizes
+
+
+def _faults(shells: list[_Shell]) -> dict[int, str]:
+    """Return the records with a shell that can't be flattened by itself, and why."""
+    reasons: dict[int, str] = {}
+    for shell in shells:
+        try:
+            _Surfaces([shell])
+        except _UNREADABLE as fault:
+            reasons.setdefault(shell.record, _reason(fault))
+    return reasons
 
 
 def _batches(
     documents: Iterator[dict[str, Any]] | list[dict[str, Any]], head: Mapping[str, Any], path: Path
 ) -> Iterator[Features]:
     transform = head.get("transform")
-    scale = np.asarray(transform["scale"] if transform else [1, 1, 1], np.float64)
-    translate = np.asarray(transform["translate"] if transform else [0, 0, 0], np.float64)
-    templates = _templates(head)
+    frame = _Frame(
+        np.asarray(transform["scale"] if transform else [1, 1, 1], np.float64),
+        np.asarray(transform["translate"] if transform else [0, 0, 0], np.float64),
+        _templates(head),
+        path,
+    )
     gathered = _Gathered()
-    for document in documents:
-        vertices = _vertices(document.get("vertices") or [], path) * scale + translate
-        frame = gathered.place(vertices, templates)
-        for identifier, city_object in _family_order(document.get("CityObjects") or {}):
+    for content in documents:
+        document = _Document(content.get("vertices") or [], frame)
+        gathered.enter(document)
+        for identifier, city_object in _family_order(content.get("CityObjects") or {}):
             if len(gathered.ids) >= BATCH_SIZE and not city_object.get("parents"):
                 yield gathered.batch()
                 gathered = _Gathered()
-                frame = gathered.place(vertices, templates)
-            _gather(gathered, identifier, city_object, frame)
+                gathered.enter(document)
+            _gather(gathered, identifier, city_object)
     if gathered.ids or gathered.refused:
         yield gathered.batch()
 
 
-def _vertices(raw: list[Any], path: Path) -> Float:
-    if not raw:
-        return np.empty((0, 3))
+def _vertices(lists: list[list[Any]], frame: _Frame) -> Float:
+    """Return the vertices of documents, one document after the other, in metres.
+
+    Raises:
+        UnreadableFile: they aren't lists of numbers.
+
+    """
+    rows = list(chain.from_iterable(lists))
     try:
-        flat = np.fromiter(chain.from_iterable(raw), np.float64)
-        return flat.reshape(-1, 3) if len(flat) == 3 * len(raw) else _ragged(raw)
+        whole = all(size == 3 for size in set(map(len, rows)))
+        flat = np.fromiter(chain.from_iterable(rows), np.float64, 3 * len(rows)).reshape(-1, 3) if whole else None
     except (TypeError, ValueError):
-        pass
+        flat = None
     try:
-        return _ragged(raw)
+        return (_ragged(rows) if flat is None else flat) * frame.scale + frame.translate
     except (TypeError, ValueError) as fault:
-        raise UnreadableFile(f"{path}: a vertex isn't three numbers ({fault})") from fault
+        raise UnreadableFile(f"{frame.path}: a vertex isn't three numbers ({fault})") from fault
 
 
 def _ragged(raw: list[Any]) -> Float:
@@ -222,6 +348,9 @@ def _ragged(raw: list[Any]) -> Float:
 
 def _family_order(objects: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each object after its parent, so that a family stays in one batch."""
+    if len(objects) == 1 and isinstance(next(iter(objects.values())), dict):
+        yield from objects.items()
+        return
     yielded: set[str] = set()
     for identifier, city_object in objects.items():
         if not isinstance(city_object, dict):
@@ -248,35 +377,35 @@ def _templates(head: Mapping[str, Any]) -> _Template | None:
     return _Template(np.asarray(declared["vertices-templates"], np.float64).reshape(-1, 3), declared["templates"])
 
 
-def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any], frame: _Frame) -> None:
+def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -> None:
     """Add one city object and its geometries; a broken one is set aside whole."""
-    marks = [len(part) for part in _growing(gathered)]
-    vertex_count = gathered.vertex_count
     record = len(gathered.ids)
-    geometries = city_object.get("geometry") or []
+    shells: list[_Shell] = []
+    points = None
     try:
-        for geometry in geometries:
-            _gather_geometry(gathered, record, geometry, frame)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as fault:
-        for part, mark in zip(_growing(gathered), marks, strict=True):
-            del part[mark:]
-        gathered.vertex_count = vertex_count
-        gathered.points.pop(record, None)
+        for geometry in city_object.get("geometry") or []:
+            kind = geometry["type"]
+            if kind in ("MultiPoint", "MultiLineString"):
+                shape = _plane_shape(kind, geometry["boundaries"], gathered.documents[-1].vertices)
+                points = points if shape is None else shape
+            elif kind == "GeometryInstance":
+                shells.append(_placed_template(gathered, record, geometry))
+            else:
+                document = gathered.documents[-1]
+                base = gathered.vertex_count - len(document.raw)
+                shells.append(_shell(record, geometry, base, len(document.raw)))
+    except _UNREADABLE as fault:
         gathered.refused.append(Refusal(identifier, _reason(fault)))
         return
     parents = city_object.get("parents") or [None]
     attributes = city_object.get("attributes")
     gathered.ids.append(identifier)
-    gathered.attributes.append(dict(attributes) if isinstance(attributes, dict) else {})
+    gathered.attributes.append(attributes if isinstance(attributes, dict) else {})
     gathered.object_class.append(city_object.get("type"))
     gathered.parent_id.append(parents[0])
-
-
-def _growing(gathered: _Gathered) -> tuple[list[Any], ...]:
-    return (
-        *(gathered.indices, gathered.ring_sizes, gathered.rings_per_face, gathered.faces_per_body),
-        *(gathered.face_class, gathered.body_record, gathered.body_lod, gathered.vertices),
-    )
+    gathered.shells += [shell for shell in shells if shell.faces]
+    if points is not None:
+        gathered.points[record] = points
 
 
 def _reason(fault: Exception) -> str:
@@ -286,84 +415,49 @@ def _reason(fault: Exception) -> str:
     )
 
 
-def _gather_geometry(gathered: _Gathered, record: int, geometry: dict[str, Any], frame: _Frame) -> None:
+def _shell(record: int, geometry: dict[str, Any], base: int, count: int) -> _Shell:
     kind = geometry["type"]
-    if kind == "GeometryInstance":
-        _gather_instance(gathered, record, geometry, frame)
-        return
-    boundaries = geometry["boundaries"]
-    if kind in ("MultiPoint", "MultiLineString"):
-        shape = _plane_shape(kind, boundaries, frame.vertices)
-        if shape is not None:
-            gathered.points[record] = shape
-        return
-    _gather_surfaces(gathered, record, geometry, _surfaces(kind, boundaries), frame.base, frame.count)
+    faces = _unnested(kind, geometry["boundaries"])
+    classes = _semantic_classes(kind, geometry.get("semantics"), len(faces))
+    return _Shell(record, str(geometry.get("lod", "")), faces, classes, base, count)
 
 
-def _surfaces(kind: str, boundaries: list[Any]) -> list[Any]:
-    """Return the faces of a geometry, whatever its depth, in the order of its semantic values."""
+def _unnested(kind: str, nested: list[Any]) -> list[Any]:
+    """Return what stands one a face in a geometry of a type, its faces or their semantic values, whatever its depth."""
     if kind in ("MultiSurface", "CompositeSurface"):
-        return boundaries
+        return nested
     if kind == "Solid":
-        return boundaries[0] if len(boundaries) == 1 else list(chain.from_iterable(boundaries))
+        return nested[0] if len(nested) == 1 else list(chain.from_iterable(nested))
     if kind in ("MultiSolid", "CompositeSolid"):
-        return [face for solid in boundaries for shell in solid for face in shell]
+        return [item for solid in nested for shell in solid for item in shell]
     raise ValueError(f"geometry type {kind!r} isn't one of CityJSON")
 
 
-def _gather_surfaces(
-    gathered: _Gathered, record: int, geometry: dict[str, Any], faces: list[Any], base: int, count: int
-) -> None:
-    if not faces:
-        return
-    rings = list(chain.from_iterable(faces))
-    indices = list(chain.from_iterable(rings))
-    if indices and not (min(indices) >= 0 and max(indices) < count):
-        wrong = max(indices) if max(indices) >= count else min(indices)
-        raise ValueError(f"vertex index {wrong} is beyond the list of {count} vertices")
-    gathered.indices += [i + base for i in indices] if base else indices
-    gathered.ring_sizes += map(len, rings)
-    gathered.rings_per_face += map(len, faces)
-    gathered.faces_per_body.append(len(faces))
-    gathered.face_class += _semantic_classes(geometry.get("semantics"), len(faces))
-    gathered.body_record.append(record)
-    gathered.body_lod.append(str(geometry.get("lod", "")))
-
-
-def _semantic_classes(semantics: dict[str, Any] | None, count: int) -> list[int]:
+def _semantic_classes(kind: str, semantics: dict[str, Any] | None, count: int) -> list[int]:
     if not semantics or not semantics.get("values"):
         return [0] * count
     classes = [CLASS_INDEX.get(surface.get("type"), 0) for surface in semantics["surfaces"]]
-    values = semantics["values"]
-    if any(isinstance(v, list) for v in values):
-        values = list(_flat(values))
+    try:
+        values = _unnested(kind, semantics["values"])
+    except TypeError:  # null for a whole shell
+        return [0] * count
     if len(values) != count:
         return [0] * count
     return [0 if v is None else classes[v] for v in values]
 
 
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flat(value)
-        else:
-            yield value
-
-
-def _gather_instance(gathered: _Gathered, record: int, geometry: dict[str, Any], frame: _Frame) -> None:
+def _placed_template(gathered: _Gathered, record: int, geometry: dict[str, Any]) -> _Shell:
     """Place a template: its vertices through the 4 × 4 matrix, then moved to the reference point."""
-    if frame.templates is None:
+    document = gathered.documents[-1]
+    templates = document.frame.templates
+    if templates is None:
         raise ValueError("a geometry instance without geometry-templates")
-    template = frame.templates.geometries[geometry["template"]]
+    template = templates.geometries[geometry["template"]]
     matrix = np.asarray(geometry["transformationMatrix"], np.float64).reshape(4, 4)
-    reference = frame.vertices[geometry["boundaries"][0]]
-    local = np.c_[frame.templates.vertices, np.ones(len(frame.templates.vertices))] @ matrix.T
-    placed = local[:, :3] / local[:, 3:] + reference
-    base = gathered.vertex_count
-    gathered.vertices.append(placed)
-    gathered.vertex_count += len(placed)
-    faces = _surfaces(template["type"], template["boundaries"])
-    _gather_surfaces(gathered, record, template, faces, base, len(placed))
+    reference = document.vertices[geometry["boundaries"][0]]
+    local = np.c_[templates.vertices, np.ones(len(templates.vertices))] @ matrix.T
+    base = gathered.place(local[:, :3] / local[:, 3:] + reference)
+    return replace(_shell(record, template, base, len(local)), placed=True)
 
 
 def _plane_shape(kind: str, boundaries: list[Any], vertices: Float) -> Any:

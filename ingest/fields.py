@@ -82,16 +82,16 @@ def _target(name: str, layer: Layer, columns: Mapping[str, str]) -> LayerField |
 
 def plain(value: Any) -> Json:
     """Return a value as JSON has it; nothing, NaN and empty text are None, a whole float is an integer."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
+    if isinstance(value, str):
+        return value.strip("\x00").strip() or None
+    if value is None or isinstance(value, int):
+        return value
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, str):
-        return value.strip("\x00").strip()
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, bytes):

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from cim.bodies import content_hash
 from cim.catalog.model import Catalog, Layer
-from cim.copy import ENCODERS
+from cim.copy import ENCODERS, encoded
 from cim.model import Features
 from cim.schema import field_columns, record_columns
 from ingest.fields import map_fields
@@ -29,7 +29,7 @@ class ObservationPreparation:
 
 def prepare_observations(
     features: Features, preparation: ObservationPreparation, staged: set[str]
-) -> tuple[list[Sequence[Any]], set[str]]:
+) -> tuple[list[list[bytes | None]], set[str]]:
     """Make rows of a batch.
 
     Args:
@@ -38,7 +38,7 @@ def prepare_observations(
         staged: names of the observations of this table so far; grows.
 
     Returns:
-        The columns of `record_columns`, and the ids of the features that are observed.
+        The columns of `record_columns`, encoded, and the ids of the features that are observed.
 
     """
     layer, report = preparation.layer, preparation.report
@@ -72,7 +72,7 @@ def prepare_observations(
             column.append(row_values[name])
     if without_offset:
         report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
-    return [columns[c.name] for c in record_columns(layer)], set(columns["feature"])
+    return [encoded(c, columns[c.name]) for c in record_columns(layer)], set(columns["feature"])
 
 
 def name_of(feature: str, moment: datetime) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 from cim.audit import note
 from cim.catalog.model import Layer
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
-from cim.model import Features, ReadOptions, Source
+from cim.model import Features, ReadOptions, Source, take
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for
 from ingest.place import place, placement
 from ingest.readers import Reader, find_files, reader_of
-from ingest.records import GroundHeights, take
+from ingest.records import GroundHeights
 from ingest.report import FileReport, LoadReport
 from ingest.stage import STAGES, Stage, Table
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from cim import bodies as bodies_module
 from cim import geometry as geo
-from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, select
+from cim.bodies import Float, Int, canonical, content_hash, encode, select
 from cim.catalog.model import Catalog, Layer
-from cim.copy import ENCODERS
+from cim.copy import ENCODERS, encoded
 from cim.errors import NothingToLoad
-from cim.model import Features
-from cim.schema import field_columns, record_columns
+from cim.model import Features, take
+from cim.schema import record_columns
 from ingest.fields import Mapped, map_fields
 from ingest.report import FileReport
 
@@ -29,7 +29,7 @@ class Rows:
 
     ids: list[str]
     content: list[bytes]
-    records: list[Sequence[Any]]  # one a column of `record_columns`
+    records: list[list[bytes | None]]  # one a column of `record_columns`, as the wire has it
     bodies: list[Sequence[Any]]  # one a column of `merge.BODY_COLUMNS`
 
 
@@ -45,29 +45,6 @@ class Preparation:
     ground: GroundHeights
     report: FileReport
     where: str
-
-
-def take(features: Features, keep: Bool) -> Features:
-    """Return the records of a mask, with their bodies."""
-    positions = np.flatnonzero(keep)
-    if len(positions) == len(features):
-        return features
-    renumbered = np.full(len(features), -1, np.int64)
-    renumbered[positions] = np.arange(len(positions))
-    kept_bodies = np.flatnonzero(keep[features.body_record])
-    return replace(
-        features,
-        ids=[features.ids[p] for p in positions],
-        attributes=[features.attributes[p] for p in positions],
-        geometry=features.geometry[positions],
-        object_class=[features.object_class[p] for p in positions],
-        parent_id=[features.parent_id[p] for p in positions],
-        bodies=select(features.bodies, kept_bodies),
-        body_record=renumbered[features.body_record[kept_bodies]],
-        body_lod=[features.body_lod[b] for b in kept_bodies],
-        refused=(),
-        warnings={},
-    )
 
 
 def prepare(features: Features, preparation: Preparation) -> Rows:
@@ -217,14 +194,14 @@ def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None
 def _identified(features: Features, mapped: Mapped, preparation: Preparation) -> tuple[Features, list[str]]:
     """Settle ids: the source's, else a hash of geometry and attributes."""
     ids: list[str] = []
-    rounded = shapely.to_wkb(shapely.set_precision(features.geometry, 1e-3, mode="pointwise"), output_dimension=2)
     for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
         identifier = column or own
         if identifier is None:
             values = {name: mapped.columns[name][r] for name in mapped.columns if mapped.columns[name][r] is not None}
             values |= mapped.extra[r] or {}
             text = ENCODERS["jsonb"](dict(sorted((k, str(v)) for k, v in values.items())))
-            identifier = content_hash(rounded[r], text).hex()
+            rounded = shapely.set_precision(features.geometry[r], 1e-3, mode="pointwise")
+            identifier = content_hash(shapely.to_wkb(rounded, output_dimension=2), text).hex()
         ids.append(preparation.id_prefix + identifier)
     prefixed = [p and preparation.id_prefix + p for p in features.parent_id]
     return replace(features, ids=list(ids), parent_id=prefixed), ids
@@ -313,11 +290,11 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
         "bodies": lists,
         "parent_id": features.parent_id,
         "flags": [f or None for f in flags],
-        "extra": mapped.extra,
+        "extra": [dict(sorted(extra.items())) if extra else None for extra in mapped.extra],
         **mapped.columns,
     }
-    content = _content(columns, layer)
-    columns["content"] = content
+    records = {c.name: encoded(c, columns[c.name]) for c in record_columns(layer) if c.name != "content"}
+    content = _content(records)
     low, high = geo.z_ranges(features.bodies)
     volume = geo.volumes(features.bodies)
     stored = {h: b for b, h in enumerate(hashes)}
@@ -330,7 +307,8 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
         [v if c else None for v, c in zip(volume[order].tolist(), is_closed[order].tolist(), strict=True)],
         [blobs[b] for b in order],
     ]
-    return Rows(ids, content, [columns[c.name] for c in record_columns(layer)], bodies)
+    records["content"] = [*content]
+    return Rows(ids, content, [records[c.name] for c in record_columns(layer)], bodies)
 
 
 def _on_raster(shapes: NDArray[Any]) -> NDArray[Any]:
@@ -364,15 +342,11 @@ def _versions_bodies(
     return lods, lists
 
 
-def _content(columns: Mapping[str, Sequence[Any]], layer: Layer) -> list[bytes]:
+def _content(records: Mapping[str, Sequence[bytes | None]]) -> list[bytes]:
     """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
-    named = [c for c in (*record_columns(layer), *field_columns(layer)) if c.name in columns and c.name != "id"]
-    encoded = []
-    for column in dict.fromkeys(named):
-        encode_value = ENCODERS[column.sql_type]
-        values = columns[column.name]
-        if column.sql_type == "jsonb":
-            values = [dict(sorted(v.items())) if v else None for v in values]
-        tag = column.name.encode() + b"\0"
-        encoded.append([b"" if v is None else tag + encode_value(v) for v in values])
-    return [content_hash(*parts) for parts in zip(*encoded, strict=True)]
+    parts = []
+    for name, values in records.items():
+        if name != "id":
+            tag = name.encode() + b"\0"
+            parts.append([b"" if value is None else tag + value for value in values])
+    return [content_hash(b"".join(of_record)) for of_record in zip(*parts, strict=True)]

@@ -81,14 +81,13 @@ def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame)
 
 def _mean_roofs(bodies: Bodies) -> tuple[Float, Float]:
     """Return where each body's block ends, at its mean roof, and how far the roof departs from that, in metres."""
-    vectors = geo.area_vectors(bodies)
-    roof = geo.surface_classes(bodies, vectors) == ROOF
+    roof = geo.surface_classes(bodies) == ROOF
     low, high = geo.z_ranges(bodies)
     first = bodies.index_start[bodies.ring_start[:-1]]
     z = bodies.vertices[bodies.indices, 2]
     face_z = np.add.reduceat(z, first) / np.diff(np.append(first, len(z)))
     face_low = np.minimum.reduceat(z, first)
-    body, weight = bodies.body_of_face, np.abs(vectors[:, 2]) * roof
+    body, weight = bodies.body_of_face, np.abs(bodies.area_vectors[:, 2]) * roof
     total = np.bincount(body, weight, minlength=len(bodies))
     mean = np.bincount(body, weight * face_z, minlength=len(bodies)) / np.maximum(total, 1e-9)
     top = np.where(total > 1e-6, mean, high)
@@ -118,9 +117,9 @@ def _content(
 def _primitives(bodies: Bodies, local: Float) -> list[Primitive]:
     """Cut bodies into triangles of two materials; each face has corners of its own, so that it is lit flat."""
     in_tile = Bodies(local, bodies.indices, bodies.index_start, bodies.ring_start, bodies.face_start, bodies.face_class)
-    vectors = geo.area_vectors(in_tile)
+    vectors = in_tile.area_vectors
     classes = geo.surface_classes(bodies)
-    triangles, face = geo.triangulate(in_tile, vectors)
+    triangles, face = geo.triangulate(in_tile)
     normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)[:, None]
     degenerate = np.linalg.norm(vectors, axis=1) < 1e-9
     low, _ = geo.z_ranges(bodies)

@@ -19,7 +19,7 @@ from pyproj import Transformer
 from cim.analysis.registry import analyses
 from cim.bodies import CLASS_INDEX, Bodies, decode
 from cim.city import YANGQUAN, read_city
-from cim.geometry import area_vectors, surface_classes
+from cim.geometry import surface_classes
 from cim.ground import heights, surfaces
 from cim.store import Store
 from ingest.readers import reader_of
@@ -191,7 +191,7 @@ def _solid(check: dict[str, Any], ran: Ran) -> None:
 def _surface_area(check: dict[str, Any], ran: Ran) -> None:
     body, _ = ran.body(ran.picked(check))
     mine = surface_classes(body) == CLASS_INDEX[check["surface"]]
-    assert np.linalg.norm(area_vectors(body)[mine], axis=1).sum() == pytest.approx(check["m2"], rel=check["tol_rel"])
+    assert np.linalg.norm(body.area_vectors[mine], axis=1).sum() == pytest.approx(check["m2"], rel=check["tol_rel"])
 
 
 def _tile_area(check: dict[str, Any], ran: Ran) -> None:
