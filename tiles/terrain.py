@@ -29,10 +29,11 @@ from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
 from tiles.tree import Tile
 
-TERRAIN_VERSION = 3  # raise it when the same input gives other bytes
+TERRAIN_VERSION = 4  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
+_EDGE_SAMPLES = 31  # of the edge, for the height of a place beyond it
 _METRES_PER_DEGREE = 111_320.0
 
 
@@ -66,16 +67,41 @@ class Ground:
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""
-        west, south, east, north = self.extents[-1]  # the coarsest surrounds the others
+        away = np.hypot(*self._beyond(lon, lat)).ravel()
+        z = self._surface(lon, lat)
+        outside = np.flatnonzero(away > 0)
+        if len(outside):
+            z[outside] = self._continued(lon.ravel()[outside], lat.ravel()[outside])
+        z = self.middle_m + (z - self.middle_m) * np.exp(-away / _FADE_DEG)
+        return np.asarray((z + self.frame.anomaly(*self._in_city(lon, lat))).reshape(lon.shape))
+
+    def _beyond(self, lon: Float, lat: Float) -> tuple[Float, Float]:
+        """Return how far east and north of the coarsest raster, which surrounds the others, places lie, in degrees."""
+        west, south, east, north = self.extents[-1]
+        return lon - np.clip(lon, west, east), lat - np.clip(lat, south, north)
+
+    def _in_city(self, lon: Float, lat: Float) -> tuple[Float, Float]:
+        """Return places, those beyond the coarsest raster moved to its edge, in the city's CRS."""
+        west, south, east, north = self.extents[-1]
         margin = 1e-7
         near_lon, near_lat = np.clip(lon, west + margin, east - margin), np.clip(lat, south + margin, north - margin)
         to_city = operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
-        x, y = to_city(near_lon.ravel(), near_lat.ravel())
-        z = heights(list(self.surfaces), x, y)
-        z = np.where(np.isnan(z), self.middle_m, z)
-        away = np.hypot(lon - near_lon, lat - near_lat).ravel()
-        z = self.middle_m + (z - self.middle_m) * np.exp(-away / _FADE_DEG)
-        return np.asarray((z + self.frame.anomaly(x, y)).reshape(lon.shape))
+        return to_city(near_lon.ravel(), near_lat.ravel())
+
+    def _surface(self, lon: Float, lat: Float) -> Float:
+        z = heights(list(self.surfaces), *self._in_city(lon, lat))
+        return np.where(np.isnan(z), self.middle_m, z)
+
+    def _continued(self, lon: Float, lat: Float) -> Float:
+        """Return heights beyond the rasters: those along the edge, evened out the further away the place is.
+
+        As a membrane held at the edge would lie: the mean of the edge's heights under Poisson's kernel of the half
+        plane, which is a Cauchy distribution as wide as the place is far.
+        """
+        east, north = self._beyond(lon, lat)
+        along = np.tan(np.pi * ((np.arange(_EDGE_SAMPLES) + 0.5) / _EDGE_SAMPLES - 0.5))
+        steps = [(lon + t * np.abs(north), lat + t * np.abs(east)) for t in along]
+        return np.asarray(np.mean([self._surface(x, y) for x, y in steps], axis=0))
 
 
 def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
