@@ -1,14 +1,16 @@
 """The ground: heights of the stored terrain at places, the finest raster that has a value answering."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from pyproj import CRS
 
 from cim.assets import asset_path
 from cim.catalog.model import Layer
+from cim.city import City
 from cim.crs import Float, Operation
 from cim.raster import Raster
 from cim.store import Cursor, Store
@@ -26,18 +28,22 @@ class Surface:
 
 def surfaces(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None) -> list[Surface]:
     """Return the terrain rasters that hold at a time (None: now), the finest first."""
+    return [_opened(*file, store.city) for file in _files(cursor, store, layer, at)]
+
+
+def _files(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None) -> list[tuple[Path, float, str]]:
     cursor.execute(
         """SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
            WHERE layer = %s AND upper_inf(recorded) AND valid @> coalesce(%s, now())
            ORDER BY 2, 1""",
         [layer.id, at],
     )
-    city = CRS.from_epsg(store.city.srid)
-    found = []
-    for sha256, resolution_m in cursor.fetchall():
-        raster = Raster.open(asset_path(store.settings, sha256))
-        found.append(Surface(raster, raster.operation_from(city, store.city.extent), resolution_m, sha256))
-    return found
+    return [(asset_path(store.settings, sha256), resolution_m, sha256) for sha256, resolution_m in cursor.fetchall()]
+
+
+def _opened(path: Path, resolution_m: float, sha256: str, city: City) -> Surface:
+    raster = Raster.open(path)
+    return Surface(raster, raster.operation_from(CRS.from_epsg(city.srid), city.extent), resolution_m, sha256)
 
 
 def heights(found: list[Surface], x: Float, y: Float) -> Float:
@@ -51,14 +57,23 @@ def heights(found: list[Surface], x: Float, y: Float) -> Float:
     return z
 
 
-def ground_heights(cursor: Cursor, store: Store, layer: Layer) -> Callable[[Float, Float], Float]:
-    """Return a function from places to heights that looks the rasters up when it is first called."""
-    found: list[Surface] | None = None
+@dataclass(frozen=True)
+class Ground:
+    """The terrain as it is now, for any process: the rasters are opened when a height is first asked."""
 
-    def sample(x: Float, y: Float) -> Float:
-        nonlocal found
-        if found is None:
-            found = surfaces(cursor, store, layer)
-        return heights(found, x, y)
+    files: tuple[tuple[Path, float, str], ...] = ()  # raster, its resolution in metres, its SHA-256; the finest first
+    city: City | None = None
 
-    return sample
+    @cached_property
+    def _surfaces(self) -> list[Surface]:
+        return [_opened(*file, self.city) for file in self.files] if self.city else []
+
+    def __call__(self, x: Float, y: Float) -> Float:
+        """Return heights in the city's datum at places in the city's CRS; NaN where the city has no terrain."""
+        return heights(self._surfaces, x, y)
+
+
+def ground_of(cursor: Cursor, store: Store) -> Ground:
+    """Return the ground of the city, as far as the cursor's transaction sees it."""
+    layer = store.catalog.with_role("ground")
+    return Ground(tuple(_files(cursor, store, layer)), store.city) if layer else Ground()

@@ -1,6 +1,6 @@
 """What a reader gives: a header and batches of records, still in the source's coordinates and names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -86,6 +86,7 @@ class Source:
 
     header: Header
     batches: Iterator[Features]
+    parts: Sequence[Callable[[], Iterator[Features]]] = ()  # the same batches, for processes that share a big file
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cim.crs import parse
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 
+PART_BYTES = 2 << 20  # of a sequence, for one process at a time
 _VERSIONS = ("1.0", "1.1", "2.0")
 
 
@@ -41,7 +42,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
             yield Source(_header(document, path), _batches([document], document, path))
             return
     _check_document(head, path)
-    yield Source(_header(head, path), _batches(_features(path), head, path))
+    parts = [partial(_part, path, begin, end) for begin, end in _spans(path, len(first))]
+    yield Source(_header(head, path), chain.from_iterable(part() for part in parts), parts)
 
 
 def _parse(text: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
@@ -61,12 +63,43 @@ def _parse(text: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
     return document
 
 
-def _features(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a CityJSONSeq file, whose first line is the header."""
+def _spans(path: Path, begin: int) -> Iterator[tuple[int, int]]:
+    """Yield where parts of a sequence begin and end, in bytes, each of whole lines; `begin` is behind the header."""
+    size = path.stat().st_size
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number > 1 and line.strip():
-                yield _parse(line, path, number)
+        while begin < size:
+            file.seek(min(begin + PART_BYTES, size))
+            file.readline()
+            yield begin, file.tell()
+            begin = file.tell()
+
+
+def _part(path: Path, begin: int, end: int) -> Iterator[Features]:
+    """Read a part of a CityJSONSeq file."""
+    with path.open("rb") as file:
+        head = _parse(file.readline(), path, line=1)
+    yield from _batches(_features(path, begin, end), head, path)
+
+
+def _features(path: Path, begin: int, end: int) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        file.seek(begin)
+        for line in file:
+            if line.strip():
+                try:
+                    feature = _parse(line, path)
+                except UnreadableFile:
+                    yield _parse(line, path, _line_number(path, begin))
+                    raise
+                yield feature
+            begin += len(line)
+            if begin >= end:
+                return
+
+
+def _line_number(path: Path, position: int) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in takewhile(lambda _: file.tell() <= position, iter(file.readline, b""))) + 1
 
 
 def _check_document(document: Mapping[str, Any], path: Path) -> None:

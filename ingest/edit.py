@@ -16,7 +16,7 @@ from cim.audit import note
 from cim.bodies import decode
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
-from cim.ground import ground_heights
+from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
 from cim.model import Features, Header
@@ -118,7 +118,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
         batch = replace(batch, bodies=bodies, body_record=record, body_lod=list(before.lods))
     preparation = Preparation(
         layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
-        ground=_ground(cursor, store), report=report, where=report.path,
+        timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
     )  # fmt: skip
     try:
         rows = prepare(batch, preparation)
@@ -187,8 +187,3 @@ def _same_body(layer: Layer, geometry: Any, attributes: Mapping[str, Any], befor
         return False
     known = ((layer.field("height"), before.height), (layer.field("storeys"), before.storeys))
     return all(f is None or value is None or attributes.get(f.name) == value for f, value in known)
-
-
-def _ground(cursor: Cursor, store: Store) -> Any:
-    layer = store.catalog.with_role("ground")
-    return ground_heights(cursor, store, layer) if layer else lambda x, y: np.full(np.shape(x), np.nan)  # noqa: ARG005

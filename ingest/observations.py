@@ -1,46 +1,21 @@
 """Observations: rows of a table to values of features at moments, refused where feature, time or value is missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from cim.bodies import content_hash
-from cim.catalog.model import Catalog, Layer
+from cim.catalog.model import Layer
 from cim.copy import ENCODERS, encoded
 from cim.model import Features
 from cim.schema import field_columns, record_columns
 from ingest.fields import map_fields
-from ingest.report import FileReport
+from ingest.records import Preparation, Rows
 
 
-@dataclass
-class ObservationPreparation:
-    """What the rows of a table of observations are made with."""
-
-    layer: Layer
-    catalog: Catalog
-    columns: Mapping[str, str]
-    id_prefix: str
-    timezone: str
-    report: FileReport
-
-
-def prepare_observations(
-    features: Features, preparation: ObservationPreparation, staged: set[str]
-) -> tuple[list[list[bytes | None]], set[str]]:
-    """Make rows of a batch.
-
-    Args:
-        features: a batch; where a table has no column for the feature, its `id` is the feature's.
-        preparation: what the rows are made with.
-        staged: names of the observations of this table so far; grows.
-
-    Returns:
-        The columns of `record_columns`, encoded, and the ids of the features that are observed.
-
-    """
+def prepare_observations(features: Features, preparation: Preparation) -> Rows:
+    """Make rows of a batch of observations; where a table has no column for the feature, its `id` is the feature's."""
     layer, report = preparation.layer, preparation.report
     mapped = map_fields(features.attributes, layer, preparation.catalog, preparation.columns)
     for what, positions in mapped.misfits.items():
@@ -62,17 +37,13 @@ def prepare_observations(
         moment = time.astimezone(UTC)
         feature = f"{preparation.id_prefix}{feature}"
         identifier = name_of(feature, moment)
-        if identifier in staged:
-            report.refuse(identifier, "a second value for the same moment")
-            continue
-        staged.add(identifier)
         row_values = {"id": identifier, "feature": feature, "time": moment, "extra": mapped.extra[row], **values}
         row_values["content"] = _content(row_values, layer)
         for name, column in columns.items():
             column.append(row_values[name])
     if without_offset:
         report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
-    return [encoded(c, columns[c.name]) for c in record_columns(layer)], set(columns["feature"])
+    return Rows(columns["id"], columns["content"], [encoded(c, columns[c.name]) for c in record_columns(layer)])
 
 
 def name_of(feature: str, moment: datetime) -> str:

@@ -2,22 +2,20 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from cim.audit import note
-from cim.catalog.model import Layer
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
-from cim.model import Features, ReadOptions, Source, take
+from cim.ground import ground_of
+from cim.model import ReadOptions, Source
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for
-from ingest.place import place, placement
+from ingest.place import placement
 from ingest.readers import Reader, find_files, reader_of
-from ingest.records import GroundHeights
 from ingest.report import FileReport, LoadReport
 from ingest.stage import STAGES, Stage, Table
+from ingest.work import Work, prepared
 
 Progress = Callable[[str], None]
 
@@ -97,75 +95,25 @@ def _load_tables(
 
 
 def _load_source(cursor: Cursor, table: Table, source: Source) -> None:
-    header = table.header
-    where_it_lies = placement(header, table.declared, table.store.city, table.where) if header.spatial else None
-    for warning in table.header.warnings:
+    header, store = table.header, table.store
+    work = Work(
+        catalog=store.catalog,
+        city=store.city,
+        header=header,
+        declared=table.declared,
+        placement=placement(header, table.declared, store.city, table.where) if header.spatial else None,
+        ground=ground_of(cursor, store),
+        path=table.report.path,
+        where=table.where,
+    )
+    for warning in header.warnings:
         table.report.warn(warning)
     stages: dict[str, Stage] = {}
-    ground = _ground(cursor, table.store)
-    for batch in source.batches:
-        table.report.read += len(batch) + len(batch.refused)
-        for refusal in batch.refused:
-            table.report.refuse(refusal.id, refusal.reason)
-        for what, ids in batch.warnings.items():
-            table.report.warn(what, ids)
-        placed = place(batch, where_it_lies, table.report) if where_it_lies else batch
-        for layer, features in _by_layer(placed, table):
+    for batch in prepared(work, source, store.settings.worker_count):
+        table.report.absorb(batch.report)
+        for layer, rows in batch.rows:
             if layer.id not in stages:
-                stages[layer.id] = STAGES[layer.kind](cursor, table, layer, ground)
-            stages[layer.id].add(features)
+                stages[layer.id] = STAGES[layer.kind](cursor, table, layer)
+            stages[layer.id].take(rows)
     for stage in stages.values():
         stage.merge()
-
-
-def _ground(cursor: Cursor, store: Store) -> GroundHeights:
-    from cim.ground import ground_heights
-
-    layer = store.catalog.with_role("ground")
-    return ground_heights(cursor, store, layer) if layer else lambda x, y: np.full(np.shape(x), np.nan)  # noqa: ARG005
-
-
-def _by_layer(features: Features, table: Table) -> Iterable[tuple[Layer, Features]]:
-    """Split a batch by the layer of its records."""
-    layers = [_layer_of(object_class, table) for object_class in features.object_class]
-    ids = np.array([layer.id for layer in layers], object)
-    for name in dict.fromkeys(ids):
-        yield table.store.catalog.layers[name], take(features, ids == name)
-
-
-def _layer_of(object_class: str | None, table: Table) -> Layer:
-    """Find the layer of a record: `--layer`, else its object class, else the name of the table."""
-    catalog = table.store.catalog
-    if table.declared.layer:
-        return _table_layer(table, table.declared.layer)
-    if object_class:
-        layer = catalog.layer_by_object_class.get(object_class) or catalog.with_role("rest")
-        if layer:
-            return layer
-    return layer_by_name((table.header.layer_hint, Path(table.report.path).stem), table)
-
-
-def layer_by_name(names: Iterable[str], table: Table) -> Layer:
-    """Find a layer by the name of a table, else by the stem of its file: whole, else by its first words (`road_2023`).
-
-    Raises:
-        UnknownLayer: nothing tells.
-
-    """
-    known = table.store.catalog.layer_by_alias
-    for name in names:
-        folded = name.casefold()
-        words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
-        for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
-            if spelling in known:
-                return known[spelling]
-    raise UnknownLayer(
-        f"{table.where}: nothing tells its layer: --layer, one of {', '.join(table.store.catalog.layers)}"
-    )
-
-
-def _table_layer(table: Table, name: str) -> Layer:
-    layer = table.store.catalog.layers.get(name)
-    if layer is None or layer.kind not in STAGES:
-        raise UnknownLayer(f"{table.where}: {name} isn't a layer of records")
-    return layer

@@ -1,7 +1,7 @@
 """From a placed batch to rows of the store: bodies checked, footprints found, LoD1 raised, content hashed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ from cim.bodies import Float, Int, canonical, content_hash, encode, select
 from cim.catalog.model import Catalog, Layer
 from cim.copy import ENCODERS, encoded
 from cim.errors import NothingToLoad
+from cim.ground import Ground
 from cim.model import Features, take
 from cim.schema import record_columns
 from ingest.fields import Mapped, map_fields
 from ingest.report import FileReport
 
 STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys
-GroundHeights = Callable[[Float, Float], Float]  # x, y in the city's CRS → z, NaN where the city has no terrain
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rows:
     ids: list[str]
     content: list[bytes]
     records: list[list[bytes | None]]  # one a column of `record_columns`, as the wire has it
-    bodies: list[Sequence[Any]]  # one a column of `merge.BODY_COLUMNS`
+    bodies: list[Sequence[Any]] = field(default_factory=list)  # one a column of `merge.BODY_COLUMNS`
 
 
 @dataclass
@@ -42,7 +42,8 @@ class Preparation:
     columns: Mapping[str, str]
     id_prefix: str
     srid: int
-    ground: GroundHeights
+    timezone: str  # of times without an offset
+    ground: Ground
     report: FileReport
     where: str
 

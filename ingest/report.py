@@ -40,6 +40,19 @@ class FileReport:
         """Note what was dropped, repaired, clipped or assumed, and on which records."""
         self.warned[what] += list(identifiers)
 
+    def absorb(self, other: "FileReport") -> None:
+        """Take in what is reported of a part of the file's records."""
+        self.read += other.read
+        self.refused += other.refused
+        self.reasons += other.reasons
+        for mine, others in ((self.refused_ids, other.refused_ids), (self.warned, other.warned)):
+            for what, ids in others.items():
+                mine[what] += ids
+        if other.extent:
+            self.widen(*other.extent)
+        for name in ("crs", "vertical_datum", "operation"):
+            setattr(self, name, getattr(other, name) or getattr(self, name))
+
     def widen(self, west: float, south: float, east: float, north: float) -> None:
         """Grow the extent by a box in degrees."""
         w, s, e, n = self.extent or (west, south, east, north)

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
-from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, store_bodies
-from cim.model import Features, Header
+from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, staging, store_bodies
+from cim.model import Header
 from cim.store import Cursor, Store
 from ingest.dataset import Declared
-from ingest.observations import ObservationPreparation, prepare_observations
-from ingest.records import GroundHeights, Preparation, prepare
+from ingest.records import Rows
 from ingest.report import FileReport
 
 CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
@@ -33,7 +33,7 @@ class Table:
 class Stage(Protocol):
     """The staging table of one layer of one table, until it is merged."""
 
-    def add(self, features: Features) -> None:  # noqa: D102
+    def take(self, rows: Rows) -> None:  # noqa: D102
         ...
 
     def merge(self) -> None:  # noqa: D102
@@ -43,31 +43,18 @@ class Stage(Protocol):
 class FeatureStage:
     """The staging table of a feature layer."""
 
-    def __init__(self, cursor: Cursor, table: Table, layer: Layer, ground: GroundHeights) -> None:
+    def __init__(self, cursor: Cursor, table: Table, layer: Layer) -> None:
         self._cursor, self._table, self._layer = cursor, table, layer
         self._content_by_id: dict[str, bytes] = {}
-        self._preparation = Preparation(
-            layer=layer,
-            catalog=table.store.catalog,
-            columns=table.declared.columns,
-            id_prefix=table.declared.id_prefix or "",
-            srid=table.store.city.srid,
-            ground=ground,
-            report=table.report,
-            where=table.where,
-        )
         if layer.id not in table.report.layers:
             table.report.layers.append(layer.id)
         create_staging(cursor, layer)
 
-    def add(self, features: Features) -> None:
-        """Prepare a batch and copy it into staging."""
-        rows = prepare(features, self._preparation)
-        keep = self._first_of_each_id(rows.ids, rows.content)
-        records = rows.records if all(keep) else [[v for v, k in zip(c, keep, strict=True) if k] for c in rows.records]
+    def take(self, rows: Rows) -> None:
+        """Copy rows into staging, the first of each id."""
         if rows.bodies[0]:
             store_bodies(self._cursor, rows.bodies)
-        stage_records(self._cursor, self._layer, records)
+        stage_records(self._cursor, self._layer, _kept(rows, self._first_of_each_id(rows.ids, rows.content)))
 
     def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
         keep = []
@@ -89,44 +76,43 @@ class FeatureStage:
 class ObservationStage:
     """The staging table of an observation layer."""
 
-    def __init__(self, cursor: Cursor, table: Table, layer: Layer, ground: GroundHeights) -> None:  # noqa: ARG002
+    def __init__(self, cursor: Cursor, table: Table, layer: Layer) -> None:
         self._cursor, self._table, self._layer = cursor, table, layer
         self._staged: set[str] = set()
-        self._features: set[str] = set()
-        self._preparation = ObservationPreparation(
-            layer=layer,
-            catalog=table.store.catalog,
-            columns=table.declared.columns,
-            id_prefix=table.declared.id_prefix or "",
-            timezone=table.declared.timezone or table.store.city.timezone,
-            report=table.report,
-        )
         if layer.id not in table.report.layers:
             table.report.layers.append(layer.id)
         create_staging(cursor, layer)
 
-    def add(self, features: Features) -> None:
-        """Prepare a batch and copy it into staging."""
-        records, observed = prepare_observations(features, self._preparation, self._staged)
-        self._features |= observed
-        stage_records(self._cursor, self._layer, records)
+    def take(self, rows: Rows) -> None:
+        """Copy rows into staging, the first of each feature and moment."""
+        keep = []
+        for identifier in rows.ids:
+            keep.append(identifier not in self._staged)
+            self._staged.add(identifier)
+            if not keep[-1]:
+                self._table.report.refuse(identifier, "a second value for the same moment")
+        stage_records(self._cursor, self._layer, _kept(rows, keep))
 
     def merge(self) -> None:
         """Merge what is staged, count what became of it, and name the features that nobody knows."""
         observed = self._table.store.catalog.layers[self._layer.observes or ""]
         rows = self._cursor.execute(
-            f'SELECT f FROM unnest(%s::text[]) f WHERE NOT EXISTS (SELECT FROM twin."{observed.id}" v WHERE v.id = f)',
-            [sorted(self._features)],
+            f"""SELECT DISTINCT s.feature FROM {staging(self._layer)} s
+                WHERE NOT EXISTS (SELECT FROM twin."{observed.id}" v WHERE v.id = s.feature) ORDER BY 1"""
         ).fetchall()
         if rows:
             self._table.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
         _count(self._table, merge_observations(self._cursor, _delivery(self._cursor, self._table, self._layer)))
 
 
-STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer, GroundHeights], Stage]] = {
+STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer], Stage]] = {
     "feature": FeatureStage,
     "observation": ObservationStage,
 }
+
+
+def _kept(rows: Rows, keep: list[bool]) -> list[list[bytes | None]]:
+    return rows.records if all(keep) else [list(compress(column, keep)) for column in rows.records]
 
 
 def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:

@@ -9,10 +9,9 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from cim.bodies import content_hash
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
-from cim.ground import ground_heights
+from cim.ground import ground_of
+from cim.parallel import process_pool
 from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
 from cim.store import Cursor, Store, session
 from tiles import instances
@@ -128,10 +128,9 @@ def _ground_under(cursor: Cursor, store: Store, layer: Layer, versions: Sequence
     own = point_heights(cursor, layer)
     z = np.array([np.nan if (h := own[v[0]]) is None else h for v in versions])
     bare = np.flatnonzero(np.isnan(z))
-    ground = store.catalog.with_role("ground")
-    if len(bare) and ground:
+    if len(bare):
         x, y = (np.array([versions[i][k] for i in bare]) for k in (5, 6))
-        z[bare] = ground_heights(cursor, store, ground)(x, y)
+        z[bare] = ground_of(cursor, store)(x, y)
     return dict(zip((v[0] for v in versions), np.nan_to_num(np.round(z, 2)).tolist(), strict=True))
 
 
@@ -204,7 +203,7 @@ def _build_all(jobs: list[Job], place: WorkPlace, workers: int) -> Iterator[Buil
         for job in jobs:
             yield from build_tiles([job], place)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as executor:
+    with process_pool(workers) as executor:
         yield from _spread(jobs, place, executor, workers)
 
 

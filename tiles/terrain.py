@@ -33,7 +33,7 @@ TERRAIN_VERSION = 4  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
-_EDGE_SAMPLES = 31  # of the edge, for the height of a place beyond it
+_EDGE_SAMPLES = 9  # of the edge, for the height of a place beyond it
 _METRES_PER_DEGREE = 111_320.0
 
 

@@ -58,7 +58,12 @@ def _analysis(page: Any) -> None:
 
 
 def _picked(page: Any) -> None:
-    page.mouse.click(SIZE["width"] / 2, SIZE["height"] / 2)
+    """Click the building next to the middle, past the trees before it."""
+    rings = [(x, y) for r in range(9) for x in range(-r, r + 1) for y in range(-r, r + 1) if max(abs(x), abs(y)) == r]
+    places = [(SIZE["width"] / 2 + 45 * x, SIZE["height"] / 2 + 45 * y) for x, y in rings]
+    picks = ((place, page.evaluate("([x, y]) => window.cim.pickAt(x, y)", place)) for place in places)
+    x, y = next(place for place, found in picks if found and found["layer"] == "building")
+    page.mouse.click(x, y)
     page.wait_for_selector("#right dl", timeout=60_000)
 
 

@@ -1,0 +1,144 @@
+"""From batches to rows: all of a load that needs no database, in this process, or in many for a big file."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cim.catalog.model import Catalog, KindName, Layer
+from cim.city import City
+from cim.errors import UnknownLayer
+from cim.ground import Ground
+from cim.model import Features, Header, Source, take
+from cim.parallel import in_order, process_pool
+from ingest.dataset import Declared
+from ingest.observations import prepare_observations
+from ingest.place import Placement, place
+from ingest.records import Preparation, Rows, prepare
+from ingest.report import FileReport
+
+PREPARED: Mapping[KindName, Callable[[Features, Preparation], Rows]] = {
+    "feature": prepare,
+    "observation": prepare_observations,
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process needs to make rows of the batches of a table."""
+
+    catalog: Catalog
+    city: City
+    header: Header
+    declared: Declared
+    placement: Placement | None  # None: its records have no places
+    ground: Ground
+    path: str
+    where: str  # the file, and the table where it has several
+
+    def prepare(self, batch: Features) -> "Prepared":
+        """Make rows of a batch; what can't stand is refused in the report.
+
+        Raises:
+            UnknownLayer: nothing tells the layer of a record.
+            WrongCity: the data would land far from the city.
+            UnknownVerticalDatum: there are heights, and nothing tells their datum.
+            NothingToLoad: footprints have heights, and nothing says where they stand.
+
+        """
+        prepared = Prepared(FileReport(self.path))
+        report = prepared.report
+        report.read = len(batch) + len(batch.refused)
+        for refusal in batch.refused:
+            report.refuse(refusal.id, refusal.reason)
+        for what, ids in batch.warnings.items():
+            report.warn(what, ids)
+        placed = place(batch, self.placement, report) if self.placement else batch
+        for layer, features in self._by_layer(placed):
+            prepared.rows.append((layer, PREPARED[layer.kind](features, self._preparation(layer, report))))
+        return prepared
+
+    def _preparation(self, layer: Layer, report: FileReport) -> Preparation:
+        return Preparation(
+            layer=layer,
+            catalog=self.catalog,
+            columns=self.declared.columns,
+            id_prefix=self.declared.id_prefix or "",
+            srid=self.city.srid,
+            timezone=self.declared.timezone or self.city.timezone,
+            ground=self.ground,
+            report=report,
+            where=self.where,
+        )
+
+    def _by_layer(self, features: Features) -> Iterable[tuple[Layer, Features]]:
+        """Split a batch by the layer of its records."""
+        of_class = {name: self._layer_of(name) for name in dict.fromkeys(features.object_class)}
+        ids = np.array([of_class[name].id for name in features.object_class], object)
+        for name in dict.fromkeys(ids):
+            yield self.catalog.layers[name], take(features, ids == name)
+
+    def _layer_of(self, object_class: str | None) -> Layer:
+        """Find the layer of a record: `--layer`, else its object class, else the name of the table."""
+        if self.declared.layer:
+            return self._of_records(self.declared.layer)
+        if object_class:
+            layer = self.catalog.layer_by_object_class.get(object_class) or self.catalog.with_role("rest")
+            if layer:
+                return layer
+        return layer_by_name((self.header.layer_hint, Path(self.path).stem), self.catalog, self.where)
+
+    def _of_records(self, name: str) -> Layer:
+        layer = self.catalog.layers.get(name)
+        if layer is None or layer.kind not in PREPARED:
+            raise UnknownLayer(f"{self.where}: {name} isn't a layer of records")
+        return layer
+
+
+@dataclass
+class Prepared:
+    """A batch as rows of its layers, and what is to be reported of it."""
+
+    report: FileReport
+    rows: list[tuple[Layer, Rows]] = field(default_factory=list)
+
+
+def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
+    """Yield the batches of a table as rows, in its order; a source that comes in parts goes through processes."""
+    if workers < 2 or len(source.parts) < 2:
+        yield from map(work.prepare, source.batches)
+        return
+    with process_pool(min(workers, len(source.parts)), _begin, (work,)) as pool:
+        for of_part in in_order(pool, _prepare_part, source.parts, ahead=2 * workers):
+            yield from of_part
+
+
+def _begin(work: Work) -> None:
+    global _WORK  # noqa: PLW0603 - a process of the pool has one, from its beginning to its end
+    _WORK = work
+
+
+_WORK: Work | None = None
+
+
+def _prepare_part(part: Callable[[], Iterator[Features]]) -> list[Prepared]:
+    assert _WORK is not None  # noqa: S101 - the pool began with it
+    return [_WORK.prepare(batch) for batch in part()]
+
+
+def layer_by_name(names: Iterable[str], catalog: Catalog, where: str) -> Layer:
+    """Find a layer by the name of a table, else by the stem of its file: whole, else by its first words (`road_2023`).
+
+    Raises:
+        UnknownLayer: nothing tells.
+
+    """
+    known = catalog.layer_by_alias
+    for name in names:
+        folded = name.casefold()
+        words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+        for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
+            if spelling in known:
+                return known[spelling]
+    raise UnknownLayer(f"{where}: nothing tells its layer: --layer, one of {', '.join(catalog.layers)}")

@@ -1,0 +1,85 @@
+"""The part of a load that processes share: the same rows in the same order, whoever makes them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cim.catalog.read import read_catalog
+from cim.city import YANGQUAN
+from cim.errors import UnreadableFile
+from cim.ground import Ground
+from cim.model import ReadOptions
+from cim.parallel import in_order
+from ingest import cityjson
+from ingest.dataset import Declared
+from ingest.place import placement
+from ingest.work import Prepared, Work, prepared
+from tests.benchmarks.town import write_sequence
+
+COUNT = 300
+
+
+@pytest.fixture
+def sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cityjson, "PART_BYTES", 20_000)
+    return write_sequence(tmp_path / "building.city.jsonl", COUNT)
+
+
+def rows_of(file: Path, workers: int) -> Iterator[Prepared]:
+    declared = Declared(vertical_datum="city")
+    source = next(iter(cityjson.read(file, ReadOptions())))
+    work = Work(
+        catalog=read_catalog(),
+        city=YANGQUAN,
+        header=source.header,
+        declared=declared,
+        placement=placement(source.header, declared, YANGQUAN, str(file)),
+        ground=Ground(),
+        path=str(file),
+        where=str(file),
+    )
+    assert len(source.parts) > 5
+    return prepared(work, source, workers)
+
+
+def test_processes_make_the_rows_that_one_makes(sequence: Path) -> None:
+    alone, together = list(rows_of(sequence, 1)), list(rows_of(sequence, 2))
+    assert [[rows for _, rows in batch.rows] for batch in together] == [[r for _, r in batch.rows] for batch in alone]
+    assert [name for batch in together for _, rows in batch.rows for name in rows.ids] == [
+        f"B{i}" for i in range(COUNT)
+    ]
+    assert [batch.report for batch in together] == [batch.report for batch in alone]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("line", [2, 150, COUNT + 1])
+def test_a_line_that_cannot_be_read_is_named(sequence: Path, workers: int, line: int) -> None:
+    lines = sequence.read_bytes().splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1][:40] + b"\n"
+    sequence.write_bytes(b"".join(lines))
+    with pytest.raises(UnreadableFile, match=rf"line {line}: not JSON, or cut short"):
+        list(rows_of(sequence, workers))
+
+
+def test_results_come_in_order_and_not_too_far_ahead() -> None:
+    begun = []
+
+    def work(task: int) -> int:
+        begun.append(task)
+        return task * task
+
+    with ThreadPoolExecutor(3) as pool:
+        for number, result in enumerate(in_order(pool, work, range(50), ahead=4)):
+            assert result == number * number
+            assert len(begun) <= number + 1 + 4
+    assert sorted(begun) == list(range(50))
+
+
+def test_what_fails_in_a_task_fails_here() -> None:
+    def work(task: int) -> float:
+        return 1 / (3 - task)
+
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(in_order(pool, work, range(10), ahead=2))
