@@ -17,7 +17,7 @@ from typing import Any
 from cim import cluster
 from cim.config import Settings
 from cim.errors import BadBackup, MissingProgram
-from cim.store import Store, connect, initialise, open_store, owner_session
+from cim.store import Store, initialise, open_store, owner_session, session
 from cim.version import VERSION
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def restore(settings: Settings, source: Path) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         archive.extract(_DUMP, folder, filter="data")
         with owner_session(settings) as url:
-            with connect(url, autocommit=True) as connection:
+            with session(url, autocommit=True) as connection:
                 _refuse_a_twin(connection, source)
                 connection.execute("DROP SCHEMA IF EXISTS cim CASCADE")
                 connection.execute("DROP SCHEMA IF EXISTS twin CASCADE")

@@ -3,7 +3,6 @@
 Whatever is a `concurrent.futures.Executor` does: a pool of processes here, a cluster's executor elsewhere.
 """
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -17,9 +16,7 @@ def process_pool(
 ) -> ProcessPoolExecutor:
     """Return a pool of processes that share nothing with this one: no connection, no lock, no thread."""
     context = get_context("forkserver")
-    main = getattr(sys.modules["__main__"], "__spec__", None)  # of `python -m`, whose imports each worker would repeat
-    named = [main.name] if main and not main.name.endswith("__main__") else ["__main__"]
-    context.set_forkserver_preload(named + ([initializer.__module__] if initializer else []))
+    context.set_forkserver_preload(["__main__"] + ([initializer.__module__] if initializer else []))
     return ProcessPoolExecutor(workers, mp_context=context, initializer=initializer, initargs=initargs)
 
 

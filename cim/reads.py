@@ -254,18 +254,19 @@ def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     return Page(text or "", min(count, query.limit), last, more=count > query.limit)
 
 
-def count(cursor: Cursor, layer: Layer, srid: int, query: Query, up_to: int = 100_000) -> int | None:
-    """Return how many features a query matches, paging aside; None where counting costs more than the page."""
+def row_estimate(cursor: Cursor, layer: Layer) -> float:
+    """Return how many versions a layer holds, as PostgreSQL last estimated them."""
+    row = cursor.execute(f"SELECT reltuples FROM pg_class WHERE oid = '{table(layer)}'::regclass").fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def count(cursor: Cursor, layer: Layer, srid: int, query: Query) -> int:
+    """Return how many features a query matches, paging aside."""
     clauses, values = conditions(layer, srid, query)
     what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
-    cursor.execute(
-        f"""SELECT CASE WHEN c.reltuples <= %(up_to)s
-                   THEN (SELECT count({what}) FROM {table(layer)} v WHERE {" AND ".join(clauses)}) END
-            FROM pg_class c WHERE c.oid = '{table(layer)}'::regclass""",
-        values | {"up_to": up_to},
-    )
+    cursor.execute(f"SELECT count({what}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
     row = cursor.fetchone()
-    return row[0] if row else None
+    return int(row[0]) if row else 0
 
 
 def conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
@@ -283,7 +284,8 @@ def conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[s
         values["at"] = query.at
     if query.box is not None:
         envelope = f"ST_MakeEnvelope(%(xmin)s, %(ymin)s, %(xmax)s, %(ymax)s, {srid})"
-        clauses.append(f"v.geom && {envelope} AND ST_Intersects(v.geom, {envelope})")
+        # most lie wholly inside, which their boxes tell without a look at the rest
+        clauses.append(f"v.geom && {envelope} AND (v.geom @ {envelope} OR ST_Intersects(v.geom, {envelope}))")
         values |= dict(zip(("xmin", "ymin", "xmax", "ymax"), query.box, strict=True))
     if query.where.sql != "true":
         clauses.append(query.where.sql)

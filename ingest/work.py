@@ -23,6 +23,8 @@ PREPARED: Mapping[KindName, Callable[[Features, Preparation], Rows]] = {
     "observation": prepare_observations,
 }
 
+FEW_PARTS = 4  # of a table, for which other processes aren't worth their start
+
 
 @dataclass(frozen=True)
 class Work:
@@ -105,12 +107,19 @@ class Prepared:
 
 
 def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
-    """Yield the batches of a table as rows, in its order; a source that comes in parts goes through processes."""
-    if workers < 2 or len(source.parts) < 2:
+    """Yield the batches of a table as rows, in its order; a source that comes in many parts goes through processes.
+
+    They need a second to start; until the first of them stands, this process makes the rows itself.
+    """
+    if workers < 2 or len(source.parts) < FEW_PARTS:
         yield from map(work.prepare, source.batches)
         return
-    with process_pool(min(workers, len(source.parts)), _begin, (work,)) as pool:
-        for of_part in in_order(pool, _prepare_part, source.parts, ahead=2 * workers):
+    parts = iter(source.parts)
+    with process_pool(workers, _begin, (work,)) as pool:
+        first = pool.submit(_stands)
+        while not first.done() and (part := next(parts, None)):
+            yield from map(work.prepare, part())
+        for of_part in in_order(pool, _prepare_part, parts, ahead=2 * workers):
             yield from of_part
 
 
@@ -120,6 +129,10 @@ def _begin(work: Work) -> None:
 
 
 _WORK: Work | None = None
+
+
+def _stands() -> bool:
+    return _WORK is not None
 
 
 def _prepare_part(part: Callable[[], Iterator[Features]]) -> list[Prepared]:

@@ -12,6 +12,7 @@ from pyproj import CRS
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from cim import reads
 from cim.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.crs import Operation, operation, to_wgs84
@@ -22,6 +23,8 @@ from tiles.frame import Frame
 
 KEY_KNOWN_S = 5.0  # a removed key is refused after this
 MOST_KEYS_KNOWN = 1000
+MOST_COUNTED = 100_000  # features of a layer
+SIZE_KNOWN_S = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,19 @@ class Context:
     @cached_property
     def _accounts(self) -> dict[bytes, tuple[float, Account | None]]:
         """Whose a key was found to be, and until when that is believed."""
+        return {}
+
+    def counts(self, cursor: Cursor, layer: Layer) -> bool:
+        """Whether pages of a layer say how many features match: not where counting costs more than the page."""
+        until, counts = self._counts.get(layer.id, (0.0, False))
+        if until < time.monotonic():
+            counts = reads.row_estimate(cursor, layer) <= MOST_COUNTED
+            self._counts[layer.id] = (time.monotonic() + SIZE_KNOWN_S, counts)
+        return counts
+
+    @cached_property
+    def _counts(self) -> dict[str, tuple[float, bool]]:
+        """Whether a layer's matches are counted, and until when that is believed."""
         return {}
 
     @cached_property

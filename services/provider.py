@@ -87,9 +87,8 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         srid = self._context.store.city.srid
         with self._context.cursor() as cursor:
             answer: dict[str, Any] = {"type": "FeatureCollection"}
-            matched = reads.count(cursor, self._layer, srid, query)
-            if matched is not None:
-                answer[MATCHED] = matched
+            if self._context.counts(cursor, self._layer):
+                answer[MATCHED] = reads.count(cursor, self._layer, srid, query)
             if resulttype == "hits":
                 return answer | {"numberReturned": 0, "features": [], "links": []}
             page = reads.features(cursor, self._layer, srid, query)

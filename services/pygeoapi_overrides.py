@@ -21,7 +21,7 @@ import pygeoapi.api.itemtypes
 from pygeoapi.crs import DEFAULT_CRS_LIST, get_supported_crs_list
 from pyproj import CRS
 
-from cim.crs import area_of_use, operation, split
+from cim.crs import Operation, area_of_use, operation, split
 from cim.errors import BadRequest
 from services.pages import render
 
@@ -130,25 +130,43 @@ def wanted_crs(provider_def: dict[str, Any], query_crs_uri: str | None = None) -
     return WantedCrs(crs.to_epsg() or 4326, north_first)
 
 
-def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: bool = False) -> list[float]:  # noqa: ARG001
-    """Return xmin, ymin, xmax, ymax in the city's CRS, easting first, of a box in the axis order of its own CRS."""
+@dataclass(frozen=True)
+class BoxChange:
+    """How boxes go from one CRS to another: made once, because the registry is slow to ask."""
+
+    north_first: bool
+    area: tuple[float, float, float, float] | None  # to which a box in degrees is cut; None: it isn't in degrees
+    operation: Operation
+
+
+@lru_cache(maxsize=64)
+def _box_change(from_crs: str, to_crs: str) -> BoxChange:
     source, north_first = crs_of(from_crs)
     target, _ = crs_of(to_crs)
+    area = (area_of_use(target) or (-180.0, -90.0, 180.0, 90.0)) if source.is_geographic else None
+    return BoxChange(north_first, area, operation(source, target))
+
+
+def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: bool = False) -> list[float]:  # noqa: ARG001
+    """Return xmin, ymin, xmax, ymax in the city's CRS, easting first, of a box in the axis order of its own CRS."""
+    change = _box_change(from_crs, to_crs)
     low, high = bbox[: len(bbox) // 2], bbox[len(bbox) // 2 :]
-    if north_first:
+    if change.north_first:
         low, high = low[1::-1], high[1::-1]
     xmin, ymin, xmax, ymax = *low[:2], *high[:2]
-    if source.is_geographic:
+    if change.area:
         # a box of the whole world can't be put into a city's CRS; beyond the CRS's area there is nothing of the city
-        area = area_of_use(target) or (-180.0, -90.0, 180.0, 90.0)
-        xmin, xmax = float(np.clip(xmin, area[0] - 1, area[2] + 1)), float(np.clip(xmax, area[0] - 1, area[2] + 1))
-        ymin, ymax = float(np.clip(ymin, area[1] - 1, area[3] + 1)), float(np.clip(ymax, area[1] - 1, area[3] + 1))
+        west, south, east, north = change.area
+        xmin, xmax = min(max(xmin, west - 1), east + 1), min(max(xmax, west - 1), east + 1)
+        ymin, ymax = min(max(ymin, south - 1), north + 1), min(max(ymax, south - 1), north + 1)
     if ymin > ymax:
         raise BadRequest(f"bbox: the south edge {ymin} lies north of the north edge {ymax}")
-    steps = np.linspace(0, 1, 9)
-    x, y = np.meshgrid(xmin + (xmax - xmin) * steps, ymin + (ymax - ymin) * steps)
-    cx, cy = operation(source, target)(x.ravel(), y.ravel())
+    cx, cy = change.operation(xmin + (xmax - xmin) * _GRID_X, ymin + (ymax - ymin) * _GRID_Y)
     finite = np.isfinite(cx) & np.isfinite(cy)
     if not finite.any():
         return [0.0, 0.0, 0.0, 0.0]
     return [float(cx[finite].min()), float(cy[finite].min()), float(cx[finite].max()), float(cy[finite].max())]
+
+
+# places of a box, as shares of its sides, whose box in the other CRS stands for all of it
+_GRID_X, _GRID_Y = (shares.ravel() for shares in np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
 from tiles.tree import Tile
 
-TERRAIN_VERSION = 4  # raise it when the same input gives other bytes
+TERRAIN_VERSION = 5  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
-_EDGE_SAMPLES = 9  # of the edge, for the height of a place beyond it
+_STRETCHES = np.array([0.4, 1.0, 2.5])  # of the edge to either side that a place beyond it evens out, of its distance
 _METRES_PER_DEGREE = 111_320.0
 
 
@@ -93,15 +93,36 @@ class Ground:
         return np.where(np.isnan(z), self.middle_m, z)
 
     def _continued(self, lon: Float, lat: Float) -> Float:
-        """Return heights beyond the rasters: those along the edge, evened out the further away the place is.
+        """Return heights beyond the rasters: the mean of those along the edge, over a stretch as long as it is far."""
+        west, south, east, north = self.extents[-1]
+        nearest_lon, nearest_lat = np.clip(lon, west, east), np.clip(lat, south, north)
+        width, height = east - west, north - south
+        along = np.select(
+            [lat < south, lon > east, lat > north],
+            [nearest_lon - west, width + nearest_lat - south, width + height + east - nearest_lon],
+            2 * width + height + north - nearest_lat,
+        )
+        step, sums = self._edge
+        half = np.maximum(np.hypot(*self._beyond(lon, lat))[:, None] * _STRETCHES, step)
+        means = (self._sum_to(along[:, None] + half, sums) - self._sum_to(along[:, None] - half, sums)) / (2 * half)
+        return np.asarray(means.mean(axis=1))
 
-        As a membrane held at the edge would lie: the mean of the edge's heights under Poisson's kernel of the half
-        plane, which is a Cauchy distribution as wide as the place is far.
-        """
-        east, north = self._beyond(lon, lat)
-        along = np.tan(np.pi * ((np.arange(_EDGE_SAMPLES) + 0.5) / _EDGE_SAMPLES - 0.5))
-        steps = [(lon + t * np.abs(north), lat + t * np.abs(east)) for t in along]
-        return np.asarray(np.mean([self._surface(x, y) for x, y in steps], axis=0))
+    def _sum_to(self, along: Float, sums: Float) -> Float:
+        """Return the integral of the heights up to a place on the edge, which goes round."""
+        rounds, part = np.divmod(along, sums[0, -1])
+        return np.asarray(np.interp(part, *sums) + rounds * sums[1, -1])
+
+    @cached_property
+    def _edge(self) -> tuple[float, Float]:
+        """The coarsest raster's edge, anticlockwise from the south-west, in degrees: a step, and (2, k) way and sum."""
+        west, south, east, north = self.extents[-1]
+        corners = np.array([[west, south], [east, south], [east, north], [west, north], [west, south]])
+        way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(corners, axis=0)).sum(axis=1))])
+        step = self.surfaces[-1].resolution_m / _METRES_PER_DEGREE
+        along = np.linspace(0.0, way[-1], int(way[-1] / step) + 2)
+        z = self._surface(np.interp(along, way, corners[:, 0]), np.interp(along, way, corners[:, 1]))
+        areas = np.diff(along) * (z[1:] + z[:-1]) / 2
+        return step, np.stack([along, np.concatenate([[0.0], np.cumsum(areas)])])
 
 
 def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
