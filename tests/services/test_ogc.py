@@ -58,18 +58,17 @@ def test_after_a_full_last_page_there_is_none(sample_city: Served) -> None:
     for limit in (85, 17, 5):
         found = pages(f"{sample_city.url}/ogc/collections/road_segment/items?f=json&limit={limit}")
         assert [len(page) for page in found] == [limit] * (85 // limit)
+    size = "SELECT reltuples FROM pg_class WHERE oid = 'twin.bridge'::regclass"  # nobody asked for bridges before
     with sample_city.store.connect() as connection:
-        before = connection.execute(
-            "SELECT reltuples FROM pg_class WHERE oid = 'twin.road_segment'::regclass"
-        ).fetchone()
-        connection.execute("UPDATE pg_class SET reltuples = 5e6 WHERE oid = 'twin.road_segment'::regclass")
+        before = connection.execute(size).fetchone()
+        connection.execute("UPDATE pg_class SET reltuples = 5e6 WHERE oid = 'twin.bridge'::regclass")
     try:
-        found = pages(f"{sample_city.url}/ogc/collections/road_segment/items?f=json&limit=17")
-        assert [len(page) for page in found] == [17] * 5
-        assert "numberMatched" not in get(sample_city, "/ogc/collections/road_segment/items?f=json&limit=17").json()
+        found = pages(f"{sample_city.url}/ogc/collections/bridge/items?f=json&limit=12")
+        assert [len(page) for page in found] == [12, 12]
+        assert "numberMatched" not in get(sample_city, "/ogc/collections/bridge/items?f=json&limit=12").json()
     finally:
         with sample_city.store.connect() as connection:
-            connection.execute("UPDATE pg_class SET reltuples = %s WHERE oid = 'twin.road_segment'::regclass", before)
+            connection.execute("UPDATE pg_class SET reltuples = %s WHERE oid = 'twin.bridge'::regclass", before)
 
 
 def test_pages_give_each_building_once(sample_city: Served) -> None:
