@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any
 
 import psycopg
@@ -59,33 +59,27 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-def copy_rows(
-    cursor: psycopg.Cursor[Any], target: str, columns: Sequence[Column], values: Sequence[Sequence[Any]]
-) -> None:
+def copy_rows(cursor: psycopg.Cursor[Any], target: str, columns: Sequence[Column], rows: Iterable[bytes]) -> None:
     """Copy rows into a table.
 
     Args:
         cursor: in the transaction that owns the load.
         target: quoted name of the table.
-        columns: its columns, in order.
-        values: one sequence a column, all of one length; None is NULL.
+        columns: its columns, in the order of the rows' values.
+        rows: as `wire_rows` makes them.
 
     """
-    copy_encoded(
-        cursor, target, columns, [encoded(column, of_column) for column, of_column in zip(columns, values, strict=True)]
-    )
-
-
-def copy_encoded(
-    cursor: psycopg.Cursor[Any], target: str, columns: Sequence[Column], values: Sequence[Sequence[bytes | None]]
-) -> None:
-    """Copy rows whose values are encoded already; the arguments are those of `copy_rows`."""
     names = ", ".join(f'"{c.name}"' for c in columns)
-    cells: list[Iterable[bytes]] = [repeat(_INT2(len(columns)))]
-    for column in values:
-        cells += ([_NULL if value is None else _LENGTH(len(value)) for value in column], [v or b"" for v in column])
     with cursor.copy(f"COPY {target} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(_HEADER + b"".join(chain.from_iterable(zip(*cells, strict=False))) + _END)
+        copy.write(_HEADER + b"".join(rows) + _END)
+
+
+def wire_rows(columns: Sequence[Sequence[bytes | None]]) -> list[bytes]:
+    """Return rows as the wire has them, of columns of encoded values."""
+    cells: list[Iterable[bytes]] = [repeat(_INT2(len(columns)))]
+    for column in columns:
+        cells += ([_NULL if value is None else _LENGTH(len(value)) for value in column], [v or b"" for v in column])
+    return [b"".join(row) for row in zip(*cells, strict=False)]
 
 
 def encoded(column: Column, values: Iterable[Any]) -> list[bytes | None]:

@@ -13,17 +13,8 @@ from typing import Any
 import psycopg
 
 from cim.catalog.model import Layer
-from cim.copy import copy_encoded, copy_rows
-from cim.schema import LOAD_COLUMNS, Column, record_columns, table
-
-BODY_COLUMNS = (
-    Column("hash", "bytea"),
-    Column("closed", "boolean"),
-    Column("z_min", "double precision"),
-    Column("z_max", "double precision"),
-    Column("volume", "double precision"),
-    Column("faces", "bytea"),
-)
+from cim.copy import copy_rows
+from cim.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
 
 
 @dataclass(frozen=True)
@@ -61,16 +52,16 @@ def staging(layer: Layer) -> str:
     return f'"stage_{layer.id}"'
 
 
-def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, values: Sequence[Sequence[bytes | None]]) -> None:
-    """Copy records into staging, one sequence of encoded values a column in the order of `record_columns`."""
-    copy_encoded(cursor, staging(layer), record_columns(layer), values)
+def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[bytes]) -> None:
+    """Copy records into staging: rows as the wire has them, of `record_columns`."""
+    copy_rows(cursor, staging(layer), record_columns(layer), rows)
 
 
-def store_bodies(cursor: psycopg.Cursor[Any], values: Sequence[Sequence[Any]]) -> None:
-    """Write bodies that the store doesn't have yet, one sequence a column in the order of `BODY_COLUMNS`."""
+def store_bodies(cursor: psycopg.Cursor[Any], rows: Sequence[bytes]) -> None:
+    """Write bodies that the store doesn't have yet: rows as the wire has them, of `BODY_COLUMNS`."""
     columns = ", ".join(f"{c.name} {c.sql_type}" for c in BODY_COLUMNS)
     cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_body ({columns}) ON COMMIT DROP")
-    copy_rows(cursor, "stage_body", BODY_COLUMNS, values)
+    copy_rows(cursor, "stage_body", BODY_COLUMNS, rows)
     names = ", ".join(c.name for c in BODY_COLUMNS)
     cursor.execute(f"INSERT INTO cim.body ({names}) SELECT {names} FROM stage_body ON CONFLICT DO NOTHING")
     cursor.execute("TRUNCATE stage_body")

@@ -3,21 +3,74 @@
 Whatever is a `concurrent.futures.Executor` does: a pool of processes here, a cluster's executor elsewhere.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Processes that take tasks."""
+
+    executor: Executor
+    standing: Future[None]  # done when the first of them has started
+
+
+@contextmanager
 def process_pool(
-    workers: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
-) -> ProcessPoolExecutor:
-    """Return a pool of processes that share nothing with this one: no connection, no lock, no thread."""
+    workers: int, home: str, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+) -> Iterator[Pool]:
+    """Lend processes that share nothing with this one: no connection, no lock, no thread.
+
+    They start beside what this process does meanwhile: the first ones of a program after about a second.
+
+    Args:
+        workers: how many.
+        home: the module whose functions they will call.
+        initializer: what each does first, with `initargs`.
+        initargs: the arguments of the initializer.
+
+    """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__"] + ([initializer.__module__] if initializer else []))
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=initializer, initargs=initargs)
+    context.set_forkserver_preload([home])
+    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer, initargs=initargs)
+    with ThreadPoolExecutor(1) as starter, processes:
+        yield Pool(processes, starter.submit(_start, processes, workers))
+
+
+def _start(processes: Executor, workers: int) -> None:
+    with _without_main():
+        begun = [processes.submit(_nothing) for _ in range(workers)]
+    wait(begun, return_when=FIRST_COMPLETED)
+
+
+def _nothing() -> None:
+    """Be the first task of a process."""
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module: a process that starts would run it again, imports and all, and needs none of it."""
+    main = sys.modules["__main__"].__dict__
+    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__spec__", "__file__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(hidden)
 
 
 def in_order[T, R](executor: Executor, work: Callable[[T], R], tasks: Iterable[T], ahead: int) -> Iterator[R]:

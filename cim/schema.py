@@ -55,6 +55,16 @@ LOAD_COLUMNS = (
     Column("public", "boolean", "NOT NULL DEFAULT true"),
 )
 
+# of cim.body, which all layers share
+BODY_COLUMNS = (
+    Column("hash", "bytea"),
+    Column("closed", "boolean"),
+    Column("z_min", "double precision"),
+    Column("z_max", "double precision"),
+    Column("volume", "double precision"),
+    Column("faces", "bytea"),
+)
+
 
 def table(layer: Layer) -> str:
     """Return the quoted, qualified name of a layer's table."""

@@ -22,7 +22,7 @@ from cim.crs import parse
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 
-PART_BYTES = 2 << 20  # of a sequence, for one process at a time
+PART_BYTES = 1 << 20  # of a sequence, for one process at a time
 _VERSIONS = ("1.0", "1.1", "2.0")
 
 

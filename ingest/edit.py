@@ -127,7 +127,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
     if report.refused:
         raise BadRequest(f"{layer.id} {edit.id}: {', '.join(report.reasons)}")
     create_staging(cursor, layer)
-    if rows.bodies[0]:
+    if rows.bodies:
         store_bodies(cursor, rows.bodies)
     stage_records(cursor, layer, rows.records)
     dataset = before.dataset if before else EDITS

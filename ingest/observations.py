@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from cim.bodies import content_hash
 from cim.catalog.model import Layer
-from cim.copy import ENCODERS, encoded
+from cim.copy import ENCODERS, encoded, wire_rows
 from cim.model import Features
 from cim.schema import field_columns, record_columns
 from ingest.fields import map_fields
@@ -43,7 +43,8 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
             column.append(row_values[name])
     if without_offset:
         report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
-    return Rows(columns["id"], columns["content"], [encoded(c, columns[c.name]) for c in record_columns(layer)])
+    wired = wire_rows([encoded(c, columns[c.name]) for c in record_columns(layer)])
+    return Rows(columns["id"], columns["content"], wired)
 
 
 def name_of(feature: str, moment: datetime) -> str:

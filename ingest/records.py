@@ -12,11 +12,11 @@ from cim import bodies as bodies_module
 from cim import geometry as geo
 from cim.bodies import Float, Int, canonical, content_hash, encode, select
 from cim.catalog.model import Catalog, Layer
-from cim.copy import ENCODERS, encoded
+from cim.copy import ENCODERS, encoded, wire_rows
 from cim.errors import NothingToLoad
 from cim.ground import Ground
 from cim.model import Features, take
-from cim.schema import record_columns
+from cim.schema import BODY_COLUMNS, record_columns
 from ingest.fields import Mapped, map_fields
 from ingest.report import FileReport
 
@@ -25,12 +25,12 @@ STOREY_M = 3.0  # a storey where only their number is known; kept with the objec
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch as the store takes it: columns of records, and columns of the bodies they name."""
+    """A batch as the store takes it: records, and the bodies they name."""
 
     ids: list[str]
     content: list[bytes]
-    records: list[list[bytes | None]]  # one a column of `record_columns`, as the wire has it
-    bodies: list[Sequence[Any]] = field(default_factory=list)  # one a column of `merge.BODY_COLUMNS`
+    records: list[bytes]  # as the wire has rows of `record_columns`
+    bodies: list[bytes] = field(default_factory=list)  # as the wire has rows of `BODY_COLUMNS`
 
 
 @dataclass
@@ -309,7 +309,12 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
         [blobs[b] for b in order],
     ]
     records["content"] = [*content]
-    return Rows(ids, content, [records[c.name] for c in record_columns(layer)], bodies)
+    return Rows(
+        ids,
+        content,
+        wire_rows([records[c.name] for c in record_columns(layer)]),
+        wire_rows([encoded(c, values) for c, values in zip(BODY_COLUMNS, bodies, strict=True)]),
+    )
 
 
 def _on_raster(shapes: NDArray[Any]) -> NDArray[Any]:

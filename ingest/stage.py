@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
 from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, staging, store_bodies
-from cim.model import Header
+from cim.model import BATCH_SIZE, Header
 from cim.store import Cursor, Store
 from ingest.dataset import Declared
 from ingest.records import Rows
@@ -46,15 +46,22 @@ class FeatureStage:
     def __init__(self, cursor: Cursor, table: Table, layer: Layer) -> None:
         self._cursor, self._table, self._layer = cursor, table, layer
         self._content_by_id: dict[str, bytes] = {}
+        self._bodies: list[bytes] = []  # of batches, too few yet for a statement
         if layer.id not in table.report.layers:
             table.report.layers.append(layer.id)
         create_staging(cursor, layer)
 
     def take(self, rows: Rows) -> None:
         """Copy rows into staging, the first of each id."""
-        if rows.bodies[0]:
-            store_bodies(self._cursor, rows.bodies)
+        self._bodies += rows.bodies
+        if len(self._bodies) >= BATCH_SIZE:
+            self._store_bodies()
         stage_records(self._cursor, self._layer, _kept(rows, self._first_of_each_id(rows.ids, rows.content)))
+
+    def _store_bodies(self) -> None:
+        if self._bodies:
+            store_bodies(self._cursor, self._bodies)
+            self._bodies = []
 
     def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
         keep = []
@@ -70,6 +77,7 @@ class FeatureStage:
 
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""
+        self._store_bodies()
         _count(self._table, merge(self._cursor, _delivery(self._cursor, self._table, self._layer)))
 
 
@@ -111,8 +119,8 @@ STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer], Stage]] = {
 }
 
 
-def _kept(rows: Rows, keep: list[bool]) -> list[list[bytes | None]]:
-    return rows.records if all(keep) else [list(compress(column, keep)) for column in rows.records]
+def _kept(rows: Rows, keep: list[bool]) -> list[bytes]:
+    return rows.records if all(keep) else list(compress(rows.records, keep))
 
 
 def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:

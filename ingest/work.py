@@ -115,11 +115,10 @@ def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
         yield from map(work.prepare, source.batches)
         return
     parts = iter(source.parts)
-    with process_pool(workers, _begin, (work,)) as pool:
-        first = pool.submit(_stands)
-        while not first.done() and (part := next(parts, None)):
+    with process_pool(workers, __name__, _begin, (work,)) as pool:
+        while not pool.standing.done() and (part := next(parts, None)):
             yield from map(work.prepare, part())
-        for of_part in in_order(pool, _prepare_part, parts, ahead=2 * workers):
+        for of_part in in_order(pool.executor, _prepare_part, parts, ahead=2 * workers):
             yield from of_part
 
 
@@ -129,10 +128,6 @@ def _begin(work: Work) -> None:
 
 
 _WORK: Work | None = None
-
-
-def _stands() -> bool:
-    return _WORK is not None
 
 
 def _prepare_part(part: Callable[[], Iterator[Features]]) -> list[Prepared]:

@@ -203,8 +203,8 @@ def _build_all(jobs: list[Job], place: WorkPlace, workers: int) -> Iterator[Buil
         for job in jobs:
             yield from build_tiles([job], place)
         return
-    with process_pool(workers) as executor:
-        yield from _spread(jobs, place, executor, workers)
+    with process_pool(workers, __name__) as pool:
+        yield from _spread(jobs, place, pool.executor, workers)
 
 
 def _spread(jobs: list[Job], place: WorkPlace, executor: Executor, workers: int) -> Iterator[Built]:
