@@ -99,7 +99,8 @@ def face_polygons(bodies: Bodies, faces: Bool | Int) -> Shapes:
 def footprints(bodies: Bodies) -> Shapes:
     """Return each body's footprint as a valid polygon or multipolygon, None where it has no area.
 
-    Its ground surfaces; where it has none, its lowest near-horizontal faces; at last the union of all faces.
+    Its ground surfaces; where it has none, its lowest near-horizontal faces, if they lie under most of it (they don't
+    under a bridge's deck, which rises and falls); at last the union of all faces.
     """
     body = bodies.body_of_face
     ground = bodies.face_class == GROUND
@@ -112,7 +113,9 @@ def footprints(bodies: Bodies) -> Shapes:
         flat = (high - low) < 0.5
         lowest = upright & (z - low[body] < np.where(flat, np.inf, 0.5)[body])
         ground |= lowest & without[body]
-        still = np.bincount(body[ground], minlength=len(bodies)) == 0
+        under = np.bincount(body[ground], np.abs(vectors[ground, 2]), len(bodies))
+        all_of_it = np.bincount(body, np.abs(vectors[:, 2]), len(bodies)) / 2  # a closed body has each place twice
+        still = without & (under < all_of_it / 2)
         ground |= still[body] & (np.abs(vectors[:, 2]) > 1e-6)
     return merged_polygons(face_polygons(bodies, ground), body[ground], len(bodies))
 

@@ -1,7 +1,7 @@
 """Terrain tiles: the stored rasters as quantized-mesh on the same quadtree as everything else.
 
 Heights are the city's plus the height anomaly. A level is built where a raster is fine enough to fill it; beyond the
-rasters the nearest edge fades to their middle height, so that no view ends in a cliff.
+rasters their rim evens out and fades to their middle height, so that no view ends in a cliff.
 """
 
 import hashlib
@@ -27,14 +27,15 @@ from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
+from tiles.rim import Rim
 from tiles.tree import Tile
 
 TERRAIN_VERSION = 5  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
-_FADE_DEG = 0.15  # beyond the rasters heights fall to their middle over this distance
-_STRETCHES = np.array([0.4, 1.0, 2.5])  # of the edge to either side that a place beyond it evens out, of its distance
+_FADE_M = 16_000.0  # beyond the rasters heights fall to their middle over this distance
 _METRES_PER_DEGREE = 111_320.0
+_AT_ONCE = 50  # tiles of which it is noted at once that they are there
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class Ground:
 
     surfaces: tuple[Surface, ...]
     extents: tuple[tuple[float, float, float, float], ...]  # degrees, one a surface
-    middle_m: float
     frame: Frame
 
     def reach(self, cell: Cell) -> tuple[float, float] | None:
@@ -67,62 +67,21 @@ class Ground:
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""
-        away = np.hypot(*self._beyond(lon, lat)).ravel()
-        z = self._surface(lon, lat)
+        x, y, away = self.rim.nearest(lon.ravel(), lat.ravel())
+        city = self.frame.city
+        places = operation(self.rim.surface.raster.crs, CRS.from_epsg(city.srid), city.extent)(x, y)
+        z = heights(list(self.surfaces), *places)
+        z = np.where(np.isnan(z), self.rim.middle_m, z)
         outside = np.flatnonzero(away > 0)
         if len(outside):
-            z[outside] = self._continued(lon.ravel()[outside], lat.ravel()[outside])
-        z = self.middle_m + (z - self.middle_m) * np.exp(-away / _FADE_DEG)
-        return np.asarray((z + self.frame.anomaly(*self._in_city(lon, lat))).reshape(lon.shape))
-
-    def _beyond(self, lon: Float, lat: Float) -> tuple[Float, Float]:
-        """Return how far east and north of the coarsest raster, which surrounds the others, places lie, in degrees."""
-        west, south, east, north = self.extents[-1]
-        return lon - np.clip(lon, west, east), lat - np.clip(lat, south, north)
-
-    def _in_city(self, lon: Float, lat: Float) -> tuple[Float, Float]:
-        """Return places, those beyond the coarsest raster moved to its edge, in the city's CRS."""
-        west, south, east, north = self.extents[-1]
-        margin = 1e-7
-        near_lon, near_lat = np.clip(lon, west + margin, east - margin), np.clip(lat, south + margin, north - margin)
-        to_city = operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
-        return to_city(near_lon.ravel(), near_lat.ravel())
-
-    def _surface(self, lon: Float, lat: Float) -> Float:
-        z = heights(list(self.surfaces), *self._in_city(lon, lat))
-        return np.where(np.isnan(z), self.middle_m, z)
-
-    def _continued(self, lon: Float, lat: Float) -> Float:
-        """Return heights beyond the rasters: the mean of those along the edge, over a stretch as long as it is far."""
-        west, south, east, north = self.extents[-1]
-        nearest_lon, nearest_lat = np.clip(lon, west, east), np.clip(lat, south, north)
-        width, height = east - west, north - south
-        along = np.select(
-            [lat < south, lon > east, lat > north],
-            [nearest_lon - west, width + nearest_lat - south, width + height + east - nearest_lon],
-            2 * width + height + north - nearest_lat,
-        )
-        step, sums = self._edge
-        half = np.maximum(np.hypot(*self._beyond(lon, lat))[:, None] * _STRETCHES, step)
-        means = (self._sum_to(along[:, None] + half, sums) - self._sum_to(along[:, None] - half, sums)) / (2 * half)
-        return np.asarray(means.mean(axis=1))
-
-    def _sum_to(self, along: Float, sums: Float) -> Float:
-        """Return the integral of the heights up to a place on the edge, which goes round."""
-        rounds, part = np.divmod(along, sums[0, -1])
-        return np.asarray(np.interp(part, *sums) + rounds * sums[1, -1])
+            z[outside] = self.rim.heights(x[outside], y[outside], away[outside])
+        z = self.rim.middle_m + (z - self.rim.middle_m) * np.exp(-away / _FADE_M)
+        return np.asarray((z + self.frame.anomaly(*places)).reshape(lon.shape))
 
     @cached_property
-    def _edge(self) -> tuple[float, Float]:
-        """The coarsest raster's edge, anticlockwise from the south-west, in degrees: a step, and (2, k) way and sum."""
-        west, south, east, north = self.extents[-1]
-        corners = np.array([[west, south], [east, south], [east, north], [west, north], [west, south]])
-        way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(corners, axis=0)).sum(axis=1))])
-        step = self.surfaces[-1].resolution_m / _METRES_PER_DEGREE
-        along = np.linspace(0.0, way[-1], int(way[-1] / step) + 2)
-        z = self._surface(np.interp(along, way, corners[:, 0]), np.interp(along, way, corners[:, 1]))
-        areas = np.diff(along) * (z[1:] + z[:-1]) / 2
-        return step, np.stack([along, np.concatenate([[0.0], np.cumsum(areas)])])
+    def rim(self) -> Rim:
+        """Of the coarsest raster, which surrounds the others."""
+        return Rim(self.surfaces[-1], self.extents[-1])
 
 
 def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
@@ -142,18 +101,21 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
             continue
         names: dict[str, str] = {}
         cells = list(_cells(ground))
-        for done, cell in enumerate(cells, 1):
-            fingerprint = _fingerprint(cell, ground)
-            tile = known.get(fingerprint)
-            if tile is None:
-                content = build_tile(cell, ground)
-                tile = Tile(hashlib.sha256(content).hexdigest() + ".terrain", (0.0,) * 6, 0.0)
-                write_whole(folder / "content" / tile.name, content)
-                known[fingerprint] = tile
-                remember(store, {fingerprint: tile})
-                outcome.built += 1
-                progress(done, len(cells))
-            names[f"{cell.level}/{cell.x}/{cell.y}"] = tile.name
+        for first in range(0, len(cells), _AT_ONCE):
+            built: dict[bytes, Tile] = {}
+            for cell in cells[first : first + _AT_ONCE]:
+                fingerprint = _fingerprint(cell, ground)
+                tile = known.get(fingerprint)
+                if tile is None:
+                    content = build_tile(cell, ground)
+                    tile = Tile(hashlib.sha256(content).hexdigest() + ".terrain", (0.0,) * 6, 0.0)
+                    write_whole(folder / "content" / tile.name, content)
+                    known[fingerprint] = built[fingerprint] = tile
+                names[f"{cell.level}/{cell.x}/{cell.y}"] = tile.name
+            if built:
+                remember(store, built)
+                outcome.built += len(built)
+                progress(min(first + _AT_ONCE, len(cells)), len(cells))
         outcome.tiles += len(cells)
         outcome.roots[interval] = _write_index(folder, names, cells, outcome)
     publish(store, layer, outcome.roots)
@@ -202,8 +164,7 @@ def _ground(found: list[Surface], frame: Frame) -> Ground:
         x, y = np.meshgrid(edge_x, edge_y)
         lon, lat = operation(surface.raster.crs, WGS84)(x.ravel(), y.ravel())
         extents.append((float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())))
-    middle = float(np.nanmedian(found[-1].raster.values))
-    return Ground(tuple(found), tuple(extents), middle, frame)
+    return Ground(tuple(found), tuple(extents), frame)
 
 
 def deepest_level(resolution_m: float) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cim import geometry as geo
-from cim.bodies import ROOF, Bodies, canonical, concatenate, decode, encode, from_sizes, select
+from cim.bodies import ROOF, WALL, Bodies, canonical, concatenate, decode, encode, from_sizes, select
 
 COURTYARD = shapely.Polygon([(0, 0), (20, 0), (20, 20), (0, 20)], [[(5, 5), (5, 15), (15, 15), (15, 5)]])
 
@@ -51,6 +51,25 @@ def test_prisms_of_any_polygon_have_area_times_height(shapes: list[tuple[float, 
     np.add.at(summed, face, cross)
     assert summed == pytest.approx(bodies.area_vectors, abs=1e-6)
     assert encode(decode(encode(bodies))) == encode(bodies)
+
+
+def test_the_footprint_of_a_cambered_deck_is_the_whole_deck() -> None:
+    """Without ground surfaces; the lowest of its undersides lie at its two ends only."""
+    x, top = np.linspace(0.0, 80.0, 9), 700.0 + 2.0 * np.sin(np.linspace(0, np.pi, 9))
+    rows = [(0.0, top - 1.0), (10.0, top - 1.0), (0.0, top), (10.0, top)]  # right and left below, right and left above
+    vertices = np.concatenate([np.c_[x, np.full(9, y), z] for y, z in rows])
+    rb, lb, rt, lt = np.arange(36).reshape(4, 9)
+    quads = [[lb[0], rb[0], rt[0], lt[0]], [rb[8], lb[8], lt[8], rt[8]]]
+    for a, b in ((k, k + 1) for k in range(8)):
+        quads += [[rt[a], rt[b], lt[b], lt[a]], [lb[a], lb[b], rb[b], rb[a]]]
+        quads += [[rb[a], rb[b], rt[b], rt[a]], [lt[a], lt[b], lb[b], lb[a]]]
+    deck = from_sizes(
+        vertices, np.array(quads).ravel(), np.full(34, 4), np.ones(34, np.int64), np.array([34]), np.full(34, WALL)
+    )
+    assert geo.closed(deck).all()
+    (footprint,) = geo.footprints(deck)
+    assert footprint.bounds == (0.0, 0.0, 80.0, 10.0)
+    assert footprint.area == pytest.approx(800.0)
 
 
 def test_an_open_box_is_open_and_its_neighbour_is_not() -> None:
