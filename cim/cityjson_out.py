@@ -32,7 +32,7 @@ def write_cityjsonseq(cursor: Cursor, city: City, layer: Layer, query: Query, pa
     """
     if not layer.object_classes:
         raise BadRequest(f"{layer.id} has no object class in city models: another format")
-    clauses, values = conditions(layer, city.srid, query)
+    clauses, values = conditions(layer, query)
     fields = [f for f in layer.fields if not (f.sensitive and query.public_only)]
     names = "".join(f', v."{f.name}"' for f in fields)
     count = 0

@@ -17,7 +17,7 @@ from cim.city import City, Extent
 from cim.crs import area_of_use, label, operation, parse, split
 from cim.errors import BadRequest, NotFound, UnknownCrs
 from cim.filters import Condition, inside_box, parse_filter
-from cim.frames import FrameColumn, frame_columns, frame_schema, read_batches
+from cim.frames import frame_columns, frame_schema, read_batches
 from cim.kinds import kind_of
 from cim.reads import Query
 from cim.store import Cursor, Store
@@ -103,16 +103,10 @@ def open_frame(cursor: Cursor, city: City, extract: Extract, default_crs: CRS | 
         columns = [c for c in columns if c.name in _OF_VALUES or c.name in {f.name for f in extract.layer.all_fields}]
     types = (extract.layer.geometry,) if extract.layer.geometry else ()
     schema = frame_schema(columns, crs, [t for t in types if t])
-    return Frame(schema, _batches(cursor, city, query, columns, extract), crs, extract.layer.geometry or "Unknown")
+    return Frame(schema, read_batches(cursor, extract.layer, query, columns), crs, extract.layer.geometry or "Unknown")
 
 
 _OF_VALUES = ("id", "dataset", "load", "extra")
-
-
-def _batches(
-    cursor: Cursor, city: City, query: Query, columns: list[FrameColumn], extract: Extract
-) -> Iterator[pa.RecordBatch]:
-    yield from read_batches(cursor, extract.layer, city.srid, query, columns)
 
 
 def _wanted_crs(name: str) -> CRS:

@@ -101,11 +101,26 @@ def _parse(text: str) -> Any:
 
 
 def inside_box(bbox: tuple[float, float, float, float], to_city: ToCity, srid: int) -> Condition:
-    """Return the condition that a geometry meets a box of degrees, whose edges aren't straight in the city's CRS."""
-    return Condition(
-        "v.geom && %(bbox)s::geometry AND ST_Intersects(v.geom, %(bbox)s::geometry)",
-        {"bbox": _ewkb(shapely.box(*bbox), to_city, srid)},
-    )
+    """Return the condition that a geometry meets a box of another CRS, whose sides aren't straight in the city's.
+
+    What lies wholly inside is told by its own box, without a look at the rest of it.
+    """
+    xmin, ymin, xmax, ymax = bbox
+    x, y = to_city(xmin + (xmax - xmin) * _ROUND_X, ymin + (ymax - ymin) * _ROUND_Y)
+    bottom, right, top, left = (slice(k * _EDGE_PARTS, (k + 1) * _EDGE_PARTS + 1) for k in range(4))
+    inner = x[left].max(), y[bottom].max(), x[right].min(), y[top].min()
+    outline = shapely.linearrings(np.c_[x, y])
+    values = {"bbox": _hex(shapely.Polygon(outline) if xmin < xmax and ymin < ymax else outline, srid)}
+    meets = "ST_Intersects(v.geom, %(bbox)s::geometry)"
+    if inner[0] < inner[2] and inner[1] < inner[3]:
+        values["bbox_inner"] = _hex(shapely.box(*inner), srid)
+        meets = f"(v.geom @ %(bbox_inner)s::geometry OR {meets})"
+    return Condition(f"v.geom && %(bbox)s::geometry AND {meets}", values)
+
+
+# places round a box, from its lower left corner and back to it, as shares of its sides
+_ROUND = np.linspace(0, 4, 4 * _EDGE_PARTS + 1)
+_ROUND_X, _ROUND_Y = np.interp(_ROUND, range(5), [0, 1, 1, 0, 0]), np.interp(_ROUND, range(5), [0, 0, 1, 1, 0])
 
 
 def _ewkb(geometry: Any, to_city: ToCity, srid: int) -> str:
@@ -114,7 +129,12 @@ def _ewkb(geometry: Any, to_city: ToCity, srid: int) -> str:
     # its edges are straight in degrees: cut so short that they are so in the city's CRS too
     cut = shapely.segmentize(geometry, max(east - west, north - south, 1e-6) / _EDGE_PARTS)
     placed = shapely.transform(cut, lambda xy: np.c_[to_city(xy[:, 0], xy[:, 1])])
-    return str(shapely.to_wkb(shapely.set_srid(placed, srid), hex=True, include_srid=True))
+    return _hex(placed, srid)
+
+
+def _hex(geometry: Any, srid: int) -> str:
+    """Return the text of a geometry's EWKB."""
+    return str(shapely.to_wkb(shapely.set_srid(geometry, srid), hex=True, include_srid=True))
 
 
 class _Writer:

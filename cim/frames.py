@@ -80,19 +80,18 @@ def frame_schema(columns: Sequence[FrameColumn], crs: CRS, types: Sequence[str] 
 
 
 def read_batches(
-    cursor: Cursor, layer: Layer, srid: int, query: Query, columns: Sequence[FrameColumn]
+    cursor: Cursor, layer: Layer, query: Query, columns: Sequence[FrameColumn]
 ) -> Iterator[pa.RecordBatch]:
     """Yield what a query matches, at most `query.limit` rows where that isn't 0, in no order.
 
     Args:
         cursor: a read.
         layer: whose table.
-        srid: of the city's CRS.
         query: what is asked; its paging is not regarded.
         columns: of the batches.
 
     """
-    clauses, values = conditions(layer, srid, query)
+    clauses, values = conditions(layer, query)
     listed = ", ".join(f"{c.sql}" for c in columns)
     limit = f" LIMIT {int(query.limit)}" if query.limit else ""
     sql = f"SELECT {listed} FROM {table(layer)} v WHERE {' AND '.join(clauses)}{limit}"

@@ -208,7 +208,6 @@ class Query:
 
     at: tuple[datetime | None, datetime | None] | datetime | None = None  # moment, interval, or now
     recorded_at: datetime | None = None  # as it was known then; None: as it is known now
-    box: tuple[float, float, float, float] | None = None  # xmin, ymin, xmax, ymax in the city's CRS
     equals: Mapping[str, str] = field(default_factory=dict)  # field or id → value
     where: Condition = field(default_factory=Condition)  # a filter
     after: str | None = None  # only ids that follow this one
@@ -234,7 +233,7 @@ class Page:
 
 def features(cursor: Cursor, layer: Layer, srid: int, query: Query) -> Page:
     """Return a page of GeoJSON features, made by PostGIS."""
-    clauses, values = conditions(layer, srid, query)
+    clauses, values = conditions(layer, query)
     if query.after is not None:
         clauses.append("v.id > %(after)s")
         values["after"] = query.after
@@ -260,16 +259,16 @@ def row_estimate(cursor: Cursor, layer: Layer) -> float:
     return float(row[0]) if row else 0.0
 
 
-def count(cursor: Cursor, layer: Layer, srid: int, query: Query) -> int:
+def count(cursor: Cursor, layer: Layer, query: Query) -> int:
     """Return how many features a query matches, paging aside."""
-    clauses, values = conditions(layer, srid, query)
+    clauses, values = conditions(layer, query)
     what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
     cursor.execute(f"SELECT count({what}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 
 
-def conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[str, Any]]:
+def conditions(layer: Layer, query: Query) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a query over the alias `v`, and the values that they bind."""
     values: dict[str, Any] = {}
     clauses = ["upper_inf(v.recorded)"]
@@ -282,11 +281,6 @@ def conditions(layer: Layer, srid: int, query: Query) -> tuple[list[str], dict[s
     elif query.at is not None or not kind_of(layer).instants:
         clauses.append("v.valid @> coalesce(%(at)s::timestamptz, now())")
         values["at"] = query.at
-    if query.box is not None:
-        envelope = f"ST_MakeEnvelope(%(xmin)s, %(ymin)s, %(xmax)s, %(ymax)s, {srid})"
-        # most lie wholly inside, which their boxes tell without a look at the rest
-        clauses.append(f"v.geom && {envelope} AND (v.geom @ {envelope} OR ST_Intersects(v.geom, {envelope}))")
-        values |= dict(zip(("xmin", "ymin", "xmax", "ymax"), query.box, strict=True))
     if query.where.sql != "true":
         clauses.append(query.where.sql)
         values |= query.where.values

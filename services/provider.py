@@ -55,7 +55,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         offset: int = 0,
         limit: int = 100,
         resulttype: str = "results",
-        bbox: Sequence[float] = (),
+        bbox: Condition | None = None,
         datetime_: str | None = None,
         properties: Sequence[tuple[str, str]] = (),
         sortby: Sequence[dict[str, str]] = (),
@@ -71,9 +71,8 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         query = reads.Query(
             at=_times(datetime_) if datetime_ else ASK.get().at,
             recorded_at=known_at,
-            box=(bbox[0], bbox[1], bbox[2], bbox[3]) if bbox else None,
             equals=dict(properties),
-            where=self._filter(),
+            where=self._filter() & bbox if bbox else self._filter(),
             after=after,
             offset=offset,
             limit=limit,
@@ -88,7 +87,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         with self._context.cursor() as cursor:
             answer: dict[str, Any] = {"type": "FeatureCollection"}
             if self._context.counts(cursor, self._layer):
-                answer[MATCHED] = reads.count(cursor, self._layer, srid, query)
+                answer[MATCHED] = reads.count(cursor, self._layer, query)
             if resulttype == "hits":
                 return answer | {"numberReturned": 0, "features": [], "links": []}
             page = reads.features(cursor, self._layer, srid, query)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pygeoapi
 import pygeoapi.api
 import pygeoapi.api.itemtypes
@@ -23,6 +22,7 @@ from pyproj import CRS
 
 from cim.crs import Operation, area_of_use, operation, split
 from cim.errors import BadRequest
+from cim.filters import Condition, inside_box
 from services.pages import render
 
 VERSION = "0.24."
@@ -137,6 +137,7 @@ class BoxChange:
     north_first: bool
     area: tuple[float, float, float, float] | None  # to which a box in degrees is cut; None: it isn't in degrees
     operation: Operation
+    srid: int  # of the CRS it leads to
 
 
 @lru_cache(maxsize=64)
@@ -144,11 +145,11 @@ def _box_change(from_crs: str, to_crs: str) -> BoxChange:
     source, north_first = crs_of(from_crs)
     target, _ = crs_of(to_crs)
     area = (area_of_use(target) or (-180.0, -90.0, 180.0, 90.0)) if source.is_geographic else None
-    return BoxChange(north_first, area, operation(source, target))
+    return BoxChange(north_first, area, operation(source, target), target.to_epsg() or 0)
 
 
-def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: bool = False) -> list[float]:  # noqa: ARG001
-    """Return xmin, ymin, xmax, ymax in the city's CRS, easting first, of a box in the axis order of its own CRS."""
+def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: bool = False) -> Condition:  # noqa: ARG001
+    """Return the condition that a box makes, which is in the axis order of its own CRS."""
     change = _box_change(from_crs, to_crs)
     low, high = bbox[: len(bbox) // 2], bbox[len(bbox) // 2 :]
     if change.north_first:
@@ -161,12 +162,4 @@ def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: boo
         ymin, ymax = min(max(ymin, south - 1), north + 1), min(max(ymax, south - 1), north + 1)
     if ymin > ymax:
         raise BadRequest(f"bbox: the south edge {ymin} lies north of the north edge {ymax}")
-    cx, cy = change.operation(xmin + (xmax - xmin) * _GRID_X, ymin + (ymax - ymin) * _GRID_Y)
-    finite = np.isfinite(cx) & np.isfinite(cy)
-    if not finite.any():
-        return [0.0, 0.0, 0.0, 0.0]
-    return [float(cx[finite].min()), float(cy[finite].min()), float(cx[finite].max()), float(cy[finite].max())]
-
-
-# places of a box, as shares of its sides, whose box in the other CRS stands for all of it
-_GRID_X, _GRID_Y = (shares.ravel() for shares in np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 9)))
+    return inside_box((xmin, ymin, xmax, ymax), change.operation, change.srid)

@@ -47,6 +47,7 @@ from starlette.routing import Route
 from cim import reads
 from cim.catalog.read import read_catalog
 from cim.crs import operation
+from cim.filters import inside_box
 from pyproj import CRS
 
 POOL = ConnectionPool(os.environ["BENCH_URL"], min_size=4, max_size=8, open=True, kwargs={"autocommit": True})
@@ -55,8 +56,7 @@ TO_CITY = operation(CRS.from_epsg(4326), CRS.from_epsg(4547))
 
 def items(request):
     west, south, east, north = (float(v) for v in request.query_params["bbox"].split(","))
-    (xmin, xmax), (ymin, ymax) = (c.tolist() for c in TO_CITY([west, east], [south, north]))
-    query = reads.Query(box=(xmin, ymin, xmax, ymax), limit=1000, public_only=True)
+    query = reads.Query(where=inside_box((west, south, east, north), TO_CITY, 4547), limit=1000, public_only=True)
     with POOL.connection() as connection, connection.cursor() as cursor:
         page = reads.features(cursor, LAYER, 4547, query)
     return Response('{"type":"FeatureCollection","features":[' + page.text + "]}", media_type="application/geo+json")
