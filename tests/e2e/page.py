@@ -18,6 +18,7 @@ FLAGS = [
     *("--ignore-gpu-blocklist", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--disable-dev-shm-usage"),
 ]
+SHARPNESS = 0.5  # of the scene: a software GPU takes its time by the pixel
 SETTLED = """() => {
   const { scene } = window.cim.widget;
   scene.requestRender();
@@ -125,5 +126,6 @@ def opened(chromium: Any, url: str) -> Iterator[Viewer]:
         time.sleep(0.25)
     else:
         raise AssertionError(f"the page doesn't start: {viewer.problems}")
+    page.evaluate("(share) => { window.cim.widget.resolutionScale = share }", SHARPNESS)
     yield viewer
     page.close()

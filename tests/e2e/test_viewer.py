@@ -28,10 +28,10 @@ def viewer(sample_city: Served, chromium: Any) -> Iterator[Viewer]:
         yield page
 
 
-def tops(served: Served, where: str) -> list[tuple[str, float, float, float]]:
-    """Return (id, lon, lat, ellipsoidal height of the top) of buildings."""
+def tops(served: Served, where: str, layer: str = "building") -> list[tuple[str, float, float, float]]:
+    """Return (id, lon, lat, ellipsoidal height of the top) of bodies."""
     sql = f"""SELECT v.id, ST_X(p), ST_Y(p), b.z_max + {ANOMALY_M} FROM (
-                SELECT *, ST_Transform(ST_PointOnSurface(ST_Force2D(geom)), 4326) AS p FROM twin.building
+                SELECT *, ST_Transform(ST_PointOnSurface(ST_Force2D(geom)), 4326) AS p FROM twin."{layer}"
                 WHERE upper_inf(recorded) AND bodies IS NOT NULL) v
               JOIN cim.body b ON b.hash = v.bodies[cardinality(v.bodies)] WHERE {where} ORDER BY v.id LIMIT 3"""
     with served.store.connect("server") as connection:
@@ -94,6 +94,8 @@ def _centre_of_one(served: Served, name: str) -> tuple[str, float, float, float]
     """Return an object's id, and a place inside it with the ground's, or for bodies the roof's, ellipsoidal height."""
     if name == "building":
         return tops(served, "v.lods = '{2.2}' AND v.storeys < 9 AND v.parent_id IS NULL")[0]
+    if name == "bridge":
+        return tops(served, "v.id = 'BR03-0'", name)[0]  # a deck
     layer = served.store.catalog.layers[name]
     line = layer.geometry == "MultiLineString"
     place = "ST_LineInterpolatePoint(ST_GeometryN(geom, 1), 0.37)" if line else "ST_PointOnSurface(geom)"
