@@ -25,11 +25,26 @@ RESTING = """() => {
   }
   return true;
 }"""
-COST = """([shadows, samples]) => {
+# while it loads the scene is drawn small and plain, with the detail that it needs at its full size
+DRAFT = """() => {
   const { scene } = window.cim.widget;
-  scene.shadowMap.enabled = shadows;
-  scene.msaaSamples = samples;
-}"""
+  scene.shadowMap.enabled = false;
+  scene.msaaSamples = 1;
+  window.cim.widget.resolutionScale = SHARE;
+  scene.globe.maximumScreenSpaceError *= SHARE;
+  for (let i = 0; i < scene.primitives.length; i++)
+    if (scene.primitives.get(i).maximumScreenSpaceError) scene.primitives.get(i).maximumScreenSpaceError *= SHARE;
+}""".replace("SHARE", "0.25")
+FINAL = """() => {
+  const { scene } = window.cim.widget;
+  scene.shadowMap.enabled = true;
+  scene.msaaSamples = 4;
+  window.cim.widget.resolutionScale = 1;
+  scene.globe.maximumScreenSpaceError /= SHARE;
+  for (let i = 0; i < scene.primitives.length; i++)
+    if (scene.primitives.get(i).maximumScreenSpaceError) scene.primitives.get(i).maximumScreenSpaceError /= SHARE;
+  for (let i = 0; i < 4; i++) scene.render();
+}""".replace("SHARE", "0.25")
 LOOK = """([lon, lat, up, heading, pitch, distance]) => {
   const { Cesium, widget } = window.cim;
   const radians = Cesium.Math.toRadians;
@@ -89,14 +104,13 @@ def take(url: str, folder: Path, names: list[str]) -> None:
             page.set_default_timeout(PATIENCE_S * 1000)
             page.goto(f"{url}/?lang={shot.language}")
             page.wait_for_function("() => Boolean(window.cim)")
-            page.evaluate(COST, [False, 1])  # what is loaded doesn't depend on them, and frames are seconds faster
+            page.evaluate(DRAFT)
             if shot.look:
                 page.evaluate(LOOK, list(shot.look))
             _rest(page)
             shot.act(page)
             _rest(page)
-            page.evaluate(COST, [True, 4])
-            page.evaluate("() => { for (let i = 0; i < 4; i++) window.cim.widget.scene.render(); }")
+            page.evaluate(FINAL)
             page.screenshot(path=folder / f"{name}.jpg", type="jpeg", quality=80, timeout=PATIENCE_S * 1000)
             page.close()
             print(folder / f"{name}.jpg", flush=True)  # noqa: T201 - a command

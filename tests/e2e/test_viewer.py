@@ -267,8 +267,7 @@ def proxied(sample_city: Served) -> Iterator[str]:
 
 def test_the_page_works_under_a_prefix(proxied: str, sample_city: Served, chromium: Any) -> None:
     identifier, lon, lat, top = tops(sample_city, "v.name = '工人文化宫'")[0]
-    with opened(chromium, f"{proxied}/?lean=1&lang=zh") as page:
-        page.show("terrain", "building")
+    with opened(chromium, f"{proxied}/?lean=1&lang=zh#c={lon},{lat - 0.003},1100,0,-45&l=terrain,building") as page:
         page.look(lon, lat, top, distance=160, pitch_deg=-75)
         assert page.pick(*page.window(lon, lat, top)) == {"layer": "building", "id": identifier}
         assert page.problems == []
