@@ -126,7 +126,7 @@ def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
 def _begin(work: Work) -> None:
     global _WORK  # noqa: PLW0603 - a process of the pool has one, from its beginning to its end
     _WORK = work
-    gc.disable()  # parsed features hold no cycles, and looking for them takes a third of the reading
+    gc.disable()  # parsed features hold no cycles, and looking for them takes time
 
 
 _WORK: Work | None = None

@@ -10,7 +10,7 @@ from cim.crs import WGS84, Float, operation
 from cim.ground import Surface
 
 _STRETCHES = np.array([0.4, 1.0, 2.5])  # of the rim to either side that a place evens out, of its distance
-_METRES_PER_DEGREE = 111_320.0
+METRES_PER_DEGREE = 111_320.0
 _FARTHEST_DEG = 2.0  # beyond this a place isn't told from one at this distance: a city's projection ends somewhere
 
 
@@ -85,4 +85,4 @@ class Rim:
         if not self.surface.raster.crs.is_geographic:
             return 1.0, 1.0
         middle = np.radians((self.degrees[1] + self.degrees[3]) / 2)
-        return _METRES_PER_DEGREE * float(np.cos(middle)), _METRES_PER_DEGREE
+        return METRES_PER_DEGREE * float(np.cos(middle)), METRES_PER_DEGREE

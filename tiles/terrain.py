@@ -27,14 +27,13 @@ from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.quantized_mesh import encode, grid_mesh
-from tiles.rim import Rim
+from tiles.rim import METRES_PER_DEGREE, Rim
 from tiles.tree import Tile
 
 TERRAIN_VERSION = 5  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_M = 16_000.0  # beyond the rasters heights fall to their middle over this distance
-_METRES_PER_DEGREE = 111_320.0
 _AT_ONCE = 50  # tiles of which it is noted at once that they are there
 
 
@@ -170,7 +169,7 @@ def _ground(found: list[Surface], frame: Frame) -> Ground:
 def deepest_level(resolution_m: float) -> int:
     """Return the first level whose nodes stand closer than the raster's cells by the factor FINER."""
     level = 0
-    while 180.0 / 2**level / (NODES - 1) * _METRES_PER_DEGREE > resolution_m * FINER and level < 19:
+    while 180.0 / 2**level / (NODES - 1) * METRES_PER_DEGREE > resolution_m * FINER and level < 19:
         level += 1
     return level
 
