@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.bodies import Bodies, Bool, empty, select
+from cim.catalog.model import Catalog
 
 BATCH_SIZE = 5_000
 
@@ -91,6 +92,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user may have to tell a reader."""
+    """What a reader may have to be told: what the user says of the file, and which classes the city has layers for."""
 
+    catalog: Catalog
     encoding: str | None = None

@@ -13,8 +13,9 @@ ID_NAMES = ("id", "identifier", "gml_id", "编号", "标识码")
 Json = Any
 
 # 12.5 m, 40 ft, 40', 18,5: a number as people write it, with the unit that may follow
-_NUMBER = re.compile(r"^\s*([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(m|米|ft|feet|'|英尺|层|°|km/h)?\s*$")
-_METRES_PER_FOOT = 0.3048
+_NUMBER = re.compile(r"^\s*([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(m|米|ft|feet|'|英尺|层|°|km/h|mph)?\s*$")
+_FOOT_M, _MILE_KM = 0.3048, 1.609344
+_IN_METRIC = {"ft": _FOOT_M, "feet": _FOOT_M, "'": _FOOT_M, "英尺": _FOOT_M, "mph": _MILE_KM}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Mapped:
     extra: list[dict[str, Json] | None]
     ids: list[str | None]
     misfits: dict[str, list[int]]  # what → positions
+
+    def take(self, keep: Sequence[int]) -> "Mapped":
+        """Return the records at some positions."""
+        place = {old: new for new, old in enumerate(keep)}
+        return Mapped(
+            {name: [values[r] for r in keep] for name, values in self.columns.items()},
+            [self.extra[r] for r in keep],
+            [self.ids[r] for r in keep],
+            {what: [place[r] for r in records if r in place] for what, records in self.misfits.items()},
+        )
 
 
 def map_fields(
@@ -140,4 +151,4 @@ def _as_number(value: Json) -> float | None:
     if not match:
         return None
     number = float(match[1].replace(",", "."))
-    return number * _METRES_PER_FOOT if match[2] in ("ft", "feet", "'", "英尺") else number
+    return number * _IN_METRIC.get(match[2] or "", 1.0)

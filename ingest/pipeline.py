@@ -88,7 +88,7 @@ def _load_tables(
 
         load_raster(cursor, store, path, declared, load, report)
         return
-    sources = list(reader.read(path, ReadOptions(encoding=declared.encoding)))
+    sources = list(reader.read(path, ReadOptions(store.catalog, declared.encoding)))
     for source in sources:
         where = str(path) if len(sources) == 1 else f"{path}, table {source.header.layer_hint}"
         _load_source(cursor, Table(store, source.header, declared, load, where, report), source)

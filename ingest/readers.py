@@ -41,6 +41,7 @@ READERS = (
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
     Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet"), "ingest.vector"),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
+    Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
 )
 

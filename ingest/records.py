@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cim import bodies as bodies_module
 from cim import geometry as geo
-from cim.bodies import Float, Int, canonical, content_hash, encode, select
+from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, select
 from cim.catalog.model import Catalog, Layer
 from cim.copy import ENCODERS, encoded, wire_rows
 from cim.errors import NothingToLoad
@@ -61,7 +61,12 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     _fill_object_class(features, mapped, preparation.layer)
     features, ids = _identified(features, mapped, preparation)
     flags: list[list[str]] = [[] for _ in ids]
-    features = _raised(features, mapped, ids, flags, preparation)
+    raised = _raised(features, mapped, ids, flags, preparation)
+    if not raised.standing.all():
+        keep = np.flatnonzero(raised.standing).tolist()
+        mapped = mapped.take(keep)
+        ids, flags = [ids[r] for r in keep], [flags[r] for r in keep]
+    features = take(raised.features, raised.standing)
     for what, positions in mapped.misfits.items():
         preparation.report.warn(what, [ids[p] for p in positions])
     return _rows(features, mapped, ids, flags, preparation)
@@ -208,20 +213,29 @@ def _identified(features: Features, mapped: Mapped, preparation: Preparation) ->
     return replace(features, ids=list(ids), parent_id=prefixed), ids
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """A batch with its LoD1 bodies; a record without ground under it doesn't stand."""
+
+    features: Features
+    standing: Bool  # (n,)
+
+
 def _raised(
     features: Features, mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation
-) -> Features:
+) -> _Raised:
     """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither."""
+    standing = np.ones(len(ids), bool)
     layer, report = preparation.layer, preparation.report
     height_field, storeys_field = layer.field("height"), layer.field("storeys")
     if height_field is None or layer.geometry != "MultiPolygon":
-        return features
+        return _Raised(features, standing)
     bare = np.ones(len(ids), bool)
     bare[features.body_record] = False
     parents = set(features.parent_id) - {None}
     bare &= np.array([identifier not in parents for identifier in ids], bool)
     if not bare.any():
-        return features
+        return _Raised(features, standing)
     height = _numbers(mapped.columns[height_field.name])
     storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else np.full(len(ids), np.nan)
     from_storeys = bare & ~(height > 0) & (storeys > 0)
@@ -238,15 +252,20 @@ def _raised(
         report.warn(f"height assumed from storeys at {STOREY_M:g} m each", names)
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
-        return features
+        return _Raised(features, standing)
     base = _base_heights(features, mapped, rise, ids, preparation)
+    standing[rise[np.isnan(base)]] = False
+    rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
+    if not len(rise):
+        return _Raised(features, standing)
     prisms = canonical(geo.extrude(features.geometry[rise], base, height[rise])).bodies
-    return replace(
+    with_prisms = replace(
         features,
         bodies=bodies_module.concatenate([features.bodies, prisms]),
         body_record=np.concatenate([features.body_record, rise]),
         body_lod=[*features.body_lod, *["1"] * len(rise)],
     )
+    return _Raised(with_prisms, standing)
 
 
 def _numbers(values: Sequence[Any]) -> Float:
@@ -254,7 +273,14 @@ def _numbers(values: Sequence[Any]) -> Float:
 
 
 def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str], preparation: Preparation) -> Float:
-    """Return where footprints stand: on the lowest terrain under their outline, else on the file's base height."""
+    """Return where footprints stand: on the lowest terrain under their outline, else on the file's base height.
+
+    One of a batch without either is refused, and NaN here; where that is most of the batch, terrain was forgotten.
+
+    Raises:
+        NothingToLoad: neither terrain nor a base height says where most of them stand.
+
+    """
     points, owner = shapely.get_coordinates(features.geometry[rise], return_index=True)
     ground = preparation.ground(points[:, 0], points[:, 1])
     base = np.full(len(rise), np.inf)
@@ -266,6 +292,10 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
         base = np.where(np.isnan(base), declared, base)
     if np.isnan(base).any():
         lost = [ids[r] for r in rise[np.isnan(base)]]
+        if len(lost) <= len(ids) / 2:
+            for identifier in lost:
+                preparation.report.refuse(identifier, "it has a height, and no terrain or base height to stand on")
+            return base
         raise NothingToLoad(
             f"{preparation.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "
             f"where they stand ({', '.join(lost[:3])}): load terrain first, or in the same call"

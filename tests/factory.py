@@ -5,6 +5,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import rasterio
+from numpy.typing import ArrayLike
+from rasterio.transform import from_bounds
+
 Vertex = tuple[float, float, float]
 
 # a place in the middle of Yangquan, EPSG:4547 east, north
@@ -64,4 +69,16 @@ def write_cityjsonseq(path: Path, objects: dict[str, dict[str, Any]], **options:
         feature = {"type": "CityJSONFeature", "id": identifier}
         lines.append(json.dumps(feature | {k: document[k] for k in ("CityObjects", "vertices")}))
     path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+def write_terrain(path: Path, heights: ArrayLike, box: tuple[float, float, float, float], crs: str) -> Path:
+    """A GeoTIFF of (rows, columns) heights over a box."""
+    values = np.asarray(heights, np.float32)
+    rows, columns = values.shape
+    transform = from_bounds(*box, columns, rows)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=rows, width=columns, count=1, dtype="float32", crs=crs, transform=transform
+    ) as file:
+        file.write(values, 1)
     return path

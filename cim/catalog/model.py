@@ -17,7 +17,7 @@ FieldRole = Literal[
     "spaces", "free", "occupied", "entered", "people", "value", "belongs",
 ]
 LayerRole = Literal[
-    "ground", "rest", "buildings", "roads", "population", "parking_lots", "parking_counts",
+    "ground", "rest", "buildings", "roads", "turn_restrictions", "population", "parking_lots", "parking_counts",
     "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards", "forests", "watchtowers",
     "events",
 ]
@@ -107,7 +107,7 @@ class Layer(Row):
     geometry: Geometry | None = None  # feature layers have exactly one
     observes: str | None = None  # the layer whose features' values an observation layer holds over time
     feature_aliases: tuple[str, ...] = ()  # columns of files that name the observed feature
-    object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC
+    object_classes: tuple[str, ...] = ()  # of CityJSON, CityGML, IFC; OpenStreetMap's tags, `key=value` or `key=*`
     leaf_level: int | None = Field(None, ge=8, le=20)  # of its 3D tiles; None: drawn in 2D
     fields: tuple[LayerField, ...] = ()
     cells: Literal["height", "amount", "color"] = "height"  # what a raster's cells hold; an amount is a cell's own

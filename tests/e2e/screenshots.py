@@ -25,9 +25,15 @@ RESTING = """() => {
   }
   return true;
 }"""
-# while it loads the scene is drawn small and plain, with the detail that it needs at its full size
+# while it loads the scene is drawn small and plain, with the detail that it needs at its full size: the ground first,
+# then what stands on it
 DRAFT = """() => {
   const { scene } = window.cim.widget;
+  window.hidden = [];
+  for (let i = 0; i < scene.primitives.length; i++) {
+    const p = scene.primitives.get(i);
+    if (p.show) { window.hidden.push(p); p.show = false; }
+  }
   scene.shadowMap.enabled = false;
   scene.msaaSamples = 1;
   window.cim.widget.resolutionScale = SHARE;
@@ -35,6 +41,7 @@ DRAFT = """() => {
   for (let i = 0; i < scene.primitives.length; i++)
     if (scene.primitives.get(i).maximumScreenSpaceError) scene.primitives.get(i).maximumScreenSpaceError *= SHARE;
 }""".replace("SHARE", "0.25")
+STANDING = "() => { for (const p of window.hidden) p.show = true; }"
 FINAL = """() => {
   const { scene } = window.cim.widget;
   scene.shadowMap.enabled = true;
@@ -107,6 +114,8 @@ def take(url: str, folder: Path, names: list[str]) -> None:
             page.evaluate(DRAFT)
             if shot.look:
                 page.evaluate(LOOK, list(shot.look))
+            _rest(page)
+            page.evaluate(STANDING)
             _rest(page)
             shot.act(page)
             _rest(page)

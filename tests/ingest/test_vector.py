@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyogrio
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import KOREA, MakeStore
+from tests.factory import write_terrain
 
 
 def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
@@ -33,13 +32,8 @@ def write_points(path: Path, features: list[tuple[str, float, float, str]]) -> P
 def korea(make_store: MakeStore, tmp_path: Path) -> Store:
     """A city of EPSG:5186 with a gently sloping ground at 80 m."""
     store = make_store(KOREA)
-    path = tmp_path / "terrain.tif"
-    ground = (80 + np.arange(60)[None, :] * np.ones((60, 1)) * 0.5).astype(np.float32)
-    with rasterio.open(
-        path, "w", driver="GTiff", height=60, width=60, count=1, dtype="float32", crs="EPSG:4326",
-        transform=from_origin(127.160, 37.635, 0.0008, 0.0008),
-    ) as file:  # fmt: skip
-        file.write(ground, 1)
+    slope = 80 + np.arange(60)[None, :] * np.ones((60, 1)) * 0.5
+    path = write_terrain(tmp_path / "terrain.tif", slope, (127.160, 37.587, 127.208, 37.635), "EPSG:4326")
     assert ingest(store, [path], Declared(vertical_datum="city")).exit_code == 0
     return store
 

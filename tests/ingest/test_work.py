@@ -30,7 +30,7 @@ def sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def rows_of(file: Path, workers: int) -> Iterator[Prepared]:
     declared = Declared(vertical_datum="city")
-    source = next(iter(cityjson.read(file, ReadOptions())))
+    source = next(iter(cityjson.read(file, ReadOptions(read_catalog()))))
     work = Work(
         catalog=read_catalog(),
         city=YANGQUAN,
