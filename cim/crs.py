@@ -4,6 +4,7 @@ Coordinates are always x = easting or longitude, y = northing or latitude, whate
 Horizontal and vertical are chosen apart: an operation taken for a compound CRS may be a ballpark that is 100 m off.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from cim.city import City, Extent
@@ -55,6 +56,46 @@ def parse(text: str) -> CRS:
         return CRS.from_user_input(text)
     except CRSError as fault:
         raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one with --crs EPSG:N") from fault
+
+
+_EPSG_CODE = re.compile(r"EPSG[:/][\d.]*[:/]?(\d{4,6})\b", re.IGNORECASE)
+# names of the German surveys, which the registry doesn't have
+_ADV_NAMES = {"ETRS89_UTM32": 25832, "ETRS89_UTM33": 25833, "DE_DHHN92_NH": 5783, "DE_DHHN2016_NH": 7837}
+
+
+def parse_reference(reference: object) -> CRS | None:
+    """Read a reference as models write it; None where there is none.
+
+    `https://www.opengis.net/def/crs/EPSG/0/7415`, `urn:ogc:def:crs:EPSG::7415`, `EPSG:7415`, and compound forms like
+    `urn:ogc:def:crs,crs:EPSG:6.12:3068,crs:EPSG:6.12:5783`.
+
+    Raises:
+        UnknownCrs: it is none that PROJ knows.
+
+    """
+    if not reference:
+        return None
+    text = str(reference).strip()
+    codes = _EPSG_CODE.findall(text)
+    if "urn:adv:crs" in text:
+        codes = [str(_ADV_NAMES[part]) for part in text.rpartition(":")[2].split("*") if part in _ADV_NAMES]
+    return parse("EPSG:" + "+".join(codes)) if codes else parse(text)
+
+
+def lands_in_area(crs: CRS, x: Float, y: Float) -> bool:
+    """Whether places, x easting or longitude, lie within 50 km of where a horizontal CRS is used."""
+    area = area_of_use(crs)
+    if area is None or not len(x):
+        return True
+    edge = np.array([[f(x), g(y)] for f in (np.min, np.max) for g in (np.min, np.max)], np.float64)
+    try:
+        lon, lat = Transformer.from_crs(crs, geographic(crs), always_xy=True).transform(edge[:, 0], edge[:, 1])
+    except ProjError:
+        return False
+    places = [(a, b) for a, b in zip(lon, lat, strict=True)]
+    if not np.isfinite(places).all() or np.abs(lat).max() > 90:
+        return False
+    return all(distance_outside_m(float(a), float(b), area) <= FAR_M for a, b in places)
 
 
 def split(crs: CRS) -> tuple[CRS, CRS | None]:

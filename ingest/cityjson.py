@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import orjson
 import shapely
-from pyproj import CRS
 
 from cim.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
-from cim.crs import parse
+from cim.crs import parse_reference
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 
@@ -128,22 +127,11 @@ def _header(document: Mapping[str, Any], path: Path) -> Header:
         except ValueError:
             surveyed = None
     return Header(
-        crs=_crs(metadata.get("referenceSystem")),
+        crs=parse_reference(metadata.get("referenceSystem")),
         surveyed=surveyed,
         title=metadata.get("title"),
         layer_hint=path.name.split(".")[0],
     )
-
-
-def _crs(reference: object) -> CRS | None:
-    """Read `https://www.opengis.net/def/crs/EPSG/0/7415`, `urn:ogc:def:crs:EPSG::7415` or `EPSG:7415`."""
-    if not reference:
-        return None
-    text = str(reference).rstrip("/")
-    code = text.replace(":", "/").split("/")[-1]
-    if "epsg" in text.lower() and code.isdigit():
-        return parse(f"EPSG:{code}")
-    return parse(text)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Reader:
     module: str  # has `read`; imported when the first such file comes
     kind: str = "feature"
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
+    only_marked: bool = False  # a file of the suffix without the mark isn't of this format
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""
@@ -39,7 +40,8 @@ class Reader:
 READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
-    Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet"), "ingest.vector"),
+    Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet", ".gml"), "ingest.vector"),
+    Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
@@ -59,11 +61,12 @@ def reader_of(path: Path) -> Reader | None:
     if not rows:
         return None
     longest = [reader for length, reader in rows if length == max(rows, key=lambda row: row[0])[0]]
-    if len(longest) > 1 and path.is_file():
+    if any(reader.mark for reader in longest) and path.is_file():
         with path.open("rb") as file:
             beginning = file.read(_BEGINNING)
+        longest = [reader for reader in longest if not reader.only_marked or reader.mark in beginning]
         longest.sort(key=lambda reader: not (reader.mark and reader.mark in beginning))
-    return longest[0]
+    return longest[0] if longest else None
 
 
 def find_files(paths: list[Path]) -> list[Path]:

@@ -1,0 +1,603 @@
+"""CityGML 1.0, 2.0 and 3.0, one city object at a time: every level of detail, parts, surfaces, ADE attributes, TINs.
+
+Format: OGC 12-019 (2.0), OGC 20-010 (3.0); GML geometry: OGC 07-036. Names become those of CityJSON, so that a model
+has the same content in either encoding.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from lxml import etree
+from pyproj import CRS
+
+from cim.bodies import CLASS_INDEX, Bodies, Float, canonical, from_sizes
+from cim.crs import lands_in_area, parse_reference, split
+from cim.errors import UnreadableFile
+from cim.geometry import closed, volumes
+from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+
+Element = Any  # of lxml, whose own types say no more
+
+_RENAMED = {
+    "Room": "BuildingRoom",
+    "Storey": "BuildingStorey",
+    "IntBuildingInstallation": "BuildingInstallation",
+    "Square": "TransportSquare",
+    "TransportationComplex": "Road",
+}
+# fmt: off
+_OBJECTS = frozenset({
+    "Building", "BuildingPart", "BuildingInstallation", "BuildingConstructiveElement", "BuildingFurniture",
+    "BuildingRoom", "BuildingStorey", "BuildingUnit", "Bridge", "BridgePart", "BridgeInstallation",
+    "BridgeConstructionElement", "BridgeConstructiveElement", "BridgeRoom", "BridgeFurniture", "Tunnel", "TunnelPart",
+    "TunnelInstallation", "TunnelConstructiveElement", "TunnelFurniture", "HollowSpace", "OtherConstruction", "Road",
+    "Railway", "Track", "Waterway", "TransportSquare", "WaterBody", "PlantCover", "SolitaryVegetationObject", "LandUse",
+    "CityFurniture", "GenericCityObject", "GenericOccupiedSpace", "GenericUnoccupiedSpace", "GenericLogicalSpace",
+    "ReliefFeature", "TINRelief", "MassPointRelief", "BreaklineRelief", "RasterRelief", *_RENAMED,
+})
+# spaces that only group surfaces of the object around them
+_TRANSPARENT = frozenset({"Section", "Intersection", "TrafficSpace", "AuxiliaryTrafficSpace", "ClearanceSpace"})
+_SURFACES = frozenset(CLASS_INDEX) - {""} | {
+    "WindowSurface", "DoorSurface", "GenericThematicSurface", "Marking", "Hole", "HoleSurface",
+}
+# fmt: on
+_AS_SURFACE = {"WindowSurface": "Window", "DoorSurface": "Door", "Marking": "TransportationMarking"}
+_LOD = re.compile(r"lod(\d)(\w*)$")
+_INTEGERS = frozenset({"storeysAboveGround", "storeysBelowGround", "yearOfConstruction", "yearOfDemolition"})
+_LENGTHS = frozenset({"measuredHeight", "height", "trunkDiameter", "crownDiameter", "averageHeight"})
+_LENGTH_LISTS = frozenset({"storeyHeightsAboveGround", "storeyHeightsBelowGround"})
+_GENERIC = frozenset({"intAttribute", "doubleAttribute", "measureAttribute", "stringAttribute", "dateAttribute"})
+_PLAIN_HEIGHT = ("highestRoofEdge", "lowestGroundPoint", "measured")  # what CityJSON's measuredHeight means
+_METRES = frozenset({"", "m", "#m", "metre", "meter", "urn:ogc:def:uom:EPSG::9001", "urn:ogc:def:uom:UCUM::m"})
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+_MEMBERS = ("cityObjectMember", "featureMember")
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 - XML says its encoding itself
+    """Read a city model.
+
+    Raises:
+        UnreadableFile: not XML, cut short, or with a document type declaration.
+        UnknownCrs: its srsName names no CRS that PROJ knows.
+
+    """
+    reference, dimension, title = _head(path)
+    crs = parse_reference(reference)
+    reading = _Reading(path, crs, reference, dimension)
+    yield Source(Header(crs=crs, title=title, layer_hint=path.name.split(".")[0]), reading.batches())
+
+
+def _name(element: Element) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def _parsed(path: Path) -> Iterator[tuple[str, Element]]:
+    """Yield the beginnings and ends of elements; no entity is resolved and nothing is fetched."""
+    try:
+        with path.open("rb") as file:
+            yield from etree.iterparse(
+                file,
+                events=("start", "end"),
+                resolve_entities=False,
+                no_network=True,
+                load_dtd=False,
+                huge_tree=True,  # a TIN is one list of numbers
+                remove_comments=True,
+                remove_pis=True,
+            )
+    except etree.XMLSyntaxError as fault:
+        raise UnreadableFile(f"{path}: not XML, or cut short ({fault.msg})") from fault
+
+
+def _head(path: Path) -> tuple[str | None, int, str | None]:
+    """Return the srsName, the dimension of positions and the title, as they stand before or in the first object."""
+    reference, dimension, title = None, 3, None
+    depth = 0
+    for event, element in _parsed(path):
+        if event == "start":
+            depth += 1
+            if depth == 1 and element.getroottree().docinfo.doctype:
+                raise UnreadableFile(f"{path}: a document type declaration has no place in CityGML; it isn't read")
+            reference = reference or element.get("srsName")
+            dimension = int(element.get("srsDimension") or dimension)
+            continue
+        depth -= 1
+        if depth == 1 and _name(element) == "name":
+            title = element.text
+        if depth == 1 and _name(element) in _MEMBERS:
+            break
+        if depth == 1 and _name(element) == "boundedBy" and reference:
+            break
+    return reference, dimension, title
+
+
+@dataclass
+class _Faces:
+    """The faces of one geometry."""
+
+    rings: list[list[int]] = field(default_factory=list)  # sizes of the rings of each face
+    classes: list[int] = field(default_factory=list)
+    points: list[list[float]] = field(default_factory=list)  # ring after ring, in the order of the file's axes
+    offsets: list[list[float]] = field(default_factory=list)  # of a template's points, easting first; else none
+
+
+@dataclass
+class _Gathered:
+    """What a batch grows by."""
+
+    ids: list[str | None] = field(default_factory=list)
+    attributes: list[dict[str, Any]] = field(default_factory=list)
+    object_class: list[str | None] = field(default_factory=list)
+    parent_id: list[str | None] = field(default_factory=list)
+    plane: dict[int, Any] = field(default_factory=dict)  # record → shapely geometry without faces
+    bodies: list[tuple[int, str, _Faces]] = field(default_factory=list)  # record, level of detail, faces
+    refused: list[Refusal] = field(default_factory=list)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def warn(self, what: str, identifier: str | None = None) -> None:
+        """Note what was dropped, of an object or of the file."""
+        self.warnings.setdefault(what, []).extend([identifier] if identifier else [])
+
+    def batch(self, swapped: bool) -> Features:
+        """Return the records, x before y."""
+        geometry = np.full(len(self.ids), None, object)
+        for record, shape in self.plane.items():
+            geometry[record] = _flipped(shape) if swapped else shape
+        faces = [face for _, _, face in self.bodies]
+        vertices = _array([p for f in faces for p in f.points])[:, [1, 0, 2] if swapped else [0, 1, 2]]
+        if any(f.offsets for f in faces):
+            vertices += _array([p for f in faces for p in f.offsets or [[0.0] * 3] * len(f.points)])
+        return Features(
+            ids=self.ids,
+            attributes=self.attributes,
+            geometry=geometry,
+            object_class=self.object_class,
+            parent_id=self.parent_id,
+            bodies=_bodies(vertices, faces),
+            body_record=np.array([record for record, _, _ in self.bodies], np.int64),
+            body_lod=[lod for _, lod, _ in self.bodies],
+            refused=tuple(self.refused),
+            warnings={what: tuple(ids) for what, ids in self.warnings.items()},
+        )
+
+
+def _array(points: list[list[float]]) -> Float:
+    return np.fromiter(chain.from_iterable(points), np.float64, 3 * len(points)).reshape(-1, 3)
+
+
+def _bodies(vertices: Float, faces: list[_Faces]) -> Bodies:
+    rings = list(chain.from_iterable(f.rings for f in faces))
+    return from_sizes(
+        vertices,
+        np.arange(len(vertices)),
+        list(chain.from_iterable(rings)),
+        [len(sizes) for sizes in rings],
+        [len(f.rings) for f in faces],
+        list(chain.from_iterable(f.classes for f in faces)),
+    )
+
+
+def _flipped(shape: Any) -> Any:
+    return shapely.transform(shape, lambda p: p[:, [1, 0, *range(2, p.shape[1])]], include_z=bool(shapely.has_z(shape)))
+
+
+class _Reading:
+    """One pass over a file, and what it has to remember of it: implicit geometries, code lists, the axis order."""
+
+    def __init__(self, path: Path, crs: CRS | None, reference: str | None, dimension: int) -> None:
+        self._path, self._crs, self._reference, self._dimension = path, crs, reference, dimension
+        self._templates: dict[str, Element] = {}
+        self._code_lists: dict[str, dict[str, str]] = {}
+        self._gathered = _Gathered()
+        self._by_id: dict[str, Element] = {}  # of the member that is read
+        self._swapped: bool | None = None
+
+    def batches(self) -> Iterator[Features]:
+        """Yield the city objects in the order of the file, an object and what belongs to it in one batch."""
+        root, depth = None, 0
+        for event, element in _parsed(self._path):
+            if event == "start":
+                root = element if root is None else root
+                depth += 1
+                continue
+            depth -= 1
+            if depth != 1:
+                continue
+            if _name(element) in _MEMBERS:
+                self._member(element)
+            elif _name(element) == "appearanceMember":
+                self._gathered.warn("appearance (textures and materials) left out")
+            if root is not None:
+                root.clear(keep_tail=False)  # what was read needs no place any more
+            if len(self._gathered.ids) >= BATCH_SIZE:
+                yield self._flushed()
+        if self._gathered.ids or self._gathered.refused:
+            yield self._flushed()
+
+    def _flushed(self) -> Features:
+        gathered, self._gathered = self._gathered, _Gathered()
+        if self._swapped is None:
+            self._swapped, warning = _is_swapped(gathered.batch(swapped=False), self._crs, self._reference)
+            if warning:
+                gathered.warn(warning)
+        return gathered.batch(self._swapped)
+
+    def _member(self, member: Element) -> None:
+        self._by_id = {e.get(key): e for e in member.iter() for key in e.attrib if key.endswith("}id")}
+        for element in member:
+            self._object(element, None)
+
+    def _object(self, element: Element, parent: str | None) -> None:
+        """Add one city object and those inside it; one that can't be read is set aside with its reason."""
+        gathered = self._gathered
+        identifier = next((value for key, value in element.attrib.items() if key.endswith("}id")), None)
+        record = len(gathered.ids)
+        own = _Object(identifier)
+        try:
+            self._properties(element, own)
+            bodies = list(self._levels(own))
+        except (ValueError, KeyError, TypeError) as fault:
+            gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}"))
+            return
+        name = _name(element)
+        gathered.ids.append(identifier)
+        gathered.attributes.append(own.attributes)
+        gathered.object_class.append(_RENAMED.get(name, name))
+        gathered.parent_id.append(parent)
+        gathered.bodies += [(record, lod, faces) for lod, faces in bodies]
+        if own.plane is not None:
+            gathered.plane[record] = own.plane
+        for what in own.warnings:
+            gathered.warn(what, identifier)
+        for child in own.children:
+            self._object(child, identifier)
+
+    def _properties(self, element: Element, own: "_Object") -> None:
+        """Gather what an object says of itself: geometries by level, surfaces, inner objects, attributes."""
+        for prop in element:
+            name = _name(prop)
+            level = _LOD.match(name)
+            if level:
+                self._geometry_property(prop, level[1], level[2], own)
+            elif name == "tin":
+                own.direct.setdefault(own.attributes.get("lod", ""), []).extend(self._faces(prop, 0))
+            elif name in ("boundedBy", "boundary", "opening", "fillingSurface") or self._holds_objects(prop):
+                for child in prop:
+                    self._inner(child, own)
+                if not len(prop) and (target := self._target(prop)) is not None:
+                    self._inner(target, own)
+            elif name in _GENERIC or name in ("genericAttributeSet", "genericAttribute"):
+                own.attributes.update(_generic(prop))
+            elif name not in ("appearance", "extent"):
+                self._attribute(prop, name, own.attributes)
+
+    @staticmethod
+    def _holds_objects(prop: Element) -> bool:
+        return any(_name(child) in _OBJECTS or _name(child) in _TRANSPARENT for child in prop)
+
+    def _inner(self, child: Element, own: "_Object") -> None:
+        name = _name(child)
+        if name in _OBJECTS:
+            own.children.append(child)
+        elif name in _TRANSPARENT:
+            self._properties(child, own)
+        elif name in _SURFACES:
+            surface = _Object(None)
+            self._properties(child, surface)
+            index = CLASS_INDEX.get(_AS_SURFACE.get(name, name), 0)
+            for lod, faces in surface.direct.items():
+                own.thematic.setdefault(lod, []).extend((polygon, turned, index) for polygon, turned, _ in faces)
+            for lod, inner in surface.thematic.items():  # windows and doors in a wall
+                own.thematic.setdefault(lod, []).extend(inner)
+            own.warnings |= surface.warnings
+
+    def _geometry_property(self, prop: Element, level: str, what: str, own: "_Object") -> None:
+        if what == "TerrainIntersection":
+            own.warnings.add("the line where it meets the terrain left out")
+            return
+        if what == "ImplicitRepresentation":
+            self._implicit(prop, level, own)
+            return
+        if what == "RoofEdge" and level in own.direct:
+            return  # the footprint stands already
+        faces = self._faces(prop, 0, own.warnings)
+        if faces:
+            own.direct.setdefault(level, []).extend(faces)
+        else:
+            shape = self._plane(prop)
+            own.plane = own.plane if shape is None else shape
+
+    def _levels(self, own: "_Object") -> Iterator[tuple[str, _Faces]]:
+        """Yield the faces of each level: those of its solid or surface, with the class of the surface each is of."""
+        for lod in sorted(own.direct.keys() | own.thematic.keys()):
+            class_of = {id(polygon): index for polygon, _, index in own.thematic.get(lod, ())}
+            chosen = own.direct.get(lod) or own.thematic[lod]
+            faces = _Faces()
+            flat = []
+            for polygon, turned, _ in chosen:
+                rings, dimension = self._rings(polygon)
+                if dimension == 2:
+                    flat.append(rings)
+                    continue
+                faces.points += [p for ring in rings for p in (ring[::-1] if turned else ring)]
+                faces.rings.append([len(ring) for ring in rings])
+                faces.classes.append(class_of.get(id(polygon), 0))
+            if lod in own.direct:
+                used = {id(polygon) for polygon, _, _ in own.direct[lod]}
+                if any(key not in used for key in class_of):
+                    own.warnings.add(f"surfaces of LoD {lod} that its solid doesn't have left out")
+            if flat and own.plane is None:
+                own.plane = shapely.MultiPolygon([(rings[0], rings[1:]) for rings in flat])
+            if faces.rings:
+                yield lod, faces
+        yield from own.placed
+
+    def _faces(self, element: Element, turns: int, warnings: set[str] | None = None) -> list[tuple[Element, bool, int]]:
+        """Return the polygons and triangles under an element, following references; turned ones run the other way."""
+        found: list[tuple[Element, bool, int]] = []
+        for child in element:
+            name = _name(child)
+            if name in ("Polygon", "Triangle", "Rectangle", "PolygonPatch"):
+                found.append((child, bool(turns % 2), 0))
+            elif name == "OrientableSurface":
+                found += self._faces(child, turns + (child.get("orientation") == "-"), warnings)
+            elif name == "interior" and _name(element) == "Solid":
+                found += self._faces(child, turns, warnings)
+            elif name not in ("posList", "pos", "Point", "LineString", "Curve"):
+                found += self._faces(child, turns, warnings)
+                if not len(child) and child.get(_XLINK):
+                    target = self._target(child)
+                    if target is None:
+                        if warnings is not None:
+                            warnings.add("a reference to geometry that isn't in the same object left out")
+                    elif _name(target) in ("Polygon", "Triangle"):
+                        found.append((target, bool(turns % 2), 0))
+                    else:
+                        found += self._faces(target, turns, warnings)
+        return found
+
+    def _target(self, element: Element) -> Element | None:
+        reference = element.get(_XLINK) or ""
+        return self._by_id.get(reference.rpartition("#")[2])
+
+    def _rings(self, polygon: Element) -> tuple[list[list[list[float]]], int]:
+        """Return the rings of a polygon as open lists of positions, the outer first, and their dimension."""
+        rings, dimension = [], self._dimension
+        for boundary in polygon:
+            if _name(boundary) not in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
+                continue
+            positions, dimension = self._positions(boundary)
+            if len(positions) > 1 and positions[0] == positions[-1]:
+                positions.pop()
+            rings.append(positions)
+        if not rings:
+            raise ValueError("a polygon without an exterior")
+        return rings, dimension
+
+    def _positions(self, element: Element) -> tuple[list[list[float]], int]:
+        numbers: list[float] = []
+        dimension = self._dimension
+        lists = 0
+        for child in element.iter():
+            name = _name(child)
+            if name in ("posList", "pos", "coordinates") and child.text:
+                text = child.text.replace(",", " ") if name == "coordinates" else child.text
+                values = list(map(float, text.split()))
+                dimension = int(child.get("srsDimension") or (len(values) if name == "pos" else dimension))
+                if name == "coordinates":
+                    dimension = len(child.text.split()[0].split(","))
+                numbers += values
+                lists += 1
+        if not numbers or len(numbers) % dimension:
+            raise ValueError(f"{len(numbers)} numbers aren't positions of {dimension}")
+        return [numbers[i : i + dimension] for i in range(0, len(numbers), dimension)], dimension
+
+    def _plane(self, prop: Element) -> Any:
+        """Return points or lines of a property that has no faces."""
+        lines = [e for e in prop.iter() if _name(e) in ("LineString", "LineStringSegment")]
+        if lines:
+            return shapely.MultiLineString([self._positions(line)[0] for line in lines])
+        points = [e for e in prop.iter() if _name(e) == "Point"]
+        if len(points) == 1:
+            return shapely.Point(self._positions(points[0])[0][0])
+        return shapely.MultiPoint([self._positions(p)[0][0] for p in points]) if points else None
+
+    def _implicit(self, prop: Element, level: str, own: "_Object") -> None:
+        """Place a relative geometry: its vertices through the 4 × 4 matrix, then moved to the reference point."""
+        implicit = next(iter(prop), None)
+        if implicit is None:
+            return
+        parts = {_name(child): child for child in implicit}
+        relative = parts.get("relativeGMLGeometry", parts.get("relativeGeometry"))
+        if relative is None or "referencePoint" not in parts:
+            own.warnings.add("an implicit geometry in another file left out")
+            return
+        template = next(iter(relative), None)
+        reference = (relative.get(_XLINK) or "").rpartition("#")[2]
+        if template is not None:
+            name = next((v for k, v in template.attrib.items() if k.endswith("}id")), None)
+            if name:
+                self._templates[name] = template
+        else:
+            template = self._templates.get(reference)
+        if template is None:
+            own.warnings.add(f"an implicit geometry that no earlier object has ({reference}) left out")
+            return
+        matrix = np.eye(4)
+        if "transformationMatrix" in parts:
+            matrix = np.array(parts["transformationMatrix"].text.split(), np.float64).reshape(4, 4)
+        origin = self._positions(parts["referencePoint"])[0][0]
+        faces = _Faces()
+        for polygon, turned, _ in self._faces([template], 0, own.warnings):
+            rings, _ = self._rings(polygon)
+            faces.rings.append([len(ring) for ring in rings])
+            faces.classes.append(0)
+            for ring in rings:
+                local = np.c_[np.array(ring), np.ones(len(ring))] @ matrix.T
+                faces.offsets += (local[:, :3] / local[:, 3:]).tolist()[:: -1 if turned else 1]
+                faces.points += [origin] * len(ring)
+        if faces.rings:
+            own.placed.append((level, faces))
+
+    def _attribute(self, prop: Element, name: str, attributes: dict[str, Any]) -> None:
+        if name == "height" and len(prop):
+            self._height(prop, attributes)
+            return
+        if name == "name" and "name" in attributes:
+            return
+        value = _value(prop)
+        if value is None:
+            return
+        if isinstance(value, str):
+            value = _typed(name, value, prop.get("uom") or "")
+        known = attributes.get(name)
+        if known is not None:
+            value = [*(known if isinstance(known, list) else [known]), value]
+        attributes[name] = value
+        if space := prop.get("codeSpace"):
+            attributes[f"{name}_codeSpace"] = space
+            if (text := self._meaning(space, prop.text)) is not None:
+                attributes[f"{name}_name"] = text
+
+    def _height(self, prop: Element, attributes: dict[str, Any]) -> None:
+        """Take a height of CityGML 3.0, which says from where to where; one from foot to ridge is measuredHeight."""
+        said = _value(prop)
+        if not isinstance(said, dict) or "value" not in said:
+            return
+        unit = next((e.get("uom") or "" for e in prop.iter() if _name(e) == "value"), "")
+        height = _typed("measuredHeight", str(said["value"]), unit)
+        plain = (said.get("highReference"), said.get("lowReference"), said.get("status")) == _PLAIN_HEIGHT
+        if plain or "measuredHeight" not in attributes:
+            attributes["measuredHeight"] = height
+        if not plain:
+            attributes.setdefault("heights", []).append(said | {"value": height})
+
+    def _meaning(self, space: str, code: str | None) -> str | None:
+        """Look a code up in its dictionary, where that lies beside the file."""
+        if space not in self._code_lists:
+            file = self._path.parent / space
+            self._code_lists[space] = _dictionary(file) if "://" not in space and file.is_file() else {}
+        return self._code_lists[space].get((code or "").strip())
+
+
+@dataclass
+class _Object:
+    """What is gathered of one city object, or of one surface of it."""
+
+    id: str | None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    direct: dict[str, list[tuple[Element, bool, int]]] = field(default_factory=dict)  # level → its own polygons
+    thematic: dict[str, list[tuple[Element, bool, int]]] = field(default_factory=dict)  # level → polygons of surfaces
+    placed: list[tuple[str, _Faces]] = field(default_factory=list)
+    children: list[Element] = field(default_factory=list)
+    plane: Any = None
+    warnings: set[str] = field(default_factory=set)
+
+
+def _value(element: Element) -> Any:
+    """Return an element as JSON: text, or what its children say; a type's own element in between is passed over."""
+    children = [child for child in element if isinstance(child.tag, str)]
+    if not children:
+        return (element.text or "").strip() or element.get(_XLINK)
+    if len(children) == 1 and _name(children[0])[:1].isupper() and len(children[0]):
+        return _value(children[0])
+    found: dict[str, Any] = {}
+    for child in children:
+        value = _value(child)
+        if value is None:
+            continue
+        name = _name(child)
+        held = found.get(name)
+        found[name] = value if held is None else [*(held if isinstance(held, list) else [held]), value]
+    return found or None
+
+
+def _typed(name: str, text: str, unit: str) -> Any:
+    """Return an attribute's text in the type that the standard gives it; a length in another unit keeps the unit."""
+    try:
+        if name in _INTEGERS:
+            return int(text[:4]) if name.startswith("year") else int(text)
+        if name in _LENGTHS:
+            return float(text) if unit in _METRES else f"{float(text)} {unit.lstrip('#')}"
+        if name in _LENGTH_LISTS:
+            return [float(part) for part in text.split()]
+    except ValueError:
+        pass
+    return text
+
+
+def _generic(prop: Element) -> dict[str, Any]:
+    """Return a generic attribute: its own name, and its value in its type."""
+    element = prop[0] if _name(prop) == "genericAttribute" and len(prop) else prop
+    kind = _name(element).lower()
+    parts = {_name(child): child for child in element}
+    name = element.get("name") or (parts["name"].text if "name" in parts else None)
+    if not name:
+        return {}
+    if "set" in kind:
+        inside: dict[str, Any] = {}
+        for child in element:
+            inside.update(_generic(child))
+        return {name: inside}
+    value = (parts["value"].text or "").strip() if "value" in parts else None
+    if not value:
+        return {}
+    unit = parts["value"].get("uom")
+    found: dict[str, Any] = {f"{name}_uom": unit} if unit else {}
+    try:
+        found[name] = int(value) if kind.startswith("int") else float(value) if kind[:4] in ("doub", "meas") else value
+    except ValueError:
+        found[name] = value
+    return found
+
+
+def _dictionary(file: Path) -> dict[str, str]:
+    """Return code → text of a gml:Dictionary; an unreadable one is none."""
+    meanings: dict[str, str] = {}
+    for event, element in _parsed(file):
+        if event == "end" and _name(element) == "Definition":
+            parts = {_name(child): (child.text or "").strip() for child in element}
+            if "name" in parts and "description" in parts:
+                meanings[parts["name"]] = parts["description"]
+    return meanings
+
+
+def _north_first(crs: CRS) -> bool:
+    axes = split(crs)[0].axis_info
+    return bool(axes) and axes[0].direction.lower() in ("north", "south")
+
+
+def _is_swapped(batch: Features, crs: CRS | None, reference: str | None) -> tuple[bool, str | None]:
+    """Return whether the first coordinate is the northing or latitude, and a warning where the registry says otherwise.
+
+    The registry's order holds for a URN or URL. Many files don't keep to it, so the coordinates are asked: in which
+    order they lie where the CRS is used; where both do, in which order the solids face outwards; only then the
+    registry.
+    """
+    if crs is None or reference is None or not _north_first(crs):
+        return False, None
+    by_registry = "urn:" in reference or "/def/crs" in reference
+    points = np.concatenate([batch.bodies.vertices[:, :2], shapely.get_coordinates(batch.geometry)])
+    horizontal, _ = split(crs)
+    as_it_stands = lands_in_area(horizontal, points[:, 0], points[:, 1])
+    the_other_way = lands_in_area(horizontal, points[:, 1], points[:, 0])
+    why = "only so they lie where it is used"
+    swapped = by_registry
+    if as_it_stands != the_other_way:
+        swapped = the_other_way
+    elif as_it_stands and horizontal.is_projected and len(batch.bodies):
+        bodies = canonical(batch.bodies).bodies
+        sign = np.sign(volumes(bodies)[closed(bodies)])
+        if len(sign) and abs(sign.sum()) > len(sign) / 2:
+            swapped = bool(sign.sum() < 0)
+            why = "only so its solids face outwards"
+    if swapped == by_registry:
+        return swapped, None
+    order = "northing before easting" if swapped else "easting before northing"
+    return swapped, f"coordinates read as {order}, against what {reference} means by itself: {why}"
