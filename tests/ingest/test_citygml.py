@@ -84,7 +84,10 @@ def test_plateau_goes_in_with_latitude_first_its_ade_and_its_relief(make_store: 
     relief = "SELECT object_class, count(*) FROM twin.city_object GROUP BY 1 ORDER BY 1"
     assert rows(store, relief) == [("ReliefFeature", 2), ("TINRelief", 2)]
     triangles = "SELECT sum(get_byte(faces, 16) + 256 * get_byte(faces, 17)) FROM cim.body, twin.city_object o"
-    assert rows(store, f"{triangles} WHERE body.hash = ANY (o.bodies)") == [(1066,)]
+    assert rows(store, f"{triangles} WHERE body.hash = ANY (o.bodies)") == [
+        (1065,)
+    ]  # of 1,066: one has two equal points
+    assert any("three distinct points" in warning for file in report.files for warning in file.warned)
 
 
 @pytest.mark.parametrize(
