@@ -8,6 +8,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import AreaOfInterest, TransformerGroup
 
+from cim import china_crs
 from cim.city import City, Extent
 from cim.errors import NoOperation, UnknownCrs, WrongCity
 
@@ -46,12 +48,14 @@ class Operation:
 
 
 def parse(text: str) -> CRS:
-    """Read a CRS from a name like EPSG:4547, WKT or PROJJSON text.
+    """Read a CRS from a name like EPSG:4547 or `CGCS2000 38带`, WKT or PROJJSON text.
 
     Raises:
         UnknownCrs: it is none that PROJ knows.
 
     """
+    if (chinese := china_crs.named(text)) is not None:
+        return chinese
     try:
         return CRS.from_user_input(text)
     except CRSError as fault:
@@ -241,8 +245,15 @@ def distance_outside_m(lon: float, lat: float, extent: Extent) -> float:
     return float(distance)
 
 
-def check_place(west: float, south: float, east: float, north: float, *, city: City, crs: CRS, where: str) -> list[str]:
-    """Check that a box of data, in WGS 84 degrees, lies in the city and in the area of use of its CRS.
+def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[float, float]) -> list[str]:
+    """Check that a box of data lies in the city and in the area of use of its CRS.
+
+    Args:
+        box: west, south, east, north of the data, WGS 84 degrees.
+        city: where it should lie.
+        crs: the horizontal CRS that it was read in.
+        where: the file, for the message.
+        at: the middle of its coordinates as the file has them.
 
     Returns:
         Warnings: what lies a little outside, and by how much.
@@ -251,11 +262,11 @@ def check_place(west: float, south: float, east: float, north: float, *, city: C
         WrongCity: it lies more than 50 km outside, or isn't on the earth.
 
     """
-    box = (west, south, east, north)
+    west, south, east, north = box
     if not np.isfinite(box).all() or max(abs(south), abs(north)) > 90 or max(abs(west), abs(east)) > 360:
         raise WrongCity(
             f"{where}: read as {label(crs)} the data would lie at longitude {west:.4f} to {east:.4f}, latitude "
-            f"{south:.4f} to {north:.4f}, which isn't on the earth; {_swapped_hint(box, city)}"
+            f"{south:.4f} to {north:.4f}, which isn't on the earth; {_other_readings(at, crs, city)}"
         )
     outside = []
     extents = {f"the extent of {city.name}": city.extent, f"the area of use of {label(crs)}": area_of_use(crs)}
@@ -266,15 +277,23 @@ def check_place(west: float, south: float, east: float, north: float, *, city: C
         if distance > FAR_M:
             raise WrongCity(
                 f"{where}: the data would land at longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to "
-                f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_swapped_hint(box, city)}"
+                f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_other_readings(at, crs, city)}"
             )
         if distance > 1.0:
             outside.append(f"lies up to {distance:.0f} m outside {what}")
     return outside
 
 
-def _swapped_hint(box: Extent, city: City) -> str:
-    west, south, *_ = box
-    if city.extent and distance_outside_m(south, west, city.extent) < FAR_M:
-        return "the axes look swapped: longitude comes first in the file"
-    return "is it another city, or another CRS (--crs EPSG:N)?"
+def _other_readings(at: tuple[float, float], crs: CRS, city: City) -> str:
+    """Name the ways to read a place of the file under which it lies in the city."""
+    extent = city.extent or area_of_use(CRS.from_epsg(city.srid))
+    found = list(islice(china_crs.readings(*at, crs, extent), 3)) if extent and np.isfinite(at).all() else []
+    if not found:
+        return "is it another city, or another CRS (--crs EPSG:N)?"
+    hints = []
+    for reading in found:
+        way = f"--crs {label(reading.crs)}" if reading.crs is not crs else ""
+        axes = 'the axes look swapped: `axes = "yx"` in a dataset.toml' if reading.swapped else ""
+        unit = "the units look wrong" if reading.scale != 1 else ""
+        hints.append(f"{reading}: {' and '.join(part for part in (way, axes, unit) if part)}")
+    return "it would lie in the city as " + "; or as ".join(hints)

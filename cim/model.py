@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.bodies import Bodies, Bool, empty, select
-from cim.catalog.model import Catalog
+from cim.catalog.model import Catalog, Layer
 
 BATCH_SIZE = 5_000
 
@@ -79,6 +80,8 @@ class Header:
     layer_hint: str = ""  # name of the table, else the file's stem
     warnings: tuple[str, ...] = ()
     spatial: bool = True  # records have places, so that a CRS must be known
+    unit_m: float | None = None  # metres of a unit of x and y; None: that of the CRS
+    z_unit_m: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,16 @@ class Source:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader may have to be told: what the user says of the file, and which classes the city has layers for."""
+    """What a reader may have to be told: what the user says of the file, and which layers the city has."""
 
     catalog: Catalog
     encoding: str | None = None
+    crs: CRS | None = None  # as it is declared beside the file; None: not at all, or shifted coordinates
+    layers: Mapping[str, str] = field(default_factory=dict)  # class of the file, or a pattern of such → layer's id
+
+    def layer_of(self, object_class: str) -> Layer | None:
+        """Return the layer of a class: what is declared, else what the catalog says; None: neither knows it."""
+        for pattern, layer in self.layers.items():
+            if fnmatchcase(object_class, pattern):
+                return self.catalog.layers.get(layer)
+        return self.catalog.layer_by_object_class.get(object_class)

@@ -5,11 +5,16 @@ import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pyproj import CRS
 
+from cim.catalog.model import Catalog
+from cim.china_offset import unshift
+from cim.crs import parse
 from cim.errors import BadSettings
+from cim.model import ReadOptions
 
 
 class Declared(BaseModel):
@@ -21,6 +26,7 @@ class Declared(BaseModel):
     dataset: str | None = None
     date: dt.date | None = None
     crs: str | None = None
+    axes: Literal["xy", "yx"] | None = None  # yx: northing or latitude comes first
     vertical_datum: str | None = None
     encoding: str | None = None
     id_prefix: str | None = None
@@ -29,6 +35,7 @@ class Declared(BaseModel):
     timezone: str | None = None  # of times without an offset; else the city's
     public: bool | None = None  # False: only who is signed in sees it
     columns: Mapping[str, str] = Field(default_factory=dict)  # column of the file → field of the layer, or `id`
+    layers: Mapping[str, str] = Field(default_factory=dict)  # class or drawing layer, or a pattern → layer of the city
 
     def over(self, other: "Declared") -> "Declared":
         """Return this, and what it leaves open from `other`."""
@@ -66,3 +73,25 @@ def declared_for(path: Path, options: Declared, settings: DatasetFile | None) ->
     whole = Declared(**{k: v for k, v in folder if k != "files"})
     entry = next((said for pattern, said in folder.files.items() if fnmatch(path.name, pattern)), Declared())
     return options.over(entry.over(whole))
+
+
+def declared_crs(declared: Declared) -> CRS | None:
+    """Return the CRS that options or a dataset.toml declare: a name, or a file with WKT or PROJ text."""
+    if not declared.crs:
+        return None
+    file = Path(declared.crs)
+    return parse(file.read_text("utf-8") if file.is_file() else declared.crs)
+
+
+def read_options(catalog: Catalog, declared: Declared) -> ReadOptions:
+    """Return what a reader is told of a file.
+
+    Raises:
+        BadSettings: `layers` names a layer that the catalog doesn't have.
+        UnknownCrs: what is declared is no CRS.
+
+    """
+    if unknown := sorted(set(declared.layers.values()) - set(catalog.layers)):
+        raise BadSettings(f"`layers` names {', '.join(unknown)}; the catalog has {', '.join(catalog.layers)}")
+    crs = None if declared.crs and unshift(declared.crs) else declared_crs(declared)
+    return ReadOptions(catalog, declared.encoding, crs, declared.layers)

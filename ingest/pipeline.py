@@ -10,7 +10,7 @@ from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
 from cim.ground import ground_of
 from cim.model import ReadOptions, Source
 from cim.store import Connection, Cursor, Store
-from ingest.dataset import DatasetFile, Declared, declared_for
+from ingest.dataset import DatasetFile, Declared, declared_for, read_options
 from ingest.place import placement
 from ingest.readers import Reader, find_files, reader_of
 from ingest.report import FileReport, LoadReport
@@ -88,19 +88,21 @@ def _load_tables(
 
         load_raster(cursor, store, path, declared, load, report)
         return
-    sources = list(reader.read(path, ReadOptions(store.catalog, declared.encoding)))
+    options = read_options(store.catalog, declared)
+    sources = list(reader.read(path, options))
     for source in sources:
         where = str(path) if len(sources) == 1 else f"{path}, table {source.header.layer_hint}"
-        _load_source(cursor, Table(store, source.header, declared, load, where, report), source)
+        _load_source(cursor, Table(store, source.header, declared, load, where, report), source, options)
 
 
-def _load_source(cursor: Cursor, table: Table, source: Source) -> None:
+def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOptions) -> None:
     header, store = table.header, table.store
     work = Work(
         catalog=store.catalog,
         city=store.city,
         header=header,
         declared=table.declared,
+        options=options,
         placement=placement(header, table.declared, store.city, table.where) if header.spatial else None,
         ground=ground_of(cursor, store),
         path=table.report.path,

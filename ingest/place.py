@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from pyproj import CRS
 
 from cim.china_offset import unshift
 from cim.city import City
-from cim.crs import WGS84, Float, Operation, check_place, identify, label, operation, parse, split, to_wgs84
+from cim.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownVerticalDatum
 from cim.heights import ToCityHeight, datum_of, to_city_heights
 from cim.model import Features, Header
-from ingest.dataset import Declared
+from ingest.dataset import Declared, declared_crs
 from ingest.report import FileReport
 
 
@@ -29,6 +28,9 @@ class Placement:
     vertical_datum: str | None  # None: nothing tells, which is an error as soon as there are heights
     where: str
     shifted: str = ""  # GCJ-02 or BD-09: the coordinates are unshifted to `horizontal`, WGS 84, first
+    unit: float = 1.0  # units of the CRS in a unit of the file's x and y
+    z_unit_m: float = 1.0
+    swapped: bool = False  # the file has northing or latitude first
 
     @cached_property
     def operation(self) -> Operation:
@@ -74,7 +76,34 @@ def placement(header: Header, declared: Declared, city: City, where: str) -> Pla
         vertical_datum=declared.vertical_datum or datum_of(crs),
         where=where,
         shifted=shifted,
+        unit=_unit(header, horizontal),
+        z_unit_m=header.z_unit_m,
+        swapped=declared.axes == "yx",
     )
+
+
+def _unit(header: Header, horizontal: CRS) -> float:
+    if header.unit_m is None or not horizontal.is_projected:
+        return 1.0
+    return header.unit_m / horizontal.axis_info[0].unit_conversion_factor
+
+
+def _scaled(features: Features, placement: Placement) -> Features:
+    """Return the batch in the units of the CRS, easting or longitude first, heights in metres."""
+    by = np.array([placement.unit, placement.unit, placement.z_unit_m])
+    order = [1, 0, 2] if placement.swapped else [0, 1, 2]
+    if (by == 1).all() and not placement.swapped:
+        return features
+    geometry = features.geometry.copy()
+    for has_z in (False, True):
+        some = shapely.has_z(geometry) == has_z
+        if some.any():
+            size = 2 + has_z
+            geometry[some] = shapely.transform(
+                geometry[some], lambda p, n=size: p[:, order[:n]] * by[:n], include_z=has_z
+            )
+    bodies = replace(features.bodies, vertices=features.bodies.vertices[:, order] * by)
+    return replace(features, geometry=geometry, bodies=bodies)
 
 
 def place(features: Features, placement: Placement, report: FileReport) -> Features:
@@ -87,6 +116,7 @@ def place(features: Features, placement: Placement, report: FileReport) -> Featu
         UnknownVerticalDatum: there are heights, and nothing tells their datum.
 
     """
+    features = _scaled(features, placement)
     geometry = _without_zero_heights(features, report)
     if placement.shifted:
         features, geometry = _unshifted(features, geometry, placement.shifted)
@@ -107,14 +137,6 @@ def place(features: Features, placement: Placement, report: FileReport) -> Featu
             points[known, 2] = placement.heights()(points[known, 0], points[known, 1], points[known, 2])
         geometry = shapely.set_coordinates(geometry.copy(), points)
     return replace(features, geometry=geometry, bodies=replace(features.bodies, vertices=placed))
-
-
-def declared_crs(declared: Declared) -> CRS | None:
-    """Return the CRS that options or a dataset.toml declare: a name, or a file with WKT or PROJ text."""
-    if not declared.crs:
-        return None
-    file = Path(declared.crs)
-    return parse(file.read_text("utf-8") if file.is_file() else declared.crs)
 
 
 def _without_zero_heights(features: Features, report: FileReport) -> NDArray[Any]:
@@ -150,7 +172,8 @@ def _check_extent(xy: Float, placement: Placement, report: FileReport) -> None:
     x, y = np.meshgrid(np.linspace(xmin, xmax, 3), np.linspace(ymin, ymax, 3))
     lon, lat = to_wgs84(placement.horizontal)(x.ravel(), y.ravel())
     box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
-    warnings = check_place(*box, city=placement.city, crs=placement.horizontal, where=placement.where)
+    at = (float(x.ravel()[4]), float(y.ravel()[4]))
+    warnings = check_place(box, city=placement.city, crs=placement.horizontal, where=placement.where, at=at)
     for warning in warnings:
         report.warn(warning)
     report.widen(*box)

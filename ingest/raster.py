@@ -17,8 +17,7 @@ from cim.crs import Float, check_place, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownLayer, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
-from ingest.dataset import Declared
-from ingest.place import declared_crs
+from ingest.dataset import Declared, declared_crs
 from ingest.report import FileReport
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value
@@ -162,7 +161,8 @@ def _extent(
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     inside = store.city.extent and box[0] < store.city.extent[0] and box[2] > store.city.extent[2]
     place = (*centre, *centre) if inside else box  # a DEM may reach well beyond the city it covers
-    for warning in check_place(*place, city=store.city, crs=horizontal, where=str(path)):
+    at = (float(x.mean()), float(y.mean()))
+    for warning in check_place(place, city=store.city, crs=horizontal, where=str(path), at=at):
         report.warn(warning)
     return box
 

@@ -43,6 +43,7 @@ READERS = (
     Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet", ".gml"), "ingest.vector"),
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
+    Reader("DXF", (".dxf",), "ingest.dxf"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
 )

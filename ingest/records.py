@@ -118,6 +118,9 @@ def _shaped(features: Features, preparation: Preparation) -> Features:
     """Give every record a valid geometry of the layer's type; refuse those that can't have one."""
     report, layer = preparation.report, preparation.layer
     shapes = features.geometry.copy()
+    if layer.geometry == "MultiPolygon":
+        rings = shapely.get_type_id(shapes) == shapely.GeometryType.LINEARRING
+        shapes[rings] = shapely.polygons(shapes[rings])
     if len(features.bodies) and layer.geometry == "MultiPolygon":
         shapes = _footprints_from_bodies(features, shapes)
     reasons: dict[int, str] = {}

@@ -11,7 +11,7 @@ from cim.catalog.model import Catalog, KindName, Layer
 from cim.city import City
 from cim.errors import UnknownLayer
 from cim.ground import Ground
-from cim.model import Features, Header, Source, take
+from cim.model import Features, Header, ReadOptions, Source, take
 from cim.parallel import in_order, process_pool
 from ingest.dataset import Declared
 from ingest.observations import prepare_observations
@@ -35,6 +35,7 @@ class Work:
     city: City
     header: Header
     declared: Declared
+    options: ReadOptions
     placement: Placement | None  # None: its records have no places
     ground: Ground
     path: str
@@ -87,10 +88,15 @@ class Work:
         if self.declared.layer:
             return self._of_records(self.declared.layer)
         if object_class:
-            layer = self.catalog.layer_by_object_class.get(object_class) or self.catalog.with_role("rest")
+            layer = self.options.layer_of(object_class) or self.catalog.with_role("rest")
             if layer:
                 return layer
-        return layer_by_name((self.header.layer_hint, Path(self.path).stem), self.catalog, self.where)
+        layer = self.catalog.named_by((self.header.layer_hint, Path(self.path).stem))
+        if layer is None:
+            raise UnknownLayer(
+                f"{self.where}: nothing tells its layer: --layer, one of {', '.join(self.catalog.layers)}"
+            )
+        return layer
 
     def _of_records(self, name: str) -> Layer:
         layer = self.catalog.layers.get(name)
@@ -135,20 +141,3 @@ _WORK: Work | None = None
 def _prepare_part(part: Callable[[], Iterator[Features]]) -> list[Prepared]:
     assert _WORK is not None  # noqa: S101 - the pool began with it
     return [_WORK.prepare(batch) for batch in part()]
-
-
-def layer_by_name(names: Iterable[str], catalog: Catalog, where: str) -> Layer:
-    """Find a layer by the name of a table, else by the stem of its file: whole, else by its first words (`road_2023`).
-
-    Raises:
-        UnknownLayer: nothing tells.
-
-    """
-    known = catalog.layer_by_alias
-    for name in names:
-        folded = name.casefold()
-        words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
-        for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
-            if spelling in known:
-                return known[spelling]
-    raise UnknownLayer(f"{where}: nothing tells its layer: --layer, one of {', '.join(catalog.layers)}")

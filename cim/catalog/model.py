@@ -1,6 +1,6 @@
 """What a layer is: the typed form of the catalog's YAML, checked once when it is read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -219,6 +219,17 @@ class Catalog(Row):
     def layer_by_object_class(self) -> Mapping[str, Layer]:
         """Each object class of city models → the layer it goes to."""
         return {name: layer for layer in self.layers.values() for name in layer.object_classes}
+
+    def named_by(self, names: Iterable[str]) -> Layer | None:
+        """Return the layer of the first name that says one: whole, else by its first words (`road_2023`)."""
+        known = self.layer_by_alias
+        for name in names:
+            folded = name.casefold()
+            words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
+            for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
+                if spelling in known:
+                    return known[spelling]
+        return None
 
     def of_kind(self, *kinds: KindName) -> list[Layer]:
         """Return the layers of some kinds in the order of the catalog."""

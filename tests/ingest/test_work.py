@@ -30,12 +30,14 @@ def sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def rows_of(file: Path, workers: int) -> Iterator[Prepared]:
     declared = Declared(vertical_datum="city")
-    source = next(iter(cityjson.read(file, ReadOptions(read_catalog()))))
+    options = ReadOptions(read_catalog())
+    source = next(iter(cityjson.read(file, options)))
     work = Work(
         catalog=read_catalog(),
         city=YANGQUAN,
         header=source.header,
         declared=declared,
+        options=options,
         placement=placement(source.header, declared, YANGQUAN, str(file)),
         ground=Ground(),
         path=str(file),
