@@ -13,16 +13,13 @@ from typing import Any
 
 import numpy as np
 import shapely
-from lxml import etree
 from pyproj import CRS
 
 from cim.bodies import CLASS_INDEX, Bodies, Float, canonical, from_sizes
 from cim.crs import lands_in_area, parse_reference, split
-from cim.errors import UnreadableFile
 from cim.geometry import closed, volumes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
-
-Element = Any  # of lxml, whose own types say no more
+from ingest.xml import Element, elements, local_name
 
 _RENAMED = {
     "Room": "BuildingRoom",
@@ -73,46 +70,22 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     yield Source(Header(crs=crs, title=title, layer_hint=path.name.split(".")[0]), reading.batches())
 
 
-def _name(element: Element) -> str:
-    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
-
-
-def _parsed(path: Path) -> Iterator[tuple[str, Element]]:
-    """Yield the beginnings and ends of elements; no entity is resolved and nothing is fetched."""
-    try:
-        with path.open("rb") as file:
-            yield from etree.iterparse(
-                file,
-                events=("start", "end"),
-                resolve_entities=False,
-                no_network=True,
-                load_dtd=False,
-                huge_tree=True,  # a TIN is one list of numbers
-                remove_comments=True,
-                remove_pis=True,
-            )
-    except etree.XMLSyntaxError as fault:
-        raise UnreadableFile(f"{path}: not XML, or cut short ({fault.msg})") from fault
-
-
 def _head(path: Path) -> tuple[str | None, int, str | None]:
     """Return the srsName, the dimension of positions and the title, as they stand before or in the first object."""
     reference, dimension, title = None, 3, None
     depth = 0
-    for event, element in _parsed(path):
+    for event, element in elements(path):
         if event == "start":
             depth += 1
-            if depth == 1 and element.getroottree().docinfo.doctype:
-                raise UnreadableFile(f"{path}: a document type declaration has no place in CityGML; it isn't read")
             reference = reference or element.get("srsName")
             dimension = int(element.get("srsDimension") or dimension)
             continue
         depth -= 1
-        if depth == 1 and _name(element) == "name":
+        if depth == 1 and local_name(element) == "name":
             title = element.text
-        if depth == 1 and _name(element) in _MEMBERS:
+        if depth == 1 and local_name(element) in _MEMBERS:
             break
-        if depth == 1 and _name(element) == "boundedBy" and reference:
+        if depth == 1 and local_name(element) == "boundedBy" and reference:
             break
     return reference, dimension, title
 
@@ -201,7 +174,7 @@ class _Reading:
     def batches(self) -> Iterator[Features]:
         """Yield the city objects in the order of the file, an object and what belongs to it in one batch."""
         root, depth = None, 0
-        for event, element in _parsed(self._path):
+        for event, element in elements(self._path):
             if event == "start":
                 root = element if root is None else root
                 depth += 1
@@ -209,9 +182,9 @@ class _Reading:
             depth -= 1
             if depth != 1:
                 continue
-            if _name(element) in _MEMBERS:
+            if local_name(element) in _MEMBERS:
                 self._member(element)
-            elif _name(element) == "appearanceMember":
+            elif local_name(element) == "appearanceMember":
                 self._gathered.warn("appearance (textures and materials) left out")
             if root is not None:
                 root.clear(keep_tail=False)  # what was read needs no place any more
@@ -245,7 +218,7 @@ class _Reading:
         except (ValueError, KeyError, TypeError) as fault:
             gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}"))
             return
-        name = _name(element)
+        name = local_name(element)
         gathered.ids.append(identifier)
         gathered.attributes.append(own.attributes)
         gathered.object_class.append(_RENAMED.get(name, name))
@@ -261,7 +234,7 @@ class _Reading:
     def _properties(self, element: Element, own: "_Object") -> None:
         """Gather what an object says of itself: geometries by level, surfaces, inner objects, attributes."""
         for prop in element:
-            name = _name(prop)
+            name = local_name(prop)
             level = _LOD.match(name)
             if level:
                 self._geometry_property(prop, level[1], level[2], own)
@@ -279,10 +252,10 @@ class _Reading:
 
     @staticmethod
     def _holds_objects(prop: Element) -> bool:
-        return any(_name(child) in _OBJECTS or _name(child) in _TRANSPARENT for child in prop)
+        return any(local_name(child) in _OBJECTS or local_name(child) in _TRANSPARENT for child in prop)
 
     def _inner(self, child: Element, own: "_Object") -> None:
-        name = _name(child)
+        name = local_name(child)
         if name in _OBJECTS:
             own.children.append(child)
         elif name in _TRANSPARENT:
@@ -342,12 +315,12 @@ class _Reading:
         """Return the polygons and triangles under an element, following references; turned ones run the other way."""
         found: list[tuple[Element, bool, int]] = []
         for child in element:
-            name = _name(child)
+            name = local_name(child)
             if name in ("Polygon", "Triangle", "Rectangle", "PolygonPatch"):
                 found.append((child, bool(turns % 2), 0))
             elif name == "OrientableSurface":
                 found += self._faces(child, turns + (child.get("orientation") == "-"), warnings)
-            elif name == "interior" and _name(element) == "Solid":
+            elif name == "interior" and local_name(element) == "Solid":
                 found += self._faces(child, turns, warnings)
             elif name not in ("posList", "pos", "Point", "LineString", "Curve"):
                 found += self._faces(child, turns, warnings)
@@ -356,7 +329,7 @@ class _Reading:
                     if target is None:
                         if warnings is not None:
                             warnings.add("a reference to geometry that isn't in the same object left out")
-                    elif _name(target) in ("Polygon", "Triangle"):
+                    elif local_name(target) in ("Polygon", "Triangle"):
                         found.append((target, bool(turns % 2), 0))
                     else:
                         found += self._faces(target, turns, warnings)
@@ -370,7 +343,7 @@ class _Reading:
         """Return the rings of a polygon as open lists of positions, the outer first, and their dimension."""
         rings, dimension = [], self._dimension
         for boundary in polygon:
-            if _name(boundary) not in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
+            if local_name(boundary) not in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 continue
             positions, dimension = self._positions(boundary)
             if len(positions) > 1 and positions[0] == positions[-1]:
@@ -385,7 +358,7 @@ class _Reading:
         dimension = self._dimension
         lists = 0
         for child in element.iter():
-            name = _name(child)
+            name = local_name(child)
             if name in ("posList", "pos", "coordinates") and child.text:
                 text = child.text.replace(",", " ") if name == "coordinates" else child.text
                 values = list(map(float, text.split()))
@@ -400,10 +373,10 @@ class _Reading:
 
     def _plane(self, prop: Element) -> Any:
         """Return points or lines of a property that has no faces."""
-        lines = [e for e in prop.iter() if _name(e) in ("LineString", "LineStringSegment")]
+        lines = [e for e in prop.iter() if local_name(e) in ("LineString", "LineStringSegment")]
         if lines:
             return shapely.MultiLineString([self._positions(line)[0] for line in lines])
-        points = [e for e in prop.iter() if _name(e) == "Point"]
+        points = [e for e in prop.iter() if local_name(e) == "Point"]
         if len(points) == 1:
             return shapely.Point(self._positions(points[0])[0][0])
         return shapely.MultiPoint([self._positions(p)[0][0] for p in points]) if points else None
@@ -413,7 +386,7 @@ class _Reading:
         implicit = next(iter(prop), None)
         if implicit is None:
             return
-        parts = {_name(child): child for child in implicit}
+        parts = {local_name(child): child for child in implicit}
         relative = parts.get("relativeGMLGeometry", parts.get("relativeGeometry"))
         if relative is None or "referencePoint" not in parts:
             own.warnings.add("an implicit geometry in another file left out")
@@ -470,7 +443,7 @@ class _Reading:
         said = _value(prop)
         if not isinstance(said, dict) or "value" not in said:
             return
-        unit = next((e.get("uom") or "" for e in prop.iter() if _name(e) == "value"), "")
+        unit = next((e.get("uom") or "" for e in prop.iter() if local_name(e) == "value"), "")
         height = _typed("measuredHeight", str(said["value"]), unit)
         plain = (said.get("highReference"), said.get("lowReference"), said.get("status")) == _PLAIN_HEIGHT
         if plain or "measuredHeight" not in attributes:
@@ -505,14 +478,14 @@ def _value(element: Element) -> Any:
     children = [child for child in element if isinstance(child.tag, str)]
     if not children:
         return (element.text or "").strip() or element.get(_XLINK)
-    if len(children) == 1 and _name(children[0])[:1].isupper() and len(children[0]):
+    if len(children) == 1 and local_name(children[0])[:1].isupper() and len(children[0]):
         return _value(children[0])
     found: dict[str, Any] = {}
     for child in children:
         value = _value(child)
         if value is None:
             continue
-        name = _name(child)
+        name = local_name(child)
         held = found.get(name)
         found[name] = value if held is None else [*(held if isinstance(held, list) else [held]), value]
     return found or None
@@ -534,9 +507,9 @@ def _typed(name: str, text: str, unit: str) -> Any:
 
 def _generic(prop: Element) -> dict[str, Any]:
     """Return a generic attribute: its own name, and its value in its type."""
-    element = prop[0] if _name(prop) == "genericAttribute" and len(prop) else prop
-    kind = _name(element).lower()
-    parts = {_name(child): child for child in element}
+    element = prop[0] if local_name(prop) == "genericAttribute" and len(prop) else prop
+    kind = local_name(element).lower()
+    parts = {local_name(child): child for child in element}
     name = element.get("name") or (parts["name"].text if "name" in parts else None)
     if not name:
         return {}
@@ -560,9 +533,9 @@ def _generic(prop: Element) -> dict[str, Any]:
 def _dictionary(file: Path) -> dict[str, str]:
     """Return code → text of a gml:Dictionary; an unreadable one is none."""
     meanings: dict[str, str] = {}
-    for event, element in _parsed(file):
-        if event == "end" and _name(element) == "Definition":
-            parts = {_name(child): (child.text or "").strip() for child in element}
+    for event, element in elements(file):
+        if event == "end" and local_name(element) == "Definition":
+            parts = {local_name(child): (child.text or "").strip() for child in element}
             if "name" in parts and "description" in parts:
                 meanings[parts["name"]] = parts["description"]
     return meanings

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -26,7 +27,7 @@ class Reader:
     """A row of the table."""
 
     name: str
-    suffixes: tuple[str, ...]  # compared without regard to case, the longest first
+    suffixes: tuple[str, ...]  # patterns, compared without regard to case, the longest first
     module: str  # has `read`; imported when the first such file comes
     kind: str = "feature"
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
@@ -37,6 +38,8 @@ class Reader:
         return cast("Read", import_module(self.module).read)(path, options)
 
 
+_RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are
+
 READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
@@ -44,6 +47,9 @@ READERS = (
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
     Reader("DXF", (".dxf",), "ingest.dxf"),
+    Reader("LandXML", (".xml", ".landxml"), "ingest.landxml", mark=b"LandXML", only_marked=True),
+    Reader("survey points", (".dat", ".txt"), "ingest.survey"),
+    Reader("RINEX", _RINEX, "ingest.rinex"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
 )
@@ -58,7 +64,7 @@ def readers() -> tuple[Reader, ...]:
 def reader_of(path: Path) -> Reader | None:
     """Return the reader of a file by its suffix, or None if no format is known for it."""
     name = path.name.lower()
-    rows = [(len(suffix), reader) for reader in readers() for suffix in reader.suffixes if name.endswith(suffix)]
+    rows = [(len(suffix), reader) for reader in readers() for suffix in reader.suffixes if fnmatch(name, f"*{suffix}")]
     if not rows:
         return None
     longest = [reader for length, reader in rows if length == max(rows, key=lambda row: row[0])[0]]

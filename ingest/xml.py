@@ -1,0 +1,44 @@
+"""XML read as it streams by: no entity is resolved, nothing is fetched, and a document type declaration is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from cim.errors import UnreadableFile
+
+Element = Any  # of lxml, whose own types say no more
+
+
+def local_name(element: Element) -> str:
+    """Return an element's name without its namespace; a comment has none."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def elements(path: Path) -> Iterator[tuple[str, Element]]:
+    """Yield `start` and `end` of each element; who reads a big file clears what is done with.
+
+    Raises:
+        UnreadableFile: not XML, cut short, or with a document type declaration.
+
+    """
+    try:
+        with path.open("rb") as file:
+            first = True
+            for event, element in etree.iterparse(
+                file,
+                events=("start", "end"),
+                resolve_entities=False,
+                no_network=True,
+                load_dtd=False,
+                huge_tree=True,  # a TIN is one list of numbers
+                remove_comments=True,
+                remove_pis=True,
+            ):
+                if first and element.getroottree().docinfo.doctype:
+                    raise UnreadableFile(f"{path}: it has a document type declaration, which isn't read")
+                first = False
+                yield event, element
+    except etree.XMLSyntaxError as fault:
+        raise UnreadableFile(f"{path}: not XML, or cut short ({fault.msg})") from fault
