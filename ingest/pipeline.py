@@ -83,10 +83,8 @@ def _ingest_file(connection: Connection, store: Store, path: Path, declared: Dec
 def _load_tables(
     cursor: Cursor, store: Store, reader: Reader, path: Path, declared: Declared, load: int, report: FileReport
 ) -> None:
-    if reader.kind == "raster":
-        from ingest.raster import load_raster
-
-        load_raster(cursor, store, path, declared, load, report)
+    if reader.whole:
+        reader.load(cursor, store, path, declared, load, report)
         return
     options = read_options(store.catalog, declared)
     sources = list(reader.read(path, options))

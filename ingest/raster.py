@@ -1,8 +1,6 @@
 """GeoTIFF into the asset store, kept in its own grid: heights in the city's datum, amounts and colours as they are."""
 
-import json
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,18 @@ from rasterio.errors import RasterioIOError
 from cim.assets import put_asset
 from cim.catalog.model import Layer
 from cim.crs import Float, check_place, label, operation, split, to_wgs84
-from cim.errors import UnknownCrs, UnknownLayer, UnknownVerticalDatum, UnreadableFile
+from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
 from ingest.dataset import Declared, declared_crs
 from ingest.report import FileReport
+from ingest.sheets import Sheet, enter, sheet_layer
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value
 _LOWEST_GROUND_M = -500.0
 
 
-def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, load: int, report: FileReport) -> None:
+def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
     """Load a raster: one asset in the file's own grid.
 
     Cells of heights are brought to the city's vertical datum; amounts and colours are kept to the bit.
@@ -36,9 +35,9 @@ def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, lo
         WrongCity: it lies more than 50 km from the city.
 
     """
-    layer = _layer_of(path, declared, store)
+    layer = sheet_layer(path, declared, store, "raster")
     if layer.cells != "height":
-        _load_as_it_is(cursor, store, layer, path, declared, load, report)
+        _load_as_it_is(cursor, store, layer, path, declared, number, report)
         return
     try:
         with rasterio.open(path) as file:
@@ -74,19 +73,7 @@ def load_raster(cursor: Cursor, store: Store, path: Path, declared: Declared, lo
     report.layers, report.crs, report.vertical_datum = [layer.id], label(horizontal), datum
     report.operation, report.extent, report.read = name, (west, south, east, north), 1
     about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": values.shape}
-    _catalogue(cursor, _Asset(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
-
-
-def _layer_of(path: Path, declared: Declared, store: Store) -> Layer:
-    """Return the layer of a raster: the one that is declared, else that of the file's name, else the ground."""
-    if declared.layer:
-        layer = store.catalog.layers.get(declared.layer)
-    else:
-        named = store.catalog.layer_by_alias.get(path.stem.casefold())
-        layer = named if named and named.kind == "raster" else store.catalog.with_role("ground")
-    if layer is None or layer.kind != "raster":
-        raise UnknownLayer(f"{path}: the catalog has no raster layer {declared.layer or 'with the role ground'}")
-    return layer
+    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, number, report)
 
 
 def _load_as_it_is(
@@ -131,7 +118,7 @@ def _load_as_it_is(
     if layer.cells == "amount":
         about["sum"] = float(np.nansum(first))
     report.layers, report.crs, report.extent, report.read = [layer.id], label(horizontal), box, 1
-    _catalogue(cursor, _Asset(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
+    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
 
 
 def _without_voids(values: Float, path: Path, report: FileReport) -> Float:
@@ -196,50 +183,3 @@ def _store_file(store: Store, values: Float, profile: dict[str, Any], horizontal
             target.write(values.astype(np.float32), 1)
             target.update_tags(AREA_OR_POINT=area_or_point)
         return put_asset(store.settings, file)
-
-
-class _Asset:
-    """What is catalogued of an asset."""
-
-    def __init__(
-        self, layer: str, identifier: str, sha256: str, outline: list[tuple[float, float]], about: dict[str, Any]
-    ) -> None:
-        self.layer, self.id, self.sha256, self.about = layer, identifier, sha256, about
-        self.footprint = "POLYGON((" + ", ".join(f"{x} {y}" for x, y in outline) + "))"
-
-
-def _catalogue(cursor: Cursor, asset: _Asset, store: Store, declared: Declared, load: int, report: FileReport) -> None:
-    """Enter an asset; the same id with another content ends the version before."""
-    held = cursor.execute(
-        "SELECT fid, sha256 FROM cim.asset WHERE layer = %s AND id = %s AND upper_inf(recorded) AND upper_inf(valid)",
-        [asset.layer, asset.id],
-    ).fetchone()
-    same = cursor.execute(
-        "SELECT 1 FROM cim.asset WHERE layer = %s AND sha256 = %s AND upper_inf(recorded) AND upper_inf(valid)",
-        [asset.layer, asset.sha256],
-    ).fetchone()
-    if same:
-        report.unchanged = 1
-        return
-    dataset = declared.dataset or asset.id
-    since = datetime.combine(declared.date, datetime.min.time(), UTC) if declared.date else None
-    if held:
-        cursor.execute(
-            """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
-                               RETURNING *)
-               INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load)
-               SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load
-               FROM closed WHERE %(since)s::timestamptz IS NOT NULL
-                 AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
-            {"fid": held[0], "since": since},
-        )
-    cursor.execute(
-        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load)
-            VALUES (%s, %s, %s, ST_GeomFromText(%s, {store.city.srid}), %s::jsonb, tstzrange(%s, NULL), %s, %s)""",
-        [*(asset.layer, asset.id, asset.sha256, asset.footprint, json.dumps(asset.about), since, dataset), load],
-    )
-    cursor.execute(
-        "INSERT INTO cim.outbox (layer, id, new_box) VALUES (%s, %s, Box2D(ST_GeomFromText(%s)))",
-        [asset.layer, asset.id, asset.footprint],
-    )
-    report.updated, report.loaded = (1, 0) if held else (0, 1)

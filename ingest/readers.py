@@ -7,8 +7,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from cim.catalog.model import KindName
 from cim.errors import UnreadableFile
 from cim.model import ReadOptions, Source
 
@@ -29,13 +30,22 @@ class Reader:
     name: str
     suffixes: tuple[str, ...]  # patterns, compared without regard to case, the longest first
     module: str  # has `read`; imported when the first such file comes
-    kind: str = "feature"
+    kind: KindName = "feature"  # of the layers that its files go to
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""
         return cast("Read", import_module(self.module).read)(path, options)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a file is kept as one: the module has `load` in place of `read`."""
+        return self.kind in ("raster", "points")
+
+    def load(self, *arguments: Any) -> None:
+        """Load a file that is kept as one (cursor, store, path, declared, load, report)."""
+        import_module(self.module).load(*arguments)
 
 
 _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are
@@ -52,6 +62,7 @@ READERS = (
     Reader("RINEX", _RINEX, "ingest.rinex"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
+    Reader("LAS", (".las", ".laz"), "ingest.pointcloud", kind="points"),
 )
 
 
@@ -99,12 +110,9 @@ def find_files(paths: list[Path]) -> list[Path]:
         else:
             files.append(path)
     unique = list(dict.fromkeys(files))
-    return sorted(unique, key=lambda p: _kind(p) != "raster")  # LoD1 stands on terrain; the sort is stable
-
-
-def _kind(path: Path) -> str:
-    reader = reader_of(path)
-    return reader.kind if reader else ""
+    return sorted(
+        unique, key=lambda p: not ((reader := reader_of(p)) and reader.kind == "raster")
+    )  # LoD1 stands on it; the sort is stable
 
 
 def _known() -> str:

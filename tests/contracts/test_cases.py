@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import laspy
 import numpy as np
 import pytest
 import shapely
@@ -30,7 +31,7 @@ FOLDER = Path(os.environ.get("CIM_TEST_CASES", Path(__file__).parents[3] / "shar
 CASES: list[dict[str, Any]] = []
 if (FOLDER / "cases.json").exists():
     CASES = json.loads((FOLDER / "cases.json").read_text("utf-8"))["cases"]
-NO_ANALYSIS_YET = {"route", "viewshed", "points", "anywhere", "cells_split"}
+NO_ANALYSIS_YET = {"route", "viewshed", "anywhere", "cells_split"}
 # a value under the product's own name: turnover counts the vehicles that were there at the beginning too
 ALSO_CALLED = {
     "turnover_per_space_day_of_vehicles": "turnover_per_space_day",
@@ -279,6 +280,19 @@ def _pages(check: dict[str, Any], ran: Ran) -> None:
     assert len(ids) == check["total"]
 
 
+def _points(check: dict[str, Any], ran: Ran) -> None:
+    (layer,) = ran.store.catalog.of_kind("points")
+    (row,) = ran.rows(layer.id)
+    cloud = laspy.read(ran.store.settings.asset_store / row["content"].hex()[:2] / row["content"].hex())
+    assert len(cloud.points) == check["n"]
+    top = int(np.argmax(cloud.z))
+    highest = check["highest"]
+    to_degrees = Transformer.from_crs(ran.store.city.srid, 4490, always_xy=True)
+    lon, lat = to_degrees.transform(np.array([cloud.x[top]]), np.array([cloud.y[top]]))
+    assert (lon[0], lat[0]) == pytest.approx((highest["lon"], highest["lat"]), abs=highest["tol_deg"])
+    assert cloud.z[top] == pytest.approx(highest["z"], abs=highest["tol_z"])
+
+
 CHECKS: dict[str, Callable[[dict[str, Any], Ran], None]] = {
     "analysis": _analysis,
     "vertex": _vertex,
@@ -296,4 +310,5 @@ CHECKS: dict[str, Callable[[dict[str, Any], Ran], None]] = {
     "terrain_range": _terrain_range,
     "http": _http,
     "pages": _pages,
+    "points": _points,
 }

@@ -111,7 +111,8 @@ def test_a_surface_of_metres_keeps_its_numbers_and_drops_what_has_no_point(tmp_p
     path = tmp_path / "a.xml"
     path.write_text(
         '<LandXML xmlns="http://www.landxml.org/schema/LandXML-1.2"><Units><Metric linearUnit="meter"/></Units>'
-        '<CoordinateSystem epsgCode="4547"/><CgPoints><CgPoint name="P1" code="KZD">4192000 463000 700</CgPoint></CgPoints>'
+        '<CoordinateSystem epsgCode="4547"/><CgPoints><CgPoint name="P1" code="KZD">4192000 463000 700</CgPoint>'
+        "</CgPoints>"
         '<Surfaces><Surface name="T"><Definition surfType="TIN"><Pnts><P id="1">4192000 463000 700</P>'
         '<P id="2">4192000 463010 701</P><P id="7">4192010 463000 702</P></Pnts><Faces><F>1 2 7</F><F i="1">1 2 7</F>'
         "<F>1 2 9</F></Faces></Definition></Surface><Surface name='none'/></Surfaces></LandXML>",
