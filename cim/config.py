@@ -40,6 +40,19 @@ class Settings:
         default=0, metadata={"en": "processes for parallel work; 0: one a core", "zh": "并行进程数；0 为每核一个"}
     )
 
+    memory_mb: int = field(
+        default=1500,
+        metadata={
+            "en": "megabytes that a process may use for a big file",
+            "zh": "处理大文件时每个进程可用的内存（MB）",
+        },
+    )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that a process may use for a big file."""
+        return self.memory_mb * 1_000_000
+
     @property
     def tile_store(self) -> Path:
         """Folder of the tile store, which any static file server can serve."""
@@ -80,6 +93,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
             pg_bin=Path(values["pg_bin"]) if "pg_bin" in values else None,
             log=_one_of("log", str(values.get("log", "quiet")), ("quiet", "json")),
             workers=int(values.get("workers", 0)),
+            memory_mb=int(values.get("memory_mb", 1500)),
         )
     except (TypeError, ValueError) as fault:
         raise BadSettings(f"CIM_* or {path}: {fault}") from fault

@@ -47,6 +47,57 @@ class Operation:
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
+FIT_M = 1e-4  # that a fitted operation may be off
+_TERMS = [(i, j) for i in range(6) for j in range(6 - i)]  # of a polynomial of degree 5
+
+
+def fitted(op: Operation, x: Float, y: Float) -> tuple[Float, Float]:
+    """Return what an operation to degrees gives for many places near each other, by a polynomial fitted to it.
+
+    An operation is smooth; over a few kilometres a polynomial of degree 5 follows it within a fraction of a
+    millimetre, at a tenth of the time. Where it doesn't, checked on a grid of its own, the operation itself is taken.
+    """
+    if len(x) < 10_000 or not op.steps:
+        return op(x, y)
+    centre, half = [], []
+    for axis in (x, y):
+        low, high = float(axis.min()), float(axis.max())
+        centre.append((low + high) / 2)
+        half.append(max((high - low) / 2, 1.0))
+    nodes = np.cos(np.pi * (np.arange(12) + 0.5) / 12)  # Chebyshev's
+    checks = np.linspace(-1, 1, 9)
+    u, v = (grid.ravel() for grid in np.meshgrid(nodes, nodes))
+    cu, cv = (grid.ravel() for grid in np.meshgrid(checks, checks))
+    to_metres = np.array([111_320.0, 111_320.0])
+    wanted = np.column_stack(op(centre[0] + half[0] * u, centre[1] + half[1] * v))
+    if not np.isfinite(wanted).all():
+        return op(x, y)
+    middle = wanted.mean(axis=0)
+    weights, *_ = np.linalg.lstsq(_powers(u, v), wanted - middle, rcond=None)
+    true = np.column_stack(op(centre[0] + half[0] * cu, centre[1] + half[1] * cv))
+    if np.abs((_powers(cu, cv) @ weights + middle - true) * to_metres).max() > FIT_M:
+        return op(x, y)
+    u, v = (x - centre[0]) / half[0], (y - centre[1]) / half[1]
+    return _horner(u, v, weights[:, 0]) + middle[0], _horner(u, v, weights[:, 1]) + middle[1]
+
+
+def _powers(u: Float, v: Float) -> Float:
+    return np.column_stack([u**i * v**j for i, j in _TERMS])
+
+
+def _horner(u: Float, v: Float, weights: Float) -> Float:
+    by_term = dict(zip(_TERMS, weights.tolist(), strict=True))
+    total = np.zeros_like(u)
+    for i in range(5, -1, -1):
+        inner = np.full_like(v, by_term[(i, 5 - i)])
+        for j in range(4 - i, -1, -1):
+            inner *= v
+            inner += by_term[(i, j)]
+        total *= u
+        total += inner
+    return total
+
+
 def parse(text: str) -> CRS:
     """Read a CRS from a name like EPSG:4547 or `CGCS2000 38带`, WKT or PROJJSON text.
 

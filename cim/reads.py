@@ -92,6 +92,16 @@ def layer_counts(cursor: Cursor, layers: Sequence[Layer], at: datetime | None = 
     return dict(cursor.fetchall())
 
 
+def point_counts(cursor: Cursor, at: datetime | None = None) -> dict[str, int]:
+    """Return how many points the clouds of each layer hold at a moment."""
+    cursor.execute(
+        f"""SELECT v.layer, sum((v.about->>'points')::bigint)::bigint FROM cim.asset v
+            WHERE v.about ? 'points' AND {current()} GROUP BY 1""",
+        {"at": at},
+    )
+    return dict(cursor.fetchall())
+
+
 def layer_datasets(
     cursor: Cursor, layer: Layer, at: datetime | None = None
 ) -> list[tuple[str, str | None, str | None, int]]:

@@ -29,8 +29,8 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> int:
 
 def known_tiles(cursor: Cursor, folder: Path) -> dict[bytes, Tile | None]:
     """Return the tiles that were built before and whose file is still there; None: there was nothing to see."""
-    content = folder / "content"
-    present = {entry.name for entry in os.scandir(content)} if content.is_dir() else set()
+    inside = (folder / "content", folder / "tileset")  # a cloud is known by its tileset
+    present = {entry.name for place in inside if place.is_dir() for entry in os.scandir(place)}
     known: dict[bytes, Tile | None] = {}
     for fingerprint, name, about in cursor.execute("SELECT fingerprint, name, about FROM cim.tile"):
         if not name:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cim.catalog.model import Layer, LayerField
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
+_COMPONENTS = {np.uint32: _UNSIGNED_INT, np.uint16: 5123, np.uint8: 5121}
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 
 # what stands for "no value"; JSON has neither NaN nor infinity
@@ -38,7 +39,7 @@ class Primitive:
 
 def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str, Sequence[Any]]) -> bytes:
     """Return a GLB of primitives and the property table `columns` (`id` and the layer's public fields)."""
-    buffer = _Buffer()
+    buffer = Buffer()
     meshes = [_primitive(buffer, p) for p in primitives if len(p.triangles)]
     used = [p for p in primitives if len(p.triangles)]
     count = len(columns["id"])
@@ -63,7 +64,7 @@ def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str,
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": buffer.length}],
     }
-    return _container(document, buffer)
+    return container(document, buffer)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Instances:
 
 def encode_instances(groups: Sequence[Instances], layer: Layer, columns: dict[str, Sequence[Any]]) -> bytes:
     """Return a GLB of meshes drawn many times (EXT_mesh_gpu_instancing) and the property table of the instances."""
-    buffer = _Buffer()
+    buffer = Buffer()
     count = len(columns["id"])
     nodes: list[dict[str, Any]] = []
     meshes: list[dict[str, Any]] = []
@@ -135,11 +136,11 @@ def encode_instances(groups: Sequence[Instances], layer: Layer, columns: dict[st
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": buffer.length}],
     }
-    return _container(document, buffer)
+    return container(document, buffer)
 
 
 @dataclass
-class _Buffer:
+class Buffer:
     """The binary chunk as it grows."""
 
     parts: list[bytes] = field(default_factory=list)
@@ -147,13 +148,17 @@ class _Buffer:
     views: list[dict[str, Any]] = field(default_factory=list)
     accessors: list[dict[str, Any]] = field(default_factory=list)
 
-    def view(self, data: bytes, target: int | None = None) -> int:
+    def view(self, data: bytes, target: int | None = None, *, vertex: bool = False, stride: int | None = None) -> int:
+        """Add bytes; return the number of their view."""
+        target = _ARRAY_BUFFER if vertex else target
         padding = -self.length % 8
         self.parts.append(b"\0" * padding + data)
         start = self.length + padding
         self.length = start + len(data)
         self.views.append(
-            {"buffer": 0, "byteOffset": start, "byteLength": len(data)} | ({"target": target} if target else {})
+            {"buffer": 0, "byteOffset": start, "byteLength": len(data)}
+            | ({"byteStride": stride} if stride else {})
+            | ({"target": target} if target else {})
         )
         return len(self.views) - 1
 
@@ -163,8 +168,20 @@ class _Buffer:
         self.parts.append(b"\0" * padding)
         self.length += padding
 
-    def accessor(self, array: NDArray[Any], kind: str, *, bounds: bool = False, vertex: bool = True) -> int:
-        component = _UNSIGNED_INT if array.dtype == np.uint32 else _FLOAT
+    def padded(self, array: NDArray[Any]) -> int:
+        """Add small single values, each in the four bytes that a vertex attribute begins on."""
+        wide = np.zeros((len(array), 4 // array.itemsize), array.dtype)
+        wide[:, 0] = array
+        view = self.view(wide.tobytes(), vertex=True, stride=4)
+        component = _COMPONENTS[array.dtype.type]
+        self.accessors.append({"bufferView": view, "componentType": component, "count": len(array), "type": "SCALAR"})
+        return len(self.accessors) - 1
+
+    def accessor(
+        self, array: NDArray[Any], kind: str, *, bounds: bool = False, vertex: bool = True, normalized: bool = False
+    ) -> int:
+        """Add an array; return the number of its accessor."""
+        component = _COMPONENTS.get(array.dtype.type, _FLOAT)
         target = _ELEMENT_ARRAY_BUFFER if component == _UNSIGNED_INT else _ARRAY_BUFFER if vertex else None
         count = array.size if kind == "SCALAR" else len(array)
         accessor: dict[str, Any] = {
@@ -173,13 +190,15 @@ class _Buffer:
             "count": count,
             "type": kind,
         }
+        if normalized:
+            accessor["normalized"] = True
         if bounds:
             accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
 
-def _primitive(buffer: _Buffer, primitive: Primitive) -> dict[str, Any]:
+def _primitive(buffer: Buffer, primitive: Primitive) -> dict[str, Any]:
     return {
         "attributes": {
             "POSITION": buffer.accessor(primitive.positions, "VEC3", bounds=True),
@@ -204,7 +223,7 @@ def _material(primitive: Primitive) -> dict[str, Any]:
     }
 
 
-def _metadata(buffer: _Buffer, layer: Layer, columns: dict[str, Sequence[Any]], count: int) -> dict[str, Any]:
+def _metadata(buffer: Buffer, layer: Layer, columns: dict[str, Sequence[Any]], count: int) -> dict[str, Any]:
     class_name = layer.id
     properties: dict[str, Any] = {"id": {"type": "STRING", "required": True}}
     values: dict[str, Any] = {"id": _strings(buffer, columns["id"])}
@@ -226,7 +245,7 @@ def _class_property(declared: LayerField) -> dict[str, Any]:
     return described | {"type": "STRING", "noData": NO_TEXT}
 
 
-def _values(buffer: _Buffer, declared: LayerField, values: Sequence[Any]) -> dict[str, Any]:
+def _values(buffer: Buffer, declared: LayerField, values: Sequence[Any]) -> dict[str, Any]:
     if declared.type in ("integer", "boolean"):
         numbers = np.array([NO_INTEGER if v is None else int(v) for v in values], "<i4")
         return {"values": buffer.view(numbers.tobytes())}
@@ -235,7 +254,7 @@ def _values(buffer: _Buffer, declared: LayerField, values: Sequence[Any]) -> dic
     return _strings(buffer, [NO_TEXT if v is None else str(v) for v in values])
 
 
-def _strings(buffer: _Buffer, texts: Sequence[str]) -> dict[str, Any]:
+def _strings(buffer: Buffer, texts: Sequence[str]) -> dict[str, Any]:
     encoded = [text.encode() for text in texts]
     offsets = np.zeros(len(encoded) + 1, "<u4")
     np.cumsum([len(e) for e in encoded], out=offsets[1:])
@@ -243,7 +262,8 @@ def _strings(buffer: _Buffer, texts: Sequence[str]) -> dict[str, Any]:
     return {"values": buffer.view(b"".join(encoded) or b"\0"), "stringOffsets": buffer.view(offsets.tobytes())}
 
 
-def _container(document: dict[str, Any], buffer: _Buffer) -> bytes:
+def container(document: dict[str, Any], buffer: Buffer) -> bytes:
+    """Return the file of a document and its binary chunk."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     binary = b"".join(buffer.parts)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from cim.catalog.model import Layer
 from cim.errors import UnknownLayer
+from cim.kinds import kind_of
 from cim.store import Store
 from tiles.build import tile_layer
 from tiles.outcome import Outcome, Progress
+from tiles.points import tile_clouds
 from tiles.terrain import tile_terrain
 
 Tiler = Callable[..., Outcome]  # store, layer, progress
@@ -38,8 +40,11 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
 
 def tiler_of(layer: Layer) -> Tiler | None:
     """Return what brings a layer's tiles up to date, None: it has none."""
-    tiler = tile_terrain if layer.role == "ground" else tile_layer if layer.leaf_level is not None else None
-    return _alone(tiler) if tiler else None
+    if layer.role == "ground":
+        return _alone(tile_terrain)
+    if kind_of(layer).octree:
+        return _alone(tile_clouds)
+    return _alone(tile_layer) if layer.leaf_level is not None else None
 
 
 def _alone(tiler: Tiler) -> Tiler:

@@ -53,10 +53,10 @@ def compose(contents: Mapping[Cell, Tile], leaf_level: int) -> tuple[str, dict[s
             node = _node(cell, contents.get(cell), below, contents, leaf_level)
             if node is None:
                 continue
-            nodes[cell] = _moved_to_file(node, files) if level in nests else node
+            nodes[cell] = to_file(node, files) if level in nests else node
     roots = [nodes[cell] for cell in sorted(nodes) if cell.level == 0]
-    root = _document(_node(None, None, roots, contents, leaf_level) or _empty())
-    name = _name(root)
+    root = document(_node(None, None, roots, contents, leaf_level) or _empty())
+    name = named(root)
     files[name] = root
     return name, files
 
@@ -113,16 +113,17 @@ def _relative_transform(cell: Cell, contents: Mapping[Cell, Tile], leaf_level: i
     return [float(v) for v in matrix.T.ravel()]
 
 
-def _moved_to_file(node: Node, files: dict[str, bytes]) -> Node:
+def to_file(node: Node, files: dict[str, bytes]) -> Node:
     """Write a node into a file of its own and refer to that."""
-    document = _document(node)
-    name = _name(document)
-    files[name] = document
+    tileset = document(node)
+    name = named(tileset)
+    files[name] = tileset
     kept = {key: node.entry[key] for key in ("boundingVolume", "geometricError", "refine")}
     return Node(kept | {"content": {"uri": f"../tileset/{name}"}}, node.region, node.error_m)
 
 
-def _document(node: Node) -> bytes:
+def document(node: Node) -> bytes:
+    """Return the tileset file over a node."""
     tileset = {
         "asset": {"version": "1.1"},
         "geometricError": node.error_m,
@@ -131,8 +132,9 @@ def _document(node: Node) -> bytes:
     return json.dumps(tileset, separators=(",", ":")).encode()
 
 
-def _name(document: bytes) -> str:
-    return hashlib.sha256(document).hexdigest() + ".json"
+def named(tileset: bytes) -> str:
+    """Return the name of a tileset file: its own hash."""
+    return hashlib.sha256(tileset).hexdigest() + ".json"
 
 
 def _diagonal_m(region: Region) -> float:

@@ -89,7 +89,9 @@ def test_autzen_in_feet_lies_in_oregon_in_metres(make_store: MakeStore, shared_d
     assert len(kept.points) == 1_616_927
     assert np.array_equal(source.red, kept.red)
     assert np.abs(kept.z - source.z * 0.3048).max() < 1e-4
-    lon, lat = Transformer.from_crs(2993, 4152, always_xy=True).transform(np.mean(kept.xyz[:, 0]), np.mean(kept.xyz[:, 1]))
+    lon, lat = Transformer.from_crs(2993, 4152, always_xy=True).transform(
+        np.mean(kept.xyz[:, 0]), np.mean(kept.xyz[:, 1])
+    )
     assert (lon, lat) == pytest.approx((-123.068, 44.058), abs=0.01)  # Autzen Stadium
     # distances are those of the ground: 1,600 feet across, less that of another projection
     assert np.ptp(kept.x) == pytest.approx(np.ptp(source.x) * 0.3048, rel=0.02)

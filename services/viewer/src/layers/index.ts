@@ -2,6 +2,7 @@ import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
 import { state } from "../state";
 import { bodies } from "./bodies";
+import { cloud } from "./cloud";
 import { Declutter } from "./declutter";
 import { Drape } from "./draped";
 import { marks } from "./marks";
@@ -31,6 +32,7 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
   };
   await Promise.all(
     catalog.layers.map(async (layer) => {
+      if (layer.kind === "points" && layer.tiled) follow(layer.id, await cloud(layer, widget));
       if (layer.kind !== "feature") return;
       if (layer.bodies) follow(layer.id, await bodies(layer, catalog, widget));
       if (layer.symbol) return;
