@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -183,6 +183,24 @@ def loads() -> None:
     with open_store(read_settings()) as store:
         for line in list_loads(store):
             click.echo(line)
+
+
+@cli.command()
+@click.argument("layer")
+@click.option("--from", "since", required=True, type=click.DateTime(["%Y-%m-%d"]), help="City time, start of the day.")
+@click.option("--to", "until", required=True, type=click.DateTime(["%Y-%m-%d"]), help="City time, start of the day.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A .gpkg; else counts alone.")
+def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> None:
+    """Say what was added, removed and changed in a layer between two dates."""
+    from cim.diff import difference, write_difference
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        begin, end = (moment.replace(tzinfo=UTC) for moment in (since, until))
+        found = difference(cursor, store.catalog.layer(layer), begin, end, store.city.srid)
+    if output:
+        write_difference(found, output)
+    click.echo(json.dumps(found.summary(), ensure_ascii=False, indent=1))
 
 
 @cli.command()

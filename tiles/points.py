@@ -67,7 +67,7 @@ def tile_clouds(store: Store, layer: Layer, progress: Progress = lambda *_: None
     missing = [sha for sha in dict.fromkeys(prints) if prints[sha] not in known]
     outcome = Outcome(layer.id)
     for done, sha in enumerate(missing, 1):
-        cloud = _Cloud(asset_path(store.settings, sha), folder, frame, layer, store.settings.memory_bytes)
+        cloud = Cloud(asset_path(store.settings, sha), folder, frame, layer, store.settings.memory_bytes)
         known[prints[sha]] = tile = cloud.build()
         remember(store, {prints[sha]: tile})
         outcome.built += cloud.written
@@ -125,7 +125,7 @@ class Place:
 
 
 @dataclass
-class _Cloud:
+class Cloud:
     """One cloud on its way to tiles."""
 
     path: Path

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cim import cluster
@@ -28,7 +29,7 @@ def main() -> None:
         folder = Path(scratch)
         folder.chmod(0o755)
         file = write_sequence(folder / "building.city.jsonl", COUNT)
-        cjdb = _environment(folder / "peer")
+        cjdb = environment(folder / "peer", PEER, "cjdb")
         settings = Settings(state=folder / "state")
         initialise(settings)
         with open_store(settings) as store:
@@ -43,11 +44,12 @@ def main() -> None:
         print(f"ratio        {theirs / ours:>9.1f}")  # noqa: T201
 
 
-def _environment(folder: Path) -> Path:
+def environment(folder: Path, packages: Sequence[str], program: str) -> Path:
+    """Make an environment of a peer's own; return its program."""
     uv = Path(sys.executable).with_name("uv")
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", folder / "bin/python", *PEER], check=True)
-    return folder / "bin/cjdb"
+    subprocess.run([uv, "pip", "install", "-q", "--python", folder / "bin/python", *packages], check=True)
+    return folder / "bin" / program
 
 
 def _ours(settings: Settings, file: Path, attempt: int) -> float:
