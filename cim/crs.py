@@ -113,7 +113,7 @@ def parse(text: str) -> CRS:
         raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one with --crs EPSG:N") from fault
 
 
-_EPSG_CODE = re.compile(r"EPSG[:/][\d.]*[:/]?(\d{4,6})\b", re.IGNORECASE)
+_EPSG_CODE = re.compile(r"EPSG(?:[:/][\d.]*)?[:/](\d{4,6})\b", re.IGNORECASE)  # between them may stand a version
 # names of the German surveys, which the registry doesn't have
 _ADV_NAMES = {"ETRS89_UTM32": 25832, "ETRS89_UTM33": 25833, "DE_DHHN92_NH": 5783, "DE_DHHN2016_NH": 7837}
 

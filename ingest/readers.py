@@ -56,6 +56,7 @@ READERS = (
     Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet", ".gml"), "ingest.vector"),
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
+    Reader("IFC", (".ifc", ".ifczip"), "ingest.ifc"),
     Reader("DXF", (".dxf",), "ingest.dxf"),
     Reader("LandXML", (".xml", ".landxml"), "ingest.landxml", mark=b"LandXML", only_marked=True),
     Reader("survey points", (".dat", ".txt"), "ingest.survey"),

@@ -31,7 +31,7 @@ FOLDER = Path(os.environ.get("CIM_TEST_CASES", Path(__file__).parents[3] / "shar
 CASES: list[dict[str, Any]] = []
 if (FOLDER / "cases.json").exists():
     CASES = json.loads((FOLDER / "cases.json").read_text("utf-8"))["cases"]
-NO_ANALYSIS_YET = {"route", "viewshed", "anywhere", "cells_split"}
+NO_ANALYSIS_YET = {"route", "viewshed", "cells_split"}
 # a value under the product's own name: turnover counts the vehicles that were there at the beginning too
 ALSO_CALLED = {
     "turnover_per_space_day_of_vehicles": "turnover_per_space_day",
@@ -293,6 +293,21 @@ def _points(check: dict[str, Any], ran: Ran) -> None:
     assert cloud.z[top] == pytest.approx(highest["z"], abs=highest["tol_z"])
 
 
+def _anywhere(check: dict[str, Any], ran: Ran) -> None:
+    to_degrees = Transformer.from_crs(ran.store.city.srid, 4490, always_xy=True)
+    for layer in ran.store.catalog.of_kind("feature"):
+        for row in ran.rows(layer.id):
+            if check["value"] not in row.values() or not row["bodies"]:
+                continue
+            body, _ = ran.body(row)
+            lon, lat = to_degrees.transform(body.vertices[:, 0], body.vertices[:, 1])
+            found = [(np.hypot(lon - v["lon"], lat - v["lat"]) < check["tol_deg"]).any() for v in check["vertices"]]
+            z = body.vertices[:, 2]
+            if all(found) and z.min() == pytest.approx(check["z_min"]) and z.max() == pytest.approx(check["z_max"]):
+                return
+    raise AssertionError(f"nothing with {check['value']} where it should be")
+
+
 CHECKS: dict[str, Callable[[dict[str, Any], Ran], None]] = {
     "analysis": _analysis,
     "vertex": _vertex,
@@ -311,4 +326,5 @@ CHECKS: dict[str, Callable[[dict[str, Any], Ran], None]] = {
     "http": _http,
     "pages": _pages,
     "points": _points,
+    "anywhere": _anywhere,
 }
