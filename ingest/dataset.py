@@ -16,6 +16,8 @@ from cim.crs import parse
 from cim.errors import BadSettings
 from cim.model import ReadOptions
 
+DATASET_FILE = "dataset.toml"
+
 
 class Declared(BaseModel):
     """What can be said about a dataset, a file, or on the command line; None: not said here."""
@@ -64,9 +66,9 @@ def read_dataset_file(path: Path) -> DatasetFile:
         raise BadSettings(f"{path}: {fault}") from fault
 
 
-def declared_for(path: Path, options: Declared, settings: DatasetFile | None) -> Declared:
+def declared_for(path: Path, beside_in: Path, options: Declared, settings: DatasetFile | None) -> Declared:
     """Return what is said about a file: options first, then its own entry, then what holds for its folder."""
-    beside = path.parent / "dataset.toml"
+    beside = beside_in / DATASET_FILE
     folder = settings or (read_dataset_file(beside) if beside.is_file() else None)
     if folder is None:
         return options

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cim.audit import note
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
@@ -12,7 +13,7 @@ from cim.model import ReadOptions, Source
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for, read_options
 from ingest.place import placement
-from ingest.readers import Reader, find_files, reader_of
+from ingest.readers import File, Reader, find_files, reader_of
 from ingest.report import FileReport, LoadReport
 from ingest.stage import STAGES, Stage, Table
 from ingest.work import Work, prepared
@@ -40,18 +41,30 @@ def ingest(
         UnknownLayer: `--layer` names none of the catalog.
 
     """
-    files = find_files(paths)
     if options.layer and options.layer not in store.catalog.layers:
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
+    with TemporaryDirectory() as scratch:
+        files = find_files(paths, Path(scratch))
+        return _ingest_files(store, files, options, settings, progress, ending)
+
+
+def _ingest_files(
+    store: Store,
+    files: Sequence[File],
+    options: Declared,
+    settings: DatasetFile | None,
+    progress: Progress,
+    ending: Callable[[Cursor, LoadReport], bool],
+) -> LoadReport:
     report = LoadReport()
     with store.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
         row = cursor.execute("INSERT INTO cim.load DEFAULT VALUES RETURNING load").fetchone()
         report.load = row[0] if row else None
-        for path in files:
-            progress(str(path))
-            declared = declared_for(path, options, settings)
-            report.files.append(_ingest_file(connection, store, path, declared, report.load or 0))
+        for file in files:
+            progress(file.shown)
+            declared = declared_for(file.path, file.beside, options, settings)
+            report.files.append(_ingest_file(connection, store, file, declared, report.load or 0))
         if report.exit_code == 1 or not ending(cursor, report):
             connection.rollback()
             report.load = None
@@ -62,9 +75,13 @@ def ingest(
     return report
 
 
-def _ingest_file(connection: Connection, store: Store, path: Path, declared: Declared, load: int) -> FileReport:
+def _ingest_file(connection: Connection, store: Store, file: File, declared: Declared, load: int) -> FileReport:
     """Load one file in a savepoint of its own."""
-    report = FileReport(str(path))
+    path = file.path
+    report = FileReport(file.shown)
+    if file.fault:
+        report.error = file.fault
+        return report
     started = time.perf_counter()
     reader = reader_of(path)
     try:
@@ -75,7 +92,13 @@ def _ingest_file(connection: Connection, store: Store, path: Path, declared: Dec
             if report.read == 0 and not report.layers:
                 raise NothingToLoad(f"{path}: no record in it")
     except CimError as error:
-        report = FileReport(str(path), error=str(error), layers=report.layers, crs=report.crs, extent=report.extent)
+        report = FileReport(
+            file.shown,
+            error=str(error).replace(str(path), file.shown),
+            layers=report.layers,
+            crs=report.crs,
+            extent=report.extent,
+        )
     report.seconds = time.perf_counter() - started
     return report
 

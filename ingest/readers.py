@@ -12,6 +12,8 @@ from typing import Any, Protocol, cast
 from cim.catalog.model import KindName
 from cim.errors import UnreadableFile
 from cim.model import ReadOptions, Source
+from ingest.archive import unpack
+from ingest.dataset import DATASET_FILE
 
 _BEGINNING = 4096  # bytes of a file that are looked at for a format's mark
 
@@ -53,7 +55,11 @@ _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigati
 READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
-    Reader("vector", (".gpkg", ".shp", ".zip", ".fgb", ".parquet", ".geoparquet", ".gml"), "ingest.vector"),
+    Reader(
+        "vector",
+        (".gpkg", ".shp", ".fgb", ".parquet", ".geoparquet", ".kml", ".kmz", ".topojson", ".gml"),
+        "ingest.vector",
+    ),
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
     Reader("IFC", (".ifc", ".ifczip"), "ingest.ifc"),
@@ -88,33 +94,74 @@ def reader_of(path: Path) -> Reader | None:
     return longest[0] if longest else None
 
 
-def find_files(paths: list[Path]) -> list[Path]:
-    """Return the files to read: those named, and in folders all that a reader knows; rasters first.
+@dataclass(frozen=True)
+class File:
+    """A file to read, as it is called in the report, and where what is declared beside it stands."""
+
+    path: Path
+    shown: str
+    beside: Path  # folder whose dataset.toml holds for it
+    fault: str = ""  # why it can't be read: an archive that doesn't open
+
+
+def find_files(paths: list[Path], scratch: Path) -> list[File]:
+    """Return the files to read: those named, and in folders and archives all that a reader knows; rasters first.
+
+    Args:
+        paths: files, folders and zip archives.
+        scratch: a folder in which archives are unpacked, each in its own.
 
     Raises:
         UnreadableFile: a path isn't there, a named file has no reader, or a folder holds none.
 
     """
-    files: list[Path] = []
+    files: dict[Path, File] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and reader_of(p) and not p.name.startswith("."))
+            inside = [p for p in _inside(path) if reader_of(p) or _is_archive(p)]
             if not inside:
                 raise UnreadableFile(f"{path}: no file in it that any reader knows ({_known()})")
-            files += inside
         elif not path.exists():
             raise UnreadableFile(f"{path}: no such file or folder")
-        elif reader_of(path) is None:
+        elif reader_of(path) is None and not _is_archive(path):
             raise UnreadableFile(
                 f"{path}: no reader for {path.suffix or 'a file without suffix'}; known are {_known()}"
             )
         else:
-            files.append(path)
-    unique = list(dict.fromkeys(files))
-    return sorted(
-        unique, key=lambda p: not ((reader := reader_of(p)) and reader.kind == "raster")
-    )  # LoD1 stands on it; the sort is stable
+            inside = [path]
+        for file in inside:
+            found = (
+                _unpacked(file, scratch / str(len(files)))
+                if _is_archive(file)
+                else [File(file, str(file), file.parent)]
+            )
+            files |= {f.path: f for f in found if f.path not in files}
+    # LoD1 stands on rasters; the sort is stable
+    return sorted(files.values(), key=lambda f: not ((reader := reader_of(f.path)) and reader.kind == "raster"))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+def _unpacked(path: Path, folder: Path) -> list[File]:
+    """Return the files of an archive; one that doesn't open or holds none is a file with a fault."""
+    try:
+        unpack(path, folder)
+    except UnreadableFile as fault:
+        return [File(path, str(path), path.parent, str(fault))]
+    inside = [p for p in _inside(folder) if reader_of(p)]
+    if not inside:
+        return [File(path, str(path), path.parent, f"{path}: no file in it that any reader knows ({_known()})")]
+    return [
+        File(p, f"{path}/{p.relative_to(folder)}", p.parent if (p.parent / DATASET_FILE).is_file() else path.parent)
+        for p in inside
+    ]
 
 
 def _known() -> str:
-    return ", ".join(suffix for reader in readers() for suffix in reader.suffixes)
+    return ", ".join(dict.fromkeys([*(suffix for reader in readers() for suffix in reader.suffixes), ".zip"]))

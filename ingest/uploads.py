@@ -2,16 +2,16 @@
 
 import shutil
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
 from cim.config import Settings
-from cim.errors import BadRequest, UnreadableFile
+from cim.errors import BadRequest
 from cim.schema import table
 from cim.store import Cursor, Store
+from ingest.archive import unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.report import LoadReport
@@ -20,7 +20,6 @@ LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
 MOST_MEMBERS = 500
 KEPT_DAYS = 7
 SHOWN = 1500  # geometries of a preview, a layer
-_UTF8_FLAG = 0x800
 
 
 def new_upload(settings: Settings, name: str) -> tuple[str, Path]:
@@ -130,39 +129,6 @@ def unpacked(folder: Path) -> Path:
     target = folder / "unpacked"
     if not target.is_dir():
         fresh = folder / ".unpacking"
-        try:
-            with zipfile.ZipFile(archives[0]) as archive:
-                _extract(archive, fresh)
-        except (zipfile.BadZipFile, RuntimeError, OSError) as fault:
-            raise UnreadableFile(f"{archives[0].name}: not a zip that can be read ({fault})") from fault
+        unpack(archives[0], fresh, largest=LARGEST_BYTES, most=MOST_MEMBERS)
         fresh.replace(target)
     return target
-
-
-def _extract(archive: zipfile.ZipFile, target: Path) -> None:
-    members = [m for m in archive.infolist() if not m.is_dir()]
-    if len(members) > MOST_MEMBERS or sum(m.file_size for m in members) > LARGEST_BYTES:
-        raise UnreadableFile(
-            f"a zip of more than {MOST_MEMBERS} files or {LARGEST_BYTES // 10**9} GB; send it in parts"
-        )
-    for member in members:
-        path = PurePosixPath(_name(member).replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise UnreadableFile(f"{path}: a zip must not have members outside itself")
-        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
-            continue
-        to = target / path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(member) as source, to.open("wb") as sink:
-            while piece := source.read(1 << 20):
-                sink.write(piece)
-
-
-def _name(member: zipfile.ZipInfo) -> str:
-    """Return a member's name: archives of Chinese desktops write GBK and don't say so."""
-    if member.flag_bits & _UTF8_FLAG:
-        return member.filename
-    try:
-        return member.filename.encode("cp437").decode("gb18030")
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        return member.filename

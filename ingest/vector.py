@@ -1,10 +1,9 @@
-"""Vector files: GeoPackage, Shapefile (also zipped), GeoJSON and FlatGeobuf through GDAL, GeoParquet through Arrow."""
+"""Vector files: GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML, TopoJSON through GDAL, GeoParquet through Arrow."""
 
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +20,6 @@ from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
 from ingest.curves import is_curve, linear
 from ingest.dbf import Text, text_of
 
-_INSIDE_ZIP = (".shp", ".gpkg", ".geojson", ".fgb")
 _LATIN = "ISO-8859-1"  # each byte becomes one character, so that we decode the text ourselves
 
 
@@ -44,7 +42,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
 
 @dataclass(frozen=True)
 class _Dataset:
-    """Something GDAL opens: a file, or one inside a zip; with the parts of a Shapefile that tell its encoding."""
+    """Something GDAL opens, with the parts of a Shapefile that tell its encoding."""
 
     address: str
     stem: str
@@ -53,9 +51,7 @@ class _Dataset:
 
 
 def _datasets(path: Path) -> Iterator[_Dataset]:
-    if path.suffix.lower() == ".zip":
-        yield from _zipped(path)
-    elif path.suffix.lower() == ".shp":
+    if path.suffix.lower() == ".shp":
         beside = {p.suffix.lower(): p for p in path.parent.glob(f"{_glob_safe(path.stem)}.*")}
         dbf = beside[".dbf"].read_bytes() if ".dbf" in beside else b""
         cpg = beside[".cpg"].read_text("ascii", "replace") if ".cpg" in beside else None
@@ -66,25 +62,6 @@ def _datasets(path: Path) -> Iterator[_Dataset]:
 
 def _glob_safe(stem: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in stem)
-
-
-def _zipped(path: Path) -> Iterator[_Dataset]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as fault:
-        raise UnreadableFile(f"{path}: not a zip archive ({fault})") from fault
-    with archive:
-        names = {name.lower(): name for name in archive.namelist()}
-        inside = sorted(name for low, name in names.items() if low.endswith(_INSIDE_ZIP))
-        if not inside:
-            raise UnreadableFile(f"{path}: no {', '.join(_INSIDE_ZIP)} in the archive")
-        for name in inside:
-            stem = PurePosixPath(name).stem
-            base = name.lower().removesuffix(".shp")
-            dbf = archive.read(names[f"{base}.dbf"]) if f"{base}.dbf" in names else b""
-            cpg = archive.read(names[f"{base}.cpg"]).decode("ascii", "replace") if f"{base}.cpg" in names else None
-            is_shape = name.lower().endswith(".shp")
-            yield _Dataset(f"/vsizip/{path.absolute()}/{name}", stem, dbf if is_shape else None, cpg)
 
 
 def _tables(address: str, path: Path) -> list[str]:
@@ -103,7 +80,9 @@ def _source(dataset: _Dataset, table: str, text: Text | None, path: Path) -> Sou
     warnings = [*(text.warnings if text else ())]
     if text and text.rows is not None and info["features"] > text.rows:
         warnings.append(f"the .dbf has {text.rows} rows for {info['features']} shapes: the rest have no attributes")
-    header = Header(crs=_crs(info["crs"]), layer_hint=table if several else dataset.stem, warnings=tuple(warnings))
+    # TopoJSON says no CRS: it is that of GeoJSON
+    crs = _crs(info["crs"] or ("EPSG:4326" if info["driver"] == "TopoJSON" else None))
+    header = Header(crs=crs, layer_hint=table if several else dataset.stem, warnings=tuple(warnings))
     return Source(header, _batches(dataset, table, text, path))
 
 
