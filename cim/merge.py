@@ -30,6 +30,15 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Clash:
+    """A record whose id another dataset uses for an object elsewhere: what it says, and its shape."""
+
+    id: str
+    attributes: dict[str, Any]
+    wkb: bytes
+
+
+@dataclass(frozen=True)
 class Merged:
     """The outcome of a merge, in records."""
 
@@ -37,7 +46,7 @@ class Merged:
     updated: int = 0
     unchanged: int = 0
     ended: int = 0
-    clashes: tuple[str, ...] = ()  # ids that another dataset uses for an object elsewhere
+    clashes: tuple[Clash, ...] = ()
     taken_over: tuple[str, ...] = ()  # ids updated from another dataset
 
 
@@ -258,11 +267,16 @@ def _end(cursor: psycopg.Cursor[Any], layer: Layer, at: datetime | None) -> int:
 
 def _outcome(
     cursor: psycopg.Cursor[Any], delivery: Delivery
-) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[dict[str, int], tuple[Clash, ...], tuple[str, ...]]:
     cursor.execute("SELECT action, count(*) FROM merge_plan GROUP BY action")
     counts = dict(cursor.fetchall())
-    cursor.execute("SELECT id FROM merge_plan WHERE action = 'clash' ORDER BY id")
-    clashes = tuple(row[0] for row in cursor)
+    fields = ", ".join(f"'{f.name}', s.\"{f.name}\"" for f in delivery.layer.fields)
+    cursor.execute(
+        f"""SELECT s.id, jsonb_strip_nulls(coalesce(s.extra, '{{}}') || jsonb_build_object({fields})),
+                   ST_AsBinary(s.geom)
+            FROM merge_plan p JOIN {staging(delivery.layer)} s USING (id) WHERE p.action = 'clash' ORDER BY id"""
+    )
+    clashes = tuple(Clash(*row) for row in cursor)
     cursor.execute(
         "SELECT id FROM merge_plan WHERE action IN ('replace', 'split') AND old_dataset <> %s ORDER BY id",
         [delivery.dataset],

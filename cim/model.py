@@ -22,6 +22,7 @@ class Refusal:
 
     id: str
     reason: str
+    source: Mapping[str, Any] | None = None  # what the record says, by the source's names
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ class _Reading:
             self._properties(element, own)
             bodies = list(self._levels(own))
         except (ValueError, KeyError, TypeError) as fault:
-            gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}"))
+            gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}", own.attributes))
             return
         name = local_name(element)
         gathered.ids.append(identifier)

@@ -221,7 +221,9 @@ class _Gathered:
         shells = [shell for shell in self.shells if shell.record not in reasons]
         if len(shells) < len(surfaces.shells):
             surfaces = _Surfaces(shells)
-        self.refused += [Refusal(self.ids[record] or "", reason) for record, reason in reasons.items()]
+        self.refused += [
+            Refusal(self.ids[record] or "", reason, self.attributes[record]) for record, reason in reasons.items()
+        ]
         geometry = np.full(len(self.ids), None, object)
         for record, shape in self.points.items():
             geometry[record] = shape
@@ -416,7 +418,8 @@ def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -
                 base = gathered.vertex_count - len(document.raw)
                 shells.append(_shell(record, geometry, base, len(document.raw)))
     except _UNREADABLE as fault:
-        gathered.refused.append(Refusal(identifier, _reason(fault)))
+        said = city_object.get("attributes")
+        gathered.refused.append(Refusal(identifier, _reason(fault), said if isinstance(said, dict) else None))
         return
     parents = city_object.get("parents") or [None]
     attributes = city_object.get("attributes")

@@ -10,6 +10,7 @@ from cim.audit import note
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
 from cim.ground import ground_of
 from cim.model import ReadOptions, Source
+from cim.quarantine import set_aside
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for, read_options
 from ingest.place import placement
@@ -134,9 +135,16 @@ def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOpti
     stages: dict[str, Stage] = {}
     for batch in prepared(work, source, store.settings.worker_count):
         table.report.absorb(batch.report)
+        _keep_set_aside(cursor, table)
         for layer, rows in batch.rows:
             if layer.id not in stages:
                 stages[layer.id] = STAGES[layer.kind](cursor, table, layer)
             stages[layer.id].take(rows)
     for stage in stages.values():
         stage.merge()
+    _keep_set_aside(cursor, table)
+
+
+def _keep_set_aside(cursor: Cursor, table: Table) -> None:
+    set_aside(cursor, table.load, table.report.path, table.store.city.srid, table.report.set_aside)
+    table.report.set_aside = []

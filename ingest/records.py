@@ -17,7 +17,7 @@ from cim.errors import NothingToLoad
 from cim.ground import Ground
 from cim.model import Features, take
 from cim.schema import BODY_COLUMNS, record_columns
-from ingest.fields import Mapped, map_fields
+from ingest.fields import ID_NAMES, Mapped, map_fields
 from ingest.report import FileReport
 
 STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys
@@ -55,7 +55,7 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
         NothingToLoad: footprints have heights, and neither terrain nor a base height says where they stand.
 
     """
-    features = _standing_bodies(features, preparation.report)
+    features = _standing_bodies(features, preparation)
     features = _shaped(features, preparation)
     mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
     _fill_object_class(features, mapped, preparation.layer)
@@ -73,11 +73,28 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
 
 
 def _label(features: Features, record: int) -> str:
-    return features.ids[record] or f"record {record + 1}"
+    """Return what a record is called: its id, or what a column of ids says, else its place in the batch."""
+    said = features.attributes[record]
+    named = (str(value) for name, value in said.items() if name.casefold() in ID_NAMES and value not in (None, ""))
+    return features.ids[record] or next(named, f"record {record + 1}")
 
 
-def _standing_bodies(features: Features, report: FileReport) -> Features:
+def _refuse(features: Features, record: int, reason: str, preparation: Preparation) -> None:
+    """Set a record aside, with what it says and the shape it has, if that has a place."""
+    shape = features.geometry[record]
+    placed = shape is not None and bool(np.isfinite(shapely.get_coordinates(shape)).all())
+    preparation.report.refuse(
+        _label(features, record),
+        reason,
+        layer=preparation.layer.id,
+        source=features.attributes[record],
+        wkb=shapely.to_wkb(shape) if placed else None,
+    )
+
+
+def _standing_bodies(features: Features, preparation: Preparation) -> Features:
     """Keep canonical, outward-facing bodies; refuse records none of whose bodies has a valid surface."""
+    report = preparation.report
     if not len(features.bodies):
         return features
     outcome = canonical(features.bodies)
@@ -98,7 +115,7 @@ def _standing_bodies(features: Features, report: FileReport) -> Features:
     refused = (lost > 0) & (left == 0)
     for r in np.flatnonzero(refused):
         why = "a coordinate isn't a number (NaN)" if broken[r] else "no valid surface: fewer than three distinct points"
-        report.refuse(_label(features, r), why)
+        _refuse(features, int(r), why, preparation)
     if (partly := (lost > 0) & (left > 0)).any():
         report.warn("a level of detail without a valid surface dropped", _names(features, np.flatnonzero(partly)))
     placed = replace(
@@ -141,7 +158,7 @@ def _shaped(features: Features, preparation: Preparation) -> Features:
         kind = shapely.GeometryType(before[r]).name.title()
         reasons[int(r)] = f"a {kind} has no place in the layer {layer.id} of {layer.geometry}s"
     for r, reason in sorted(reasons.items()):
-        report.refuse(_label(features, r), reason)
+        _refuse(features, r, reason, preparation)
     keep = np.array([r not in reasons for r in range(len(features))], bool)
     return take(replace(features, geometry=shapes), keep)
 
@@ -296,8 +313,10 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
     if np.isnan(base).any():
         lost = [ids[r] for r in rise[np.isnan(base)]]
         if len(lost) <= len(ids) / 2:
-            for identifier in lost:
-                preparation.report.refuse(identifier, "it has a height, and no terrain or base height to stand on")
+            for record in rise[np.isnan(base)]:
+                _refuse(
+                    features, int(record), "it has a height, and no terrain or base height to stand on", preparation
+                )
             return base
         raise NothingToLoad(
             f"{preparation.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "

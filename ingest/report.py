@@ -1,9 +1,11 @@
 """The report of a load: what was read, what became of each record, and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from cim.quarantine import SetAside
 
 IDS_SHOWN = 20
 
@@ -29,12 +31,22 @@ class FileReport:
     warned: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what → ids
     error: str | None = None
     seconds: float = 0.0
+    set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
 
-    def refuse(self, identifier: str, reason: str) -> None:
-        """Count a record that is set aside."""
+    def refuse(
+        self,
+        identifier: str,
+        reason: str,
+        *,
+        layer: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        wkb: bytes | None = None,
+    ) -> None:
+        """Count a record that is set aside, and keep what it says; `wkb` is in the city's CRS."""
         self.refused += 1
         self.reasons[reason] += 1
         self.refused_ids[reason].append(identifier)
+        self.set_aside.append(SetAside(identifier, reason, layer, source, wkb))
 
     def warn(self, what: str, identifiers: Iterable[str] = ()) -> None:
         """Note what was dropped, repaired, clipped or assumed, and on which records."""
@@ -45,6 +57,7 @@ class FileReport:
         self.read += other.read
         self.refused += other.refused
         self.reasons += other.reasons
+        self.set_aside += other.set_aside
         for mine, others in ((self.refused_ids, other.refused_ids), (self.warned, other.warned)):
             for what, ids in others.items():
                 mine[what] += ids

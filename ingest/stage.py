@@ -10,6 +10,7 @@ from typing import Protocol
 from cim.catalog.model import KindName, Layer
 from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, staging, store_bodies
 from cim.model import BATCH_SIZE, Header
+from cim.quarantine import resolve
 from cim.store import Cursor, Store
 from ingest.dataset import Declared
 from ingest.records import Rows
@@ -72,13 +73,15 @@ class FeatureStage:
             if not new and first == hashed:
                 self._table.report.unchanged += 1
             elif not new:
-                self._table.report.refuse(identifier, "duplicate id: an earlier object of this file has it")
+                reason = "duplicate id: an earlier object of this file has it"
+                self._table.report.refuse(identifier, reason, layer=self._layer.id)
         return keep
 
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""
         self._store_bodies()
-        _count(self._table, merge(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+        _count(self._table, self._layer, merge(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+        resolve(self._cursor, self._layer, self._table.load)
 
 
 class ObservationStage:
@@ -110,7 +113,11 @@ class ObservationStage:
         ).fetchall()
         if rows:
             self._table.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
-        _count(self._table, merge_observations(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+        _count(
+            self._table,
+            self._layer,
+            merge_observations(self._cursor, _delivery(self._cursor, self._table, self._layer)),
+        )
 
 
 STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer], Stage]] = {
@@ -139,13 +146,13 @@ def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:
     return Delivery(layer, dataset, table.load, valid_from, complete=bool(declared.complete), public=public)
 
 
-def _count(table: Table, outcome: Merged) -> None:
+def _count(table: Table, layer: Layer, outcome: Merged) -> None:
     report = table.report
     report.loaded += outcome.loaded
     report.updated += outcome.updated
     report.unchanged += outcome.unchanged
     report.ended += outcome.ended
-    for identifier in outcome.clashes:
-        report.refuse(identifier, CLASH)
+    for clash in outcome.clashes:
+        report.refuse(clash.id, CLASH, layer=layer.id, source=clash.attributes, wkb=clash.wkb)
     if outcome.taken_over:
         report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)

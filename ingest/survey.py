@@ -107,7 +107,11 @@ def _batches(
     while batch := list(islice(lines, BATCH_SIZE)):
         good = [values for _, values in batch if len(values) == len(form) and _is_point(values)]
         refused = tuple(
-            Refusal(f"line {number}", f"not a point of {', '.join(form)}: {' '.join(values)[:60]}")
+            Refusal(
+                f"line {number}",
+                f"not a point of {', '.join(form)}: {' '.join(values)[:60]}",
+                {"line": ",".join(values)},
+            )
             for number, values in batch
             if len(values) != len(form) or not _is_point(values)
         )

@@ -105,7 +105,7 @@ def _features(
     batch: list[tuple[int, list[str]]], names: list[str], place: tuple[int, int, int | None] | None
 ) -> Features:
     refused = tuple(
-        Refusal(f"line {line}", f"{len(row)} values in a table of {len(names)} columns")
+        Refusal(f"line {line}", f"{len(row)} values in a table of {len(names)} columns", {"line": ",".join(row)})
         for line, row in batch
         if len(row) != len(names)
     )

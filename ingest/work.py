@@ -55,13 +55,20 @@ class Work:
         report = prepared.report
         report.read = len(batch) + len(batch.refused)
         for refusal in batch.refused:
-            report.refuse(refusal.id, refusal.reason)
+            report.refuse(refusal.id, refusal.reason, layer=self._likely_layer(), source=refusal.source)
         for what, ids in batch.warnings.items():
             report.warn(what, ids)
         placed = place(batch, self.placement, report) if self.placement else batch
         for layer, features in self._by_layer(placed):
             prepared.rows.append((layer, PREPARED[layer.kind](features, self._preparation(layer, report))))
         return prepared
+
+    def _likely_layer(self) -> str | None:
+        """Return the layer that the table's records go to, where one is said for all of them."""
+        if self.declared.layer:
+            return self.declared.layer
+        named = self.catalog.named_by((self.header.layer_hint, Path(self.path).stem))
+        return named.id if named else None
 
     def _preparation(self, layer: Layer, report: FileReport) -> Preparation:
         return Preparation(

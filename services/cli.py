@@ -204,6 +204,22 @@ def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> N
 
 
 @cli.command()
+@click.argument("load", type=int, required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A .gpkg to mend and load again.")
+def quarantine(load: int | None, output: Path | None) -> None:
+    """List the records that loads set aside, of one load or of all, or write them to a file."""
+    from cim.quarantine import hand_out, list_set_aside
+    from cim.store import open_store
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        if output:
+            click.echo(f"{hand_out(cursor, store, output, load)} records in {output}")
+            return
+        for line in list_set_aside(cursor, load):
+            click.echo(line)
+
+
+@cli.command()
 @click.argument("load", type=int)
 def undo(load: int) -> None:
     """Take one load back: what it wrote ends to be known, what it replaced is known again."""

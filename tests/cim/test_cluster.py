@@ -59,6 +59,9 @@ def test_the_server_is_not_the_owner(state: Path) -> None:
         assert connection.execute("SHOW max_parallel_workers_per_gather").fetchone() == ("0",)
         row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
         assert row == (False,)
+        for hidden in ("cim.account", "cim.audit", "cim.quarantine"):
+            may = connection.execute("SELECT has_table_privilege(%s, 'SELECT')", [hidden]).fetchone()
+            assert may == (False,), hidden
         with pytest.raises(Exception, match="permission denied"):
             connection.execute("DELETE FROM twin.building")
 
