@@ -29,6 +29,7 @@ Float = NDArray[np.float64]
 CGCS2000 = "China 2000"  # the datum's name in the registry
 _SAME_AS_WGS84 = frozenset({"World Geodetic System 1984", "World Geodetic System 1984 ensemble", CGCS2000})
 
+_LONGEST_NAME = 60  # characters of a CRS that is named rather than spelled out
 FAR_M = 50_000.0  # data farther than this from where it should lie is refused
 
 
@@ -105,7 +106,8 @@ def parse(text: str) -> CRS:
         UnknownCrs: it is none that PROJ knows.
 
     """
-    if (chinese := china_crs.named(text)) is not None:
+    is_name = len(text) < _LONGEST_NAME and not any(mark in text for mark in "[{+=")  # not WKT, PROJJSON or PROJ text
+    if is_name and (chinese := china_crs.named(text)) is not None:
         return chinese
     try:
         return CRS.from_user_input(text)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
 from cim.schema import table
@@ -39,10 +41,9 @@ def set_aside(cursor: Cursor, load: int, file: str, srid: int, records: Sequence
 def _json(attributes: Mapping[str, Any] | None) -> str | None:
     if attributes is None:
         return None
-    text = json.dumps(dict(attributes), ensure_ascii=False, default=str, allow_nan=True)
-    for word in ("NaN", "-Infinity", "Infinity"):  # which JSON doesn't have
-        text = text.replace(f": {word}", f': "{word}"')
-    return text.replace("\\u0000", "")
+    # a number that isn't one becomes null; PostgreSQL's text has no zero character
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(dict(attributes), default=str, option=options).decode().replace("\\u0000", "")
 
 
 def resolve(cursor: Cursor, layer: Layer, load: int) -> int:

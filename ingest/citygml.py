@@ -6,6 +6,7 @@ has the same content in either encoding.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyproj import CRS
 
 from cim.bodies import CLASS_INDEX, Bodies, Float, canonical, from_sizes
 from cim.crs import lands_in_area, parse_reference, split
+from cim.errors import UnreadableFile
 from cim.geometry import closed, volumes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from ingest.xml import Element, elements, local_name
@@ -78,7 +80,8 @@ def _head(path: Path) -> tuple[str | None, int, str | None]:
         if event == "start":
             depth += 1
             reference = reference or element.get("srsName")
-            dimension = int(element.get("srsDimension") or dimension)
+            said = element.get("srsDimension") or ""
+            dimension = int(said) if said in ("2", "3") else dimension
             continue
         depth -= 1
         if depth == 1 and local_name(element) == "name":
@@ -215,7 +218,7 @@ class _Reading:
         try:
             self._properties(element, own)
             bodies = list(self._levels(own))
-        except (ValueError, KeyError, TypeError) as fault:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as fault:
             gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}", own.attributes))
             return
         name = local_name(element)
@@ -455,7 +458,8 @@ class _Reading:
         """Look a code up in its dictionary, where that lies beside the file."""
         if space not in self._code_lists:
             file = self._path.parent / space
-            self._code_lists[space] = _dictionary(file) if "://" not in space and file.is_file() else {}
+            beside = "://" not in space and not Path(space).is_absolute() and file.is_file()
+            self._code_lists[space] = _dictionary(file) if beside else {}
         return self._code_lists[space].get((code or "").strip())
 
 
@@ -533,11 +537,12 @@ def _generic(prop: Element) -> dict[str, Any]:
 def _dictionary(file: Path) -> dict[str, str]:
     """Return code → text of a gml:Dictionary; an unreadable one is none."""
     meanings: dict[str, str] = {}
-    for event, element in elements(file):
-        if event == "end" and local_name(element) == "Definition":
-            parts = {local_name(child): (child.text or "").strip() for child in element}
-            if "name" in parts and "description" in parts:
-                meanings[parts["name"]] = parts["description"]
+    with suppress(UnreadableFile):
+        for event, element in elements(file):
+            if event == "end" and local_name(element) == "Definition":
+                parts = {local_name(child): (child.text or "").strip() for child in element}
+                if "name" in parts and "description" in parts:
+                    meanings[parts["name"]] = parts["description"]
     return meanings
 
 

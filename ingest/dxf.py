@@ -144,7 +144,7 @@ class _Reading:
                 self._left_out[f"IMAGE {Path(entity.image_def.dxf.filename.replace(chr(92), '/')).name}"] += 1  # type: ignore[attr-defined]
             else:
                 self._left_out[kind] += 1
-        except (DXFError, ValueError, TypeError, ZeroDivisionError) as fault:
+        except (DXFError, ValueError, TypeError, ZeroDivisionError, AttributeError, LookupError) as fault:
             self._gathered.refused.append(Refusal(entity.dxf.handle or "", f"{kind} can't be read: {fault}"))
 
     def _take_curve(self, entity: DXFEntity, around: dict[str, Any]) -> None:

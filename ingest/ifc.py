@@ -49,7 +49,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     try:
         model = ifcopenshell.open(str(path))
         placing = _placing(model)
-    except (ifcopenshell.Error, OSError, RuntimeError, AttributeError) as fault:
+    except (ifcopenshell.Error, OSError, RuntimeError, AttributeError, TypeError, ValueError) as fault:
         raise UnreadableFile(f"{path}: not readable as IFC ({fault})") from fault
     project: Any = next(iter(model.by_type("IfcProject")), None)
     header = Header(

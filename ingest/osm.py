@@ -110,7 +110,8 @@ class _Reading:
                 for item in objects:
                     identifier = _name_of(item)
                     if item.is_way() and identifier in via:
-                        via[identifier].point = self._line(item).centroid
+                        with suppress(ValueError, RuntimeError):  # cut off: the turn is refused by its name
+                            via[identifier].point = self._line(item).centroid
                     self._take(identifier, item)
                     if len(self._pending.ids) >= BATCH_SIZE:
                         yield self._pending.batch(self._flush_refused())
@@ -216,7 +217,8 @@ class _Reading:
             self._pending.add(turn.id, attributes, shapely.to_wkb(turn.point, hex=True), RESTRICTION)
 
     def _warnings(self) -> dict[str, tuple[str, ...]]:
-        cut = {"cut at the edge of the extract: some of its nodes aren't in the file": tuple(self._cut)}
+        ways = tuple(dict.fromkeys(self._cut))
+        cut = {"cut at the edge of the extract: some of its nodes aren't in the file": ways}
         if not self._left_out:
             return cut if self._cut else {}
         shown = ", ".join(f"{count} {what}" for what, count in self._left_out.most_common(_LEFT_OUT_SHOWN))

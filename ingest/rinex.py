@@ -5,6 +5,7 @@ Format: RINEX 2.11 to 4, whose headers are alike: a label in columns 61 to 80. P
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -70,7 +71,7 @@ def _header(path: Path) -> dict[str, str]:
                 said.setdefault(label, line[:60])
                 if label == "END OF HEADER" or number > _LONGEST_HEADER:
                     break
-    except OSError as fault:
+    except (OSError, EOFError, zlib.error) as fault:
         raise UnreadableFile(f"{path}: {fault}") from fault
     if "RINEX VERSION / TYPE" not in said:
         raise UnreadableFile(f"{path}: not a RINEX file: no line `RINEX VERSION / TYPE`; orbits (SP3) hold no station")

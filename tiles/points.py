@@ -165,6 +165,7 @@ class Cloud:
                 yield 0, points if len(roots) == 1 else points[points["root"] == root]
             return
         nodes = self._nodes(share)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
             self._share_out(nodes, Path(folder))
             for number, place in enumerate(nodes):

@@ -5,6 +5,7 @@ from pyproj import CRS, Transformer
 
 from cim.china_crs import SERIES, Series, named, readings
 from cim.city import YANGQUAN
+from cim.crs import parse
 
 DATUMS = ("CGCS2000", "Xian 1980", "Beijing 1954")
 
@@ -41,6 +42,13 @@ def test_a_name_as_people_write_it(text: str, code: int) -> None:
     found = named(text)
     assert found is not None
     assert found.to_epsg() == code
+
+
+def test_a_system_that_is_spelled_out_is_what_it_says_and_not_what_its_name_resembles() -> None:
+    own = CRS.from_epsg(4547).to_wkt().replace("500000", "300000")
+    assert "CGCS2000" in own
+    false_easting = next(p.value for p in parse(own).coordinate_operation.params if "easting" in p.name.lower())
+    assert false_easting == 300_000
 
 
 @pytest.mark.parametrize("text", ["EPSG:4547", "WGS 84", "CGCS2000 99带", "CGCS2000 中央经线115", "GCJ-02"])

@@ -178,6 +178,18 @@ def test_a_code_is_given_its_meaning_where_the_dictionary_lies_beside(tmp_path: 
     assert batch.attributes == [{"usage": "401", "usage_codeSpace": "codes.xml", "usage_name": "商业"}]
 
 
+def test_a_code_list_that_cannot_be_read_and_a_reference_in_a_circle_stop_nothing(tmp_path: Path) -> None:
+    (tmp_path / "codes.xml").write_text("<not", "utf-8")
+    usage = '<bldg:Building gml:id="A"><bldg:usage codeSpace="codes.xml">401</bldg:usage></bldg:Building>'
+    circle = (
+        '<bldg:Building gml:id="B"><bldg:lod1MultiSurface><gml:MultiSurface gml:id="m">'
+        '<gml:surfaceMember xlink:href="#m"/></gml:MultiSurface></bldg:lod1MultiSurface></bldg:Building>'
+    )
+    batch = the_batch(written(tmp_path / "a.gml", usage, circle))
+    assert batch.attributes == [{"usage": "401", "usage_codeSpace": "codes.xml"}]
+    assert [r.id for r in batch.refused] == ["B"]
+
+
 def test_one_broken_object_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = polygon(SQUARE).replace("10 10 0", "10 x 0")
     surface = "<bldg:lod1MultiSurface><gml:MultiSurface><gml:surfaceMember>{}</gml:surfaceMember></gml:MultiSurface></bldg:lod1MultiSurface>"  # noqa: E501

@@ -86,12 +86,14 @@ def test_a_turn_restriction_stands_at_its_via_and_names_its_roads(tmp_path: Path
     at_node = relation(1, [("way", 7, "from"), ("node", 2, "via"), ("way", 8, "to")], **no_turn)
     over_way = relation(2, [("way", 7, "from"), ("way", 8, "via"), ("way", 9, "to")], **no_turn)
     broken = relation(3, [("way", 7, "from"), ("node", 2, "via")], **no_turn)
-    batch = the_batch(written(tmp_path / "a.osm", roads + at_node + over_way + broken))
+    gone = relation(4, [("way", 7, "from"), ("way", 10, "via"), ("way", 9, "to")], **no_turn)
+    cut = way(10, [997, 998], highway="primary")
+    batch = the_batch(written(tmp_path / "a.osm", roads + cut + at_node + over_way + broken + gone))
     records = zip(batch.ids, batch.attributes, batch.geometry, strict=True)
     turns = {name: (said["from"], said["to"], place.x) for name, said, place in records if "from" in said}
     assert turns["relation/1"] == ("way/7", "way/8", 113.581)
     assert abs(turns["relation/2"][2] - 113.5815) < 1e-9
-    assert [r.id for r in batch.refused] == ["relation/3"]
+    assert [r.id for r in batch.refused] == ["way/10", "relation/3", "relation/4"]
 
 
 def test_objects_that_no_layer_takes_are_counted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from cim.errors import BadRequest, NotFound
-from cim.quarantine import hand_out, list_set_aside
+from cim.quarantine import SetAside, hand_out, list_set_aside, set_aside
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
@@ -98,6 +98,17 @@ def test_lines_that_a_reader_cannot_use_are_kept_as_they_stand(store: Store, tmp
     assert ingest(store, [path], Declared(crs="EPSG:4547", vertical_datum="city")).exit_code == 3
     assert rows(store, "SELECT layer, record, attributes FROM cim.quarantine") == [
         ("survey_point", "line 2", {"line": "2,KZD,?,4192000,700"})
+    ]
+
+
+def test_values_that_json_does_not_have_are_kept_as_nothing(store: Store) -> None:
+    said = {"a": float("nan"), "text": "it says: NaN", 3: "x", "zero": "a\0b"}
+    with store.connect() as connection, connection.cursor() as cursor:
+        load = cursor.execute("INSERT INTO cim.load DEFAULT VALUES RETURNING load").fetchone()
+        assert load
+        set_aside(cursor, load[0], "f", store.city.srid, [SetAside("r", "why", None, said)])
+    assert rows(store, "SELECT attributes FROM cim.quarantine") == [
+        ({"a": None, "text": "it says: NaN", "3": "x", "zero": "ab"},)
     ]
 
 
