@@ -5,9 +5,10 @@ keep their integers; else they are written on a raster of a tenth of a millimetr
 Formats: ASPRS LAS 1.4 R15; https://copc.io
 """
 
-import tempfile
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,8 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         with laspy.open(path) as reader:
             placing = _placing(reader.header, declared, store, path, report)
             _check_place(reader.header.mins, reader.header.maxs, placing, store, path)
-            store.settings.asset_store.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=store.settings.asset_store) as folder:
-                kept = Path(folder) / "cloud.laz"
+            with _scratch(store) as folder:
+                kept = folder / "cloud.laz"
                 seen = _rewritten(reader, placing, kept, report)
                 if not seen.count:
                     raise UnreadableFile(f"{path}: no point in it")
@@ -84,6 +84,18 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         number,
         report,
     )
+
+
+@contextmanager
+def _scratch(store: Store) -> Iterator[Path]:
+    """Lend a folder beside the assets; what a killed load left in it goes first: one load at a time holds the lock."""
+    folder = store.settings.asset_store / ".incoming"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
