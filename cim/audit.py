@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,14 @@ from cim.jobs import Asker
 from cim.store import Cursor
 
 COMMAND_LINE = Asker()
+
+
+def system_user() -> str:
+    """Return who runs the program."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in containers
+        return f"user {os.getuid()}"
 
 
 def note(
@@ -35,7 +44,7 @@ def note(
     """
     said = dict(detail or {})
     if asker == COMMAND_LINE:
-        said["system_user"] = getpass.getuser()
+        said["system_user"] = system_user()
     cursor.execute(
         """INSERT INTO cim.audit (account, role, address, action, layer, id, load, detail)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)""",

@@ -27,6 +27,7 @@ class Delivery:
     valid_from: datetime | None  # None: valid from ever
     complete: bool = False
     public: bool = True
+    source: int | None = None  # the row of cim.source; None: no file, an edit
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,9 @@ def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merge
     )
     staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
     cursor.execute(
-        f"""INSERT INTO {t} ({names}, class_code, cim_level, dataset, load, public)
-            SELECT {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s
+        f"""INSERT INTO {t} ({names}, class_code, cim_level, dataset, load, public, source)
+            SELECT {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s,
+                   %(source)s
             FROM merge_plan p JOIN {staging(layer)} s USING (id)
             WHERE p.action <> 'unchanged' ORDER BY s.feature, s.time""",
         values,
@@ -139,6 +141,7 @@ def _values(delivery: Delivery) -> dict[str, Any]:
         "dataset": delivery.dataset,
         "load": delivery.load,
         "public": delivery.public,
+        "source": delivery.source,
         "layer": layer.id,
         "class_code": layer.class_code,
         "cim_level": layer.cim_level,
@@ -189,8 +192,9 @@ def _write_new_content(layer: Layer) -> str:
     names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
     staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
     return f"""
-        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load, public)
-        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s
+        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load, public, source)
+        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s,
+                   %(source)s
         FROM merge_plan p JOIN {staging(layer)} s USING (id)
         WHERE p.action IN ('new', 'replace', 'split') ORDER BY s.id"""
 

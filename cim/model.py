@@ -42,6 +42,7 @@ class Features:
     body_lod: list[str] = field(default_factory=list)  # (B,) level of detail as the source names it
     refused: tuple[Refusal, ...] = ()
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what was repaired or dropped → ids
+    places: Sequence[str | None] | None = None  # (n,) where each stands in its file, such as "line 12"; None: not known
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +68,7 @@ def take(features: Features, keep: Bool) -> Features:
         body_lod=[features.body_lod[b] for b in kept_bodies],
         refused=(),
         warnings={},
+        places=[features.places[p] for p in positions] if features.places else None,
     )
 
 

@@ -178,16 +178,20 @@ def extent(cursor: Cursor, layers: Sequence[Layer]) -> tuple[float, float, float
 
 def provenance(cursor: Cursor, layer: Layer, identifier: str, at: datetime | None) -> dict[str, Any] | None:
     """Return where an object's content comes from, or None if there is no such object at that moment."""
+    record = "NULL::text" if layer.observes else "v.record"
     cursor.execute(
         f"""SELECT v.dataset, d.surveyed::text, d.licence, v.load, l.started::text, lower(v.valid)::text,
-                   upper(v.valid)::text, v.flags
+                   upper(v.valid)::text, v.flags, regexp_replace(s.path, '^.*/', ''), s.name, s.sha256,
+                   coalesce({record}, v.id), l.operator
             FROM {table(layer)} v LEFT JOIN cim.dataset d ON d.name = v.dataset LEFT JOIN cim.load l ON l.load = v.load
+                 LEFT JOIN cim.source s ON s.source = v.source
             WHERE v.id = %(id)s AND {current()}""",
         {"id": identifier, "at": at},
     )
     row = cursor.fetchone()
     names = ("dataset", "surveyed", "licence", "load", "loaded", "valid_from", "valid_until", "flags")
-    return dict(zip(names, row, strict=True)) if row else None
+    of_source = ("file", "file_table", "file_sha256", "record", "operator")
+    return dict(zip((*names, *of_source), row, strict=True)) if row else None
 
 
 def read_marks(

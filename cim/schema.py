@@ -27,7 +27,8 @@ class Column:
     default: str = ""
 
 
-# What a record brings beside its fields. Their order is the order of the binary COPY.
+# What a record brings beside its fields. Their order is the order of the binary COPY. `record` is what its source calls
+# it, where that isn't its id: the id without a prefix, or its place in the file.
 RECORD_COLUMNS = (
     Column("id", "text", "NOT NULL"),
     Column("geom", "geometry", "NOT NULL"),
@@ -37,6 +38,7 @@ RECORD_COLUMNS = (
     Column("flags", "text[]"),
     Column("extra", "jsonb"),
     Column("content", "bytea", "NOT NULL"),
+    Column("record", "text"),
 )
 # What an observation brings besides: whose value, and when.
 OBSERVATION_COLUMNS = (
@@ -53,6 +55,7 @@ LOAD_COLUMNS = (
     Column("dataset", "text", "NOT NULL"),
     Column("load", "bigint", "NOT NULL"),
     Column("public", "boolean", "NOT NULL DEFAULT true"),
+    Column("source", "bigint"),
 )
 
 # of cim.body, which all layers share
@@ -119,9 +122,12 @@ def _policy(layer: Layer) -> list[str]:
 
 def _added_columns(layer: Layer) -> list[str]:
     """Bring an older table up to the catalog: what later versions added is at the end of the columns."""
-    later = [*field_columns(layer), LOAD_COLUMNS[-1]]
+    later = [*field_columns(layer), *(c for c in (*record_columns(layer), *LOAD_COLUMNS) if c.name in _LATER)]
     t = table(layer)
     return [f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type} {c.default}' for c in later]
+
+
+_LATER = ("public", "record", "source")
 
 
 def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds
@@ -155,7 +161,8 @@ def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: A
     return [
         f"CREATE OR REPLACE VIEW {table(layer)} AS SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
-        f" {layer.cim_level}::smallint AS cim_level, dataset, load, true AS public FROM cim.asset"
+        f" {layer.cim_level}::smallint AS cim_level, dataset, load, true AS public, source,"
+        " NULL::text AS record FROM cim.asset"
         f" WHERE layer = {_literal(layer.id)}"
     ]
 

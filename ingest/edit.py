@@ -18,6 +18,7 @@ from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
 from cim.ground import ground_of
 from cim.jobs import Asker
+from cim.loads import begin_load
 from cim.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
 from cim.model import Features, Header
 from cim.schema import table
@@ -69,8 +70,7 @@ def apply_edit(cursor: Cursor, store: Store, edit: Edit, asker: Asker) -> Edited
     if edit.layer.geometry is None:
         raise BadRequest(f"{edit.layer.id} isn't edited object by object")
     cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
-    row = cursor.execute("INSERT INTO cim.load DEFAULT VALUES RETURNING load").fetchone()
-    load = int(row[0]) if row else 0
+    load = begin_load(cursor, asker)
     edited = _delete(cursor, edit, load) if edit.action == "delete" else _put(cursor, store, edit, load)
     said: dict[str, Any] = {
         "edit": edited.action,

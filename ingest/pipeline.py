@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cim.audit import note
+from cim.audit import COMMAND_LINE, note
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
 from cim.ground import ground_of
+from cim.jobs import Asker
+from cim.loads import begin_load, note_source
 from cim.model import ReadOptions, Source
 from cim.quarantine import set_aside
 from cim.store import Connection, Cursor, Store
@@ -29,6 +31,7 @@ def ingest(
     settings: DatasetFile | None = None,
     progress: Progress = lambda _: None,
     ending: Callable[[Cursor, LoadReport], bool] = lambda *_: True,
+    asker: Asker = COMMAND_LINE,
 ) -> LoadReport:
     """Load files into the store as one load.
 
@@ -46,7 +49,7 @@ def ingest(
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
     with TemporaryDirectory() as scratch:
         files = find_files(paths, Path(scratch))
-        return _ingest_files(store, files, options, settings, progress, ending)
+        return _ingest_files(store, files, options, settings, progress, ending, asker)
 
 
 def _ingest_files(
@@ -56,12 +59,12 @@ def _ingest_files(
     settings: DatasetFile | None,
     progress: Progress,
     ending: Callable[[Cursor, LoadReport], bool],
+    asker: Asker,
 ) -> LoadReport:
     report = LoadReport()
     with store.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
-        row = cursor.execute("INSERT INTO cim.load DEFAULT VALUES RETURNING load").fetchone()
-        report.load = row[0] if row else None
+        report.load = begin_load(cursor, asker)
         for file in files:
             progress(file.shown)
             declared = declared_for(file.path, file.beside, options, settings)
@@ -72,7 +75,7 @@ def _ingest_files(
         else:
             text = json.dumps(report.as_json(), ensure_ascii=False)
             cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
-            note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]})
+            note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]}, asker=asker)
     return report
 
 
@@ -108,12 +111,15 @@ def _load_tables(
     cursor: Cursor, store: Store, reader: Reader, path: Path, declared: Declared, load: int, report: FileReport
 ) -> None:
     if reader.whole:
+        report.source = note_source(cursor, load, path, report.path)
         reader.load(cursor, store, path, declared, load, report)
         return
     options = read_options(store.catalog, declared)
     sources = list(reader.read(path, options))
     for source in sources:
-        where = str(path) if len(sources) == 1 else f"{path}, table {source.header.layer_hint}"
+        hint = source.header.layer_hint
+        where = str(path) if len(sources) == 1 else f"{path}, table {hint}"
+        report.source = note_source(cursor, load, path, report.path, hint if len(sources) > 1 else None)
         _load_source(cursor, Table(store, source.header, declared, load, where, report), source, options)
 
 

@@ -59,7 +59,8 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     features = _shaped(features, preparation)
     mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
     _fill_object_class(features, mapped, preparation.layer)
-    features, ids = _identified(features, mapped, preparation)
+    features = _identified(features, mapped, preparation)
+    ids = [str(identifier) for identifier in features.ids]
     flags: list[list[str]] = [[] for _ in ids]
     raised = _raised(features, mapped, ids, flags, preparation)
     if not raised.standing.all():
@@ -76,7 +77,8 @@ def _label(features: Features, record: int) -> str:
     """Return what a record is called: its id, or what a column of ids says, else its place in the batch."""
     said = features.attributes[record]
     named = (str(value) for name, value in said.items() if name.casefold() in ID_NAMES and value not in (None, ""))
-    return features.ids[record] or next(named, f"record {record + 1}")
+    place = (features.places[record] if features.places else None) or str(record + 1)
+    return features.ids[record] or next(named, place if " " in place else f"record {place}")
 
 
 def _refuse(features: Features, record: int, reason: str, preparation: Preparation) -> None:
@@ -217,20 +219,23 @@ def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None
         mapped.columns[target.name] = [g or c for g, c in zip(given, features.object_class, strict=True)]
 
 
-def _identified(features: Features, mapped: Mapped, preparation: Preparation) -> tuple[Features, list[str]]:
-    """Settle ids: the source's, else a hash of geometry and attributes."""
+def _identified(features: Features, mapped: Mapped, preparation: Preparation) -> Features:
+    """Settle ids: the source's, else a hash of geometry and attributes. The place of those that have one is dropped."""
     ids: list[str] = []
+    named: list[str | None] = []  # what the source calls them, where that isn't their id
+    prefix, places = preparation.id_prefix, features.places or [None] * len(features)
     for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
         identifier = column or own
+        named.append(places[r] if identifier is None else identifier if prefix else None)
         if identifier is None:
             values = {name: mapped.columns[name][r] for name in mapped.columns if mapped.columns[name][r] is not None}
             values |= mapped.extra[r] or {}
             text = ENCODERS["jsonb"](dict(sorted((k, str(v)) for k, v in values.items())))
             rounded = shapely.set_precision(features.geometry[r], 1e-3, mode="pointwise")
             identifier = content_hash(shapely.to_wkb(rounded, output_dimension=2), text).hex()
-        ids.append(preparation.id_prefix + identifier)
-    prefixed = [p and preparation.id_prefix + p for p in features.parent_id]
-    return replace(features, ids=list(ids), parent_id=prefixed), ids
+        ids.append(prefix + identifier)
+    prefixed = [p and prefix + p for p in features.parent_id]
+    return replace(features, ids=list(ids), parent_id=prefixed, places=named)
 
 
 @dataclass(frozen=True)
@@ -344,6 +349,7 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
         "parent_id": features.parent_id,
         "flags": [f or None for f in flags],
         "extra": [dict(sorted(extra.items())) if extra else None for extra in mapped.extra],
+        "record": features.places or [None] * len(ids),
         **mapped.columns,
     }
     records = {c.name: encoded(c, columns[c.name]) for c in record_columns(layer) if c.name != "content"}
@@ -404,7 +410,7 @@ def _content(records: Mapping[str, Sequence[bytes | None]]) -> list[bytes]:
     """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
     parts = []
     for name, values in records.items():
-        if name != "id":
+        if name not in ("id", "record"):
             tag = name.encode() + b"\0"
             parts.append([b"" if value is None else tag + value for value in values])
     return [content_hash(b"".join(of_record)) for of_record in zip(*parts, strict=True)]

@@ -32,6 +32,7 @@ class FileReport:
     error: str | None = None
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
+    source: int | None = None  # the row of cim.source that its versions name
 
     def refuse(
         self,

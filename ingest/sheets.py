@@ -78,16 +78,26 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
         cursor.execute(
             """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
                                RETURNING *)
-               INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load)
-               SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load
+               INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
+               SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source
                FROM closed WHERE %(since)s::timestamptz IS NOT NULL
                  AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
             {"fid": held[0], "since": since},
         )
     cursor.execute(
-        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load)
-            VALUES (%s, %s, %s, ST_GeomFromText(%s, {store.city.srid}), %s::jsonb, tstzrange(%s, NULL), %s, %s)""",
-        [*(sheet.layer, sheet.id, sheet.sha256, sheet.footprint, json.dumps(sheet.about), since, dataset), load],
+        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
+            VALUES (%s, %s, %s, ST_GeomFromText(%s, {store.city.srid}), %s::jsonb, tstzrange(%s, NULL), %s, %s, %s)""",
+        [
+            sheet.layer,
+            sheet.id,
+            sheet.sha256,
+            sheet.footprint,
+            json.dumps(sheet.about),
+            since,
+            dataset,
+            load,
+            report.source,
+        ],
     )
     cursor.execute(
         "INSERT INTO cim.outbox (layer, id, new_box) VALUES (%s, %s, Box2D(ST_GeomFromText(%s)))",

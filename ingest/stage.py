@@ -143,7 +143,15 @@ def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:
     )
     valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
     public = declared.public is not False
-    return Delivery(layer, dataset, table.load, valid_from, complete=bool(declared.complete), public=public)
+    return Delivery(
+        layer,
+        dataset,
+        table.load,
+        valid_from,
+        complete=bool(declared.complete),
+        public=public,
+        source=table.report.source,
+    )
 
 
 def _count(table: Table, layer: Layer, outcome: Merged) -> None:

@@ -105,7 +105,8 @@ def _batches(
 ) -> Iterator[Features]:
     lines = _lines(path, encoding)
     while batch := list(islice(lines, BATCH_SIZE)):
-        good = [values for _, values in batch if len(values) == len(form) and _is_point(values)]
+        points = [(number, values) for number, values in batch if len(values) == len(form) and _is_point(values)]
+        good = [values for _, values in points]
         refused = tuple(
             Refusal(
                 f"line {number}",
@@ -127,4 +128,5 @@ def _batches(
             object_class=[object_class] * count,
             parent_id=[None] * count,
             refused=refused,
+            places=[f"line {number}" for number, _ in points],
         )

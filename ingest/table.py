@@ -124,6 +124,7 @@ def _features(
         object_class=[None] * len(rows),
         parent_id=[None] * len(rows),
         refused=refused,
+        places=[f"line {line}" for line, row in batch if len(row) == len(names)],
     )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
+from cim.audit import COMMAND_LINE
 from cim.config import Settings
 from cim.errors import BadRequest
+from cim.jobs import Asker
 from cim.schema import table
 from cim.store import Cursor, Store
 from ingest.archive import unpack
@@ -84,7 +86,11 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
 
 
 def load_upload(
-    store: Store, upload: str, options: Declared, finish: Callable[[Cursor, dict[str, Any]], bool]
+    store: Store,
+    upload: str,
+    options: Declared,
+    finish: Callable[[Cursor, dict[str, Any]], bool],
+    asker: Asker = COMMAND_LINE,
 ) -> dict[str, Any]:
     """Load an upload; `finish` notes what is said of it in the load's transaction, or returns False: it is given up."""
     report = ingest(
@@ -92,6 +98,7 @@ def load_upload(
         [unpacked(folder_of(store.settings, upload))],
         options,
         ending=lambda cursor, said: finish(cursor, _said(upload, said, [])),
+        asker=asker,
     )
     return _said(upload, report, [])
 

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +41,12 @@ class Work:
     path: str
     where: str  # the file, and the table where it has several
 
-    def prepare(self, batch: Features) -> "Prepared":
+    def prepare(self, batch: Features, first: int | None = None) -> "Prepared":
         """Make rows of a batch; what can't stand is refused in the report.
+
+        Args:
+            batch: of the table.
+            first: the number of its first record in the table; None: not known, as the table is read in parts.
 
         Raises:
             UnknownLayer: nothing tells the layer of a record.
@@ -58,6 +62,8 @@ class Work:
             report.refuse(refusal.id, refusal.reason, layer=self._likely_layer(), source=refusal.source)
         for what, ids in batch.warnings.items():
             report.warn(what, ids)
+        if first is not None and batch.places is None:
+            batch = replace(batch, places=[str(first + n) for n in range(len(batch))])
         placed = place(batch, self.placement, report) if self.placement else batch
         for layer, features in self._by_layer(placed):
             prepared.rows.append((layer, PREPARED[layer.kind](features, self._preparation(layer, report))))
@@ -126,7 +132,10 @@ def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
     They need a second to start; until the first of them stands, this process makes the rows itself.
     """
     if workers < 2 or len(source.parts) < FEW_PARTS:
-        yield from map(work.prepare, source.batches)
+        first = 1
+        for batch in source.batches:
+            yield work.prepare(batch, first)
+            first += len(batch) + len(batch.refused)
         return
     parts = iter(source.parts)
     with process_pool(workers, __name__, _begin, (work,)) as pool:

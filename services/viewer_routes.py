@@ -154,6 +154,8 @@ def provenance(request: Request) -> Response:
         found = read(cursor, layer, request.path_params["id"], ASK.get().at)
     if found is None:
         raise NotFound(f"no {layer.id} {request.path_params['id']}")
+    if ASK.get().public_only:
+        del found["operator"]  # who worked on it concerns who works here
     return JSONResponse(found)
 
 

@@ -128,7 +128,7 @@ def _run_load(store: Store, _: Connection, job: Job) -> None:
     def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
         return jobs.finish(cursor, job.number, json.dumps(said, ensure_ascii=False))
 
-    said = load_upload(store, job.parameters["upload"], _declared(job), finish)
+    said = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker)
     if said["report"]["load"] is None:
         _finish(store, job, said)
 

@@ -10,6 +10,8 @@ const TEXTS = {
   language: { zh: "English", en: "中文" },
   id: { zh: "标识", en: "Id" },
   dataset: { zh: "数据集", en: "Dataset" },
+  file: { zh: "来源文件", en: "File" },
+  operator: { zh: "入库人", en: "Loaded by" },
   surveyed: { zh: "测量日期", en: "Surveyed" },
   load: { zh: "入库批次", en: "Load" },
   undated: { zh: "未注明日期", en: "no date given" },

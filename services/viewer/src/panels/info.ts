@@ -66,6 +66,11 @@ function content(
   row(provenance, text("dataset"), String(origin.dataset ?? ""));
   row(provenance, text("surveyed"), String(origin.surveyed ?? text("undated")));
   row(provenance, text("load"), `${origin.load} · ${String(origin.loaded ?? "").slice(0, 16)}`);
+  if (origin.file) {
+    const record = origin.record && origin.record !== id ? ` · ${origin.record}` : "";
+    row(provenance, text("file"), [origin.file, origin.file_table].filter(Boolean).join(" · ") + record);
+  }
+  if (origin.operator) row(provenance, text("operator"), String(origin.operator));
   const title = (name && properties[name.name]) || id;
   return [
     closer(),
