@@ -251,7 +251,7 @@ def decode(blobs: Sequence[bytes]) -> Bodies:
     parts = []
     for column, width in ((1, 24), (2, 4), (3, 4), (4, 4), (4, 1)):
         length = headers[:, column] * width
-        parts.append(buffer[_ranges_of(start, length)])
+        parts.append(buffer[ranges(start, length)])
         start = start + length
     vertices, indices, ring_sizes, rings_per_face, face_class = parts
     shift = np.concatenate([[0], np.cumsum(headers[:, 1])[:-1]])
@@ -278,10 +278,10 @@ def _offsets(sizes: Sequence[int] | Int) -> Int:
 
 def _ranges(starts: Int, wanted: Int) -> Int:
     """Return the members of the groups `wanted`, group after group."""
-    return _ranges_of(starts[wanted], starts[wanted + 1] - starts[wanted])
+    return ranges(starts[wanted], starts[wanted + 1] - starts[wanted])
 
 
-def _ranges_of(start: Int, length: Int) -> Int:
+def ranges(start: Int, length: Int) -> Int:
     """Return start[0], start[0]+1, … for length[0] steps, then the same for each further group."""
     ends = np.cumsum(length)
     if not len(ends) or not ends[-1]:

@@ -12,6 +12,7 @@ from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load, note_source
 from cim.model import ReadOptions, Source
+from cim.quality import examine, keep_quality
 from cim.quarantine import set_aside
 from cim.store import Connection, Cursor, Store
 from ingest.dataset import DatasetFile, Declared, declared_for, read_options
@@ -69,12 +70,16 @@ def _ingest_files(
             progress(file.shown)
             declared = declared_for(file.path, file.beside, options, settings)
             report.files.append(_ingest_file(connection, store, file, declared, report.load or 0))
+        if report.exit_code != 1:
+            layers = [layer for file in report.files for layer in file.layers]
+            report.quality = examine(cursor, store, report.load, layers)
         if report.exit_code == 1 or not ending(cursor, report):
             connection.rollback()
             report.load = None
         else:
             text = json.dumps(report.as_json(), ensure_ascii=False)
             cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
+            keep_quality(cursor, report.load or 0, report.quality or {})
             note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]}, asker=asker)
     return report
 

@@ -17,9 +17,11 @@ from cim.errors import NothingToLoad
 from cim.ground import Ground
 from cim.model import Features, take
 from cim.schema import BODY_COLUMNS, record_columns
+from ingest.checks import FAULTS, find_faults
 from ingest.fields import ID_NAMES, Mapped, map_fields
 from ingest.report import FileReport
 
+AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
 STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys
 
 
@@ -62,6 +64,8 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     features = _identified(features, mapped, preparation)
     ids = [str(identifier) for identifier in features.ids]
     flags: list[list[str]] = [[] for _ in ids]
+    if preparation.layer.role == "buildings":
+        _against_ground(features, ids, preparation)
     raised = _raised(features, mapped, ids, flags, preparation)
     if not raised.standing.all():
         keep = np.flatnonzero(raised.standing).tolist()
@@ -212,6 +216,29 @@ def _as_type(shapes: NDArray[Any], layer: Layer) -> NDArray[Any]:
     return result
 
 
+def _against_ground(features: Features, ids: list[str], preparation: Preparation) -> None:
+    """Warn of buildings whose bodies stand in the air or lie under the terrain; their parts may do as they like."""
+    if not preparation.ground.files or not len(features.bodies):
+        return
+    whole = np.array([parent is None for parent in features.parent_id], bool)
+    mine = np.flatnonzero(whole[features.body_record])
+    if not len(mine):
+        return
+    low, high = geo.z_ranges(features.bodies)
+    points, owner = shapely.get_coordinates(features.geometry[features.body_record[mine]], return_index=True)
+    ground = preparation.ground(points[:, 0], points[:, 1])
+    lowest, highest = np.full(len(mine), np.inf), np.full(len(mine), -np.inf)
+    np.fmin.at(lowest, owner, ground)
+    np.fmax.at(highest, owner, ground)
+    known = np.isfinite(lowest)
+    for what, wrong in (
+        (f"it stands in the air, more than {AIR_M:g} m above the terrain", known & (low[mine] > highest + AIR_M)),
+        ("it lies under the terrain", known & (high[mine] < lowest)),
+    ):
+        if wrong.any():
+            preparation.report.warn(what, [ids[r] for r in np.unique(features.body_record[mine[wrong]])])
+
+
 def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None:
     target = layer.field("object_class")
     if target:
@@ -340,6 +367,12 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
     open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
     if len(open_records):
         preparation.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
+    for fault, found in zip(FAULTS, find_faults(features.bodies), strict=True):
+        if found.any():
+            wrong = np.unique(features.body_record[found]).tolist()
+            preparation.report.warn(fault.warning, [ids[r] for r in wrong])
+            for r in wrong:
+                flags[r].append(fault.flag)
     lods, lists = _versions_bodies(features, hashes)
     columns: dict[str, Sequence[Any]] = {
         "id": ids,

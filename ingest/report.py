@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cim.quality import findings_of
 from cim.quarantine import SetAside
 
 IDS_SHOWN = 20
@@ -99,6 +100,7 @@ class LoadReport:
 
     files: list[FileReport] = field(default_factory=list)
     load: int | None = None
+    quality: dict[str, Any] | None = None  # `cim.quality.examine`
 
     @property
     def exit_code(self) -> int:
@@ -111,7 +113,10 @@ class LoadReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON report of the contract."""
-        return {"files": [f.as_json() for f in self.files], "load": self.load}
+        said: dict[str, Any] = {"files": [f.as_json() for f in self.files], "load": self.load}
+        if self.quality:
+            said["findings"] = findings_of(self.quality)
+        return said
 
     def summary(self) -> str:
         """Return what a person reads after a load."""
@@ -128,4 +133,5 @@ class LoadReport:
             for what, ids in file.warned.items():
                 names = f" ({', '.join(ids[:5])}{', …' if len(ids) > 5 else ''})" if ids else ""
                 lines.append(f"  warning{f' on {len(ids)}' if ids else ''}: {what}{names}")
+        lines += [f"  {finding}" for finding in (findings_of(self.quality) if self.quality else [])]
         return "\n".join(lines)

@@ -108,6 +108,7 @@ def _said(upload: str, report: LoadReport, preview: list[Any]) -> dict[str, Any]
         "upload": upload,
         "acceptable": report.exit_code in (0, 3),
         "report": _without_folder(report.as_json()),
+        "quality": report.quality,
         "preview": preview,
     }
 

@@ -221,6 +221,31 @@ def quarantine(load: int | None, output: Path | None) -> None:
 
 @cli.command()
 @click.argument("load", type=int)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help=".html to read, or .json."
+)
+@click.option(
+    "--lang", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="What the page opens in."
+)
+def quality(load: int, output: Path, lang: str) -> None:
+    """Write the quality report of a load: counts, map, plots, and where rules are broken."""
+    from cim.errors import NotFound
+    from cim.quality import read_quality
+    from cim.store import open_store
+    from services.quality_page import quality_page
+
+    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
+        known = read_quality(cursor, load)
+        if known is None:
+            raise NotFound(f"no load {load}; `cim loads` lists them")
+        html = output.suffix.lower() in (".html", ".htm")
+        said = quality_page(known, store.city.name, lang) if html else json.dumps(known, ensure_ascii=False, indent=1)
+    output.write_text(said, "utf-8")
+    click.echo(f"load {load} → {output}")
+
+
+@cli.command()
+@click.argument("load", type=int)
 def undo(load: int) -> None:
     """Take one load back: what it wrote ends to be known, what it replaced is known again."""
     from cim.store import open_store

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
 
+from cim.messages import in_chinese
 from services.ask import ASK
 from services.context import Context
 
@@ -26,6 +28,16 @@ def _rendered(template: str, data: dict[str, Any], city: str) -> str:
     ask = ASK.get()
     zh = ask.language == "zh"
     return _environment().get_template(template).render(data=data, zh=zh, base=f"{ask.base_url}/ogc", city=city)
+
+
+def render_alone(template: str, data: dict[str, Any], city: str) -> str:
+    """Render a page that is a file of its own, in both languages: it needs no request."""
+    return _environment().get_template(template).render(data=data, city=city, said=_in_both)
+
+
+def _in_both(said: str) -> Markup:
+    """Return a sentence of the program in both languages, of which the page shows one."""
+    return Markup('<span class="zh">{}</span><span class="en">{}</span>').format(in_chinese(said), said)
 
 
 def render(

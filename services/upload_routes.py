@@ -7,16 +7,18 @@ from urllib.parse import parse_qsl
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from cim import jobs
 from cim.errors import BadRequest, NotFound
+from cim.messages import report_in_chinese
 from ingest.dataset import Declared
 from ingest.uploads import LARGEST_BYTES, folder_of, new_upload
 from services import context
 from services.ask import ASK
 from services.processes import submit
+from services.quality_page import quality_page
 
 KINDS = ("rehearsal", "load", "undo")
 _SAID = ("layer", "crs", "vertical_datum", "encoding", "date", "dataset", "id_prefix", "complete")
@@ -69,7 +71,27 @@ def job(request: Request) -> Response:
         if found.kind not in KINDS:
             raise NotFound(f"no job {identifier} of an upload")
         result: Any = json.loads(jobs.read_result(cursor, identifier)) if found.status == "successful" else None
+    if ASK.get().language == "zh" and result and "report" in result:
+        result["report"] = report_in_chinese(result["report"])
+    if result:
+        result.pop("quality", None)  # the page has it
     return JSONResponse({"status": found.status, "message": found.message, "result": result})
+
+
+def quality(request: Request) -> Response:
+    """Answer the quality report of an upload's checks or of its loading, as a page."""
+    ASK.get().require("editor")
+    state = context.of(request)
+    identifier = jobs.parse_id(request.path_params["job"])
+    with state.cursor() as cursor:
+        found = jobs.read_job(cursor, identifier)
+        if found.kind not in ("rehearsal", "load") or found.status != "successful":
+            raise NotFound(f"no quality report of job {identifier}")
+        said: Any = json.loads(jobs.read_result(cursor, identifier))
+    known = {"load": said["report"]["load"], "operator": ASK.get().asker.name} | {
+        key: said[key] for key in ("report", "quality")
+    }
+    return HTMLResponse(quality_page(known, state.store.city.name, ASK.get().language))
 
 
 def _options(request: Request) -> dict[str, Any]:
@@ -90,5 +112,6 @@ ROUTES = [
     Route("/viewer/uploads", send, methods=["POST"]),
     Route("/viewer/uploads/{upload}/accept", accept, methods=["POST"]),
     Route("/viewer/uploads/jobs/{job}", job),
+    Route("/viewer/uploads/jobs/{job}/quality", quality),
     Route("/viewer/loads/{load:int}/undo", take_back, methods=["POST"]),
 ]

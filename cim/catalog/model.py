@@ -79,6 +79,9 @@ class LayerField(Row):
     obligation: Literal["M", "C", "O"] = "O"
     codes: str | None = None  # a code list's id
     role: FieldRole | None = None
+    range: tuple[float, float] | None = (
+        None  # of values that can be; others are kept, and counted in the quality report
+    )
     indexed: bool = False
     sensitive: bool = False  # never in tiles
 
@@ -91,6 +94,13 @@ class Figure(Row):
     field: str | None = None
     unit: Literal["m2", "km2"] | None = None
     rank: int = 9  # the lowest stands first
+
+
+class Topology(Row):
+    """What the objects of a layer keep among each other; the quality report of a load says where they don't."""
+
+    rule: Literal["coverage", "disjoint", "network"]  # no gap and no overlap; no overlap; all connected
+    within: str | None = None  # a field: the rule holds among objects of one value
 
 
 class Layer(Row):
@@ -113,6 +123,7 @@ class Layer(Row):
     cells: Literal["height", "amount", "color"] = "height"  # what a raster's cells hold; an amount is a cell's own
     symbol: Literal["vegetation"] | None = None  # what stands for a point of it in 3D tiles
     figure: Figure | None = None
+    topology: Topology | None = None
     order: int = 100  # in the viewer's tree and when draped: low lies below
 
     @model_validator(mode="after")

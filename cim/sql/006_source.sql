@@ -10,3 +10,4 @@ CREATE TABLE IF NOT EXISTS cim.source (
 CREATE INDEX IF NOT EXISTS source_load ON cim.source (load);
 ALTER TABLE cim.load ADD COLUMN IF NOT EXISTS operator text; -- an account, or the system's user at the command line
 ALTER TABLE cim.asset ADD COLUMN IF NOT EXISTS source bigint REFERENCES cim.source (source);
+ALTER TABLE cim.load ADD COLUMN IF NOT EXISTS quality jsonb; -- what the checks found: cim.quality says in which shape

@@ -265,6 +265,12 @@ def test_a_file_is_checked_accepted_and_taken_back(changing_city: Served, chromi
         row = page.locator("#upload-report tr").nth(1).locator("td").all_inner_texts()
         assert row == ["hydrant.geojson", "hydrant", "3", "2", "0", "0", "1"]
         assert page.evaluate("() => window.cim.state.result.value.shapes.length") == 2
+        assert "没有几何图形" in page.locator("#upload-report + ul").inner_text()
+        with page.expect_popup() as popup:
+            page.click("#upload-quality")
+        popup.value.wait_for_selector("svg.map")
+        assert "质量报告" in popup.value.locator("header").inner_text()
+        popup.value.close()
         assert count() == before, "checks leave nothing behind"
         page.click("#upload-accept")
         page.wait_for_selector("#upload-back", timeout=60_000)

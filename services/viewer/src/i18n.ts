@@ -10,6 +10,7 @@ const TEXTS = {
   language: { zh: "English", en: "中文" },
   id: { zh: "标识", en: "Id" },
   dataset: { zh: "数据集", en: "Dataset" },
+  quality: { zh: "质量报告", en: "Quality report" },
   file: { zh: "来源文件", en: "File" },
   operator: { zh: "入库人", en: "Loaded by" },
   surveyed: { zh: "测量日期", en: "Surveyed" },

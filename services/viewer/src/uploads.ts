@@ -1,4 +1,5 @@
 import type { Feature } from "./results";
+import { state } from "./state";
 
 /** What the server says of a file that was brought, and of loading it. */
 export type FileSaid = {
@@ -20,8 +21,10 @@ export type Checked = {
   preview: NonNullable<Feature["geometry"]>[];
 };
 
+const inLanguage = (path: string) => `${path}${path.includes("?") ? "&" : "?"}lang=${state.language.value}`;
+
 async function ask<T>(path: string, key: string, init: RequestInit = {}): Promise<T> {
-  const answer = await fetch(path, { ...init, headers: { ...init.headers, ...(key ? { "X-API-Key": key } : {}) } });
+  const answer = await fetch(inLanguage(path), { ...init, headers: { ...init.headers, ...(key ? { "X-API-Key": key } : {}) } });
   const said = (await answer.json()) as T & { title?: string; detail?: string };
   if (!answer.ok) throw new Error(said.detail ?? said.title ?? `${answer.status}`);
   return said;
@@ -35,6 +38,13 @@ export const acceptUpload = async (upload: string, options: Record<string, strin
   (await ask<{ job: string }>(`viewer/uploads/${upload}/accept?${query(options)}`, key, { method: "POST" })).job;
 export const takeBack = async (load: number, key: string): Promise<string> =>
   (await ask<{ job: string }>(`viewer/loads/${load}/undo`, key, { method: "POST" })).job;
+
+/** Opens the quality report of a job of ours in a page of its own; the key goes along, which a link can't do. */
+export async function showQuality(job: string, key: string): Promise<void> {
+  const answer = await fetch(inLanguage(`viewer/uploads/jobs/${job}/quality`), { headers: key ? { "X-API-Key": key } : {} });
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  window.open(URL.createObjectURL(await answer.blob()), "_blank");
+}
 
 const POLL_MS = 200;
 

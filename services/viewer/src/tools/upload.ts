@@ -1,4 +1,4 @@
-import { acceptUpload, outcome, sendUpload, takeBack, type Checked, type FileSaid } from "../uploads";
+import { acceptUpload, outcome, sendUpload, showQuality, takeBack, type Checked, type FileSaid } from "../uploads";
 import type { Catalog } from "../api";
 import { element } from "../dom";
 import { local, text } from "../i18n";
@@ -13,6 +13,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   let file: File | null = null;
   let checked: Checked | null = null;
   let load: number | null = null;
+  let job = "";
   let said = "";
   let fault = "";
   let busy = false;
@@ -91,6 +92,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       add("upload-accept", "accept", accept, true);
       add("upload-reject", "reject", reject);
     } else if (file) add("upload-check", "check", check, true);
+    if (job && (checked || load !== null)) add("upload-quality", "quality", () => showQuality(job, key));
     return row;
   };
 
@@ -110,7 +112,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     if (!file) return;
     said = text("checking");
     show();
-    checked = await outcome<Checked>(await sendUpload(file, options, key), key);
+    job = await sendUpload(file, options, key);
+    checked = await outcome<Checked>(job, key);
     said = "";
     state.result.value = checked.preview.length ? plainly(checked.preview) : null;
   };
@@ -119,7 +122,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     if (!checked) return;
     said = text("loading");
     show();
-    const job = await acceptUpload(checked.upload, options, key);
+    job = await acceptUpload(checked.upload, options, key);
     load = (await outcome<Checked>(job, key)).report.load;
     said = `${text("loaded")} ${load}`;
     checked = null;

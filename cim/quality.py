@@ -1,0 +1,254 @@
+"""The quality of what a load brought: how complete its fields are, what breaks a rule of its layer, where that is.
+
+`examine` looks at a load in its own transaction, so that a rehearsal says the same. What it finds is JSON, kept with
+the load (`cim.load.quality`) and drawn by `services.quality_page`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from cim.catalog.model import Catalog, Layer, LayerField
+from cim.schema import table
+from cim.store import Cursor, Store
+from cim.topology import Finding, rule_faults
+
+BINS = 20
+MOST_VALUES = 12  # of a field, that are counted one by one
+MOST_SHAPES = 1500  # of a layer, on the map
+MOST_FINDINGS = 200  # of a rule, with their places
+_LARGEST = 200_000  # objects of a layer beyond which the rules among them are looked at only around the load
+
+Json = dict[str, Any]
+
+
+def examine(cursor: Cursor, store: Store, load: int, layers: Sequence[str]) -> Json:
+    """Return what there is to say of a load's content.
+
+    Args:
+        cursor: in the load's transaction, or later.
+        store: the city.
+        load: its number.
+        layers: ids of the layers that it brought something to.
+
+    Returns:
+        `{"layers": [{"id", "title", "count", "fields", "flags", "duplicates", "findings", "shapes"}], "refused"}`;
+        places are in the city's CRS.
+
+    """
+    found = [store.catalog.layers[name] for name in dict.fromkeys(layers)]
+    examined = [_examine_layer(cursor, store.catalog, layer, load) for layer in found if layer.geometry]
+    refused = cursor.execute(
+        """SELECT coalesce(layer, ''), reason, record, ST_X(ST_PointOnSurface(geometry)),
+                  ST_Y(ST_PointOnSurface(geometry)) FROM cim.quarantine
+           WHERE load = %s AND geometry IS NOT NULL AND NOT ST_IsEmpty(geometry) ORDER BY seq LIMIT %s""",
+        [load, MOST_FINDINGS],
+    ).fetchall()
+    return {
+        "layers": examined,
+        "refused": [
+            {"layer": layer, "reason": reason, "id": record, "at": [x, y]} for layer, reason, record, x, y in refused
+        ],
+    }
+
+
+def keep_quality(cursor: Cursor, load: int, quality: Json) -> None:
+    """Keep what was found with the load."""
+    cursor.execute(
+        "UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json.dumps(quality, ensure_ascii=False), load]
+    )
+
+
+def read_quality(cursor: Cursor, load: int) -> Json | None:
+    """Return what is known of a load: its report, its quality, when and by whom; None: there is no such load."""
+    row = cursor.execute(
+        "SELECT started::text, operator, undone::text, report, quality FROM cim.load WHERE load = %s", [load]
+    ).fetchone()
+    if row is None:
+        return None
+    return {"load": load, "started": row[0], "operator": row[1], "undone": row[2], "report": row[3], "quality": row[4]}
+
+
+def _examine_layer(cursor: Cursor, catalog: Catalog, layer: Layer, load: int) -> Json:
+    mine = f"FROM {table(layer)} v WHERE v.load = {int(load)} AND upper_inf(v.recorded)"
+    count = _one(cursor, f"SELECT count(*) {mine}")
+    said: Json = {"id": layer.id, "title": layer.title.model_dump(), "count": count}
+    if not count:
+        return said | {"fields": [], "flags": {}, "duplicates": 0, "findings": [], "shapes": []}
+    cursor.execute(
+        f"SELECT flag, count(*) {mine.replace(' WHERE', ', unnest(v.flags) flag WHERE')} GROUP BY 1 ORDER BY 1"
+    )
+    return said | {
+        "flags": dict(cursor.fetchall()),
+        "fields": _fields(cursor, catalog, layer, mine, count),
+        "duplicates": _duplicates(cursor, mine),
+        "findings": _broken_rules(cursor, layer, load) if layer.topology else [],
+        "shapes": _shapes(cursor, mine, count),
+    }
+
+
+def _one(cursor: Cursor, sql: str) -> Any:
+    row = cursor.execute(sql.encode()).fetchone()
+    return row[0] if row else None
+
+
+def _fields(cursor: Cursor, catalog: Catalog, layer: Layer, mine: str, count: int) -> list[Json]:
+    """Describe each field: how many have a value, how many of those can't be, and how the values are spread."""
+    parts = [part for f in layer.fields for part in (f'count(v."{f.name}")', _misfits(f, catalog), *_bounds(f))]
+    cursor.execute(f"SELECT {', '.join(parts)} {mine}" if parts else "SELECT")
+    row = list(cursor.fetchone() or ())
+    described = []
+    for position, f in enumerate(layer.fields):
+        filled, misfits, low, high = row[4 * position : 4 * position + 4]
+        said: Json = {
+            "name": f.name,
+            "title": f.title.model_dump(),
+            "unit": f.unit,
+            "obligation": f.obligation,
+            "filled": filled,
+            "missing": count - filled,
+            "misfits": misfits,
+            "sensitive": f.sensitive,
+        }
+        if filled and low is not None and not f.sensitive:
+            said |= {"min": float(low), "max": float(high)} | _spread(cursor, f, mine, float(low), float(high))
+        elif filled and not f.sensitive and f.type in ("text", "boolean"):
+            said["values"] = _values(cursor, f, catalog, mine)
+        described.append(said)
+    return described
+
+
+def _misfits(f: LayerField, catalog: Catalog) -> str:
+    """Return the count of values that aren't in the field's range or code list."""
+    codes = catalog.codes(f)
+    if codes is not None:
+        known = ", ".join("'" + code.value.replace("'", "''") + "'" for code in codes.codes)
+        return f'count(*) FILTER (WHERE v."{f.name}" NOT IN ({known}))'
+    if f.range is not None:
+        low, high = f.range
+        return f'count(*) FILTER (WHERE v."{f.name}" NOT BETWEEN {low} AND {high})'
+    return "0"
+
+
+def _bounds(f: LayerField) -> tuple[str, str]:
+    if f.type not in ("integer", "number"):
+        return "NULL", "NULL"
+    return f'min(v."{f.name}")', f'max(v."{f.name}")'
+
+
+def _spread(cursor: Cursor, f: LayerField, mine: str, low: float, high: float) -> Json:
+    """Return the histogram of a field between its bounds."""
+    if high <= low:
+        return {}
+    cursor.execute(
+        f"""SELECT least(width_bucket(v."{f.name}"::float8, %s, %s, {BINS}), {BINS}) - 1, count(*) {mine}
+            AND v."{f.name}" IS NOT NULL GROUP BY 1""",
+        [low, high],
+    )
+    bins = [0] * BINS
+    for place, number in cursor.fetchall():
+        bins[place] = number
+    return {"histogram": bins}
+
+
+def _values(cursor: Cursor, f: LayerField, catalog: Catalog, mine: str) -> list[Json]:
+    """Return how often the commonest values of a coded field stand; of other text, nothing is worth counting."""
+    codes = catalog.codes(f)
+    if codes is None:
+        return []
+    cursor.execute(
+        f"""SELECT v."{f.name}", count(*) {mine} AND v."{f.name}" IS NOT NULL GROUP BY 1
+            ORDER BY 2 DESC, 1 LIMIT {MOST_VALUES}"""
+    )
+    titles = {code.value: code.title.model_dump() for code in codes.codes}
+    return [{"value": value, "title": titles.get(value), "count": number} for value, number in cursor.fetchall()]
+
+
+def _duplicates(cursor: Cursor, mine: str) -> int:
+    """Return how many objects have the shape and the bodies of another of the load, to the tenth of a millimetre."""
+    return int(
+        _one(
+            cursor,
+            f"""SELECT coalesce(sum(number - 1), 0) FROM (SELECT count(*) AS number {mine} AND v.parent_id IS NULL
+                GROUP BY ST_AsBinary(v.geom), v.bodies HAVING count(*) > 1) twice""",
+        )
+    )
+
+
+def _broken_rules(cursor: Cursor, layer: Layer, load: int) -> list[Json]:
+    """Return where the layer's objects of today break its rule, of the load or next to it."""
+    rule = layer.topology
+    assert rule is not None  # noqa: S101 - the caller asked
+    group = f'v."{rule.within}"::text' if rule.within else "''"
+    cursor.execute(
+        f"""SELECT v.id, v.load = %(load)s, {group}, ST_AsBinary(ST_Force2D(v.geom)) FROM {table(layer)} v
+            WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL {_around(cursor, layer, load)}
+            ORDER BY v.id COLLATE "C" """,
+        {"load": load},
+    )
+    rows = cursor.fetchall()
+    groups = np.array([row[2] or "" for row in rows], object)
+    found: dict[str, list[Json]] = {}
+    for name in dict.fromkeys(groups.tolist()):
+        members = [row for row, of in zip(rows, groups, strict=True) if of == name]
+        shapes = shapely.from_wkb([row[3] for row in members])
+        for finding in rule_faults(rule.rule, shapes):
+            if any(members[m][1] for m in finding.members):
+                found.setdefault(finding.rule, []).append(_said(finding, [members[m][0] for m in finding.members]))
+    return [
+        {"rule": name, "count": len(places), "places": sorted(places, key=lambda p: -p["amount"])[:MOST_FINDINGS]}
+        for name, places in found.items()
+    ]
+
+
+def _around(cursor: Cursor, layer: Layer, load: int) -> str:
+    """Return the condition that keeps a very large layer to the neighbourhood of a load."""
+    if _one(cursor, f"SELECT count(*) FROM {table(layer)} v WHERE upper_inf(v.recorded)") <= _LARGEST:
+        return ""
+    return (
+        f"AND v.geom && (SELECT ST_Expand(ST_SetSRID(ST_Extent(o.geom)::geometry, ST_SRID(v.geom)), 10) FROM"
+        f" {table(layer)} o WHERE o.load = {int(load)} AND upper_inf(o.recorded))"
+    )
+
+
+def _said(finding: Finding, ids: list[str]) -> Json:
+    place = shapely.point_on_surface(finding.shape)
+    return {"ids": ids[:5], "amount": round(finding.amount, 3), "at": [round(place.x, 2), round(place.y, 2)]}
+
+
+def _shapes(cursor: Cursor, mine: str, count: int) -> list[list[Any]]:
+    """Return outlines for a map, each a line of [x, y] in metres; of many objects, those of a share of them."""
+    every = max(1, count // MOST_SHAPES)
+    cursor.execute(
+        f"""SELECT ST_AsBinary(ST_Simplify(ST_Force2D(v.geom), 0.5, true)) {mine} AND v.fid % {every} = 0
+            LIMIT {MOST_SHAPES}"""
+    )
+    shapes = shapely.from_wkb([row[0] for row in cursor.fetchall()])
+    return [_line(part) for shape in shapes if shape is not None for part in shapely.get_parts(shape)]
+
+
+def _line(part: Any) -> list[Any]:
+    outline = part.exterior if shapely.get_type_id(part) == shapely.GeometryType.POLYGON else part
+    points: NDArray[np.float64] = shapely.get_coordinates(outline)
+    return np.round(points, 1).tolist()  # type: ignore[no-any-return]
+
+
+def findings_of(quality: Mapping[str, Any]) -> list[str]:
+    """Return a line for each thing that someone should look at, as a summary on the command line has it."""
+    return [f"{layer['id']}: {line}" for layer in quality["layers"] for line in _lines(layer)]
+
+
+def _lines(layer: Json) -> Iterator[str]:
+    for field in layer["fields"]:
+        if field["obligation"] == "M" and field["missing"]:
+            yield f"{field['missing']} of {layer['count']} without {field['name']}, which is mandatory"
+        if field["misfits"]:
+            yield f"{field['misfits']} values of {field['name']} out of its range or code list"
+    if layer["duplicates"]:
+        yield f"{layer['duplicates']} objects have exactly the place and shape of another"
+    for finding in layer["findings"]:
+        yield f"{finding['count']} × {finding['rule']}, such as {', '.join(finding['places'][0]['ids'][:2])}"
