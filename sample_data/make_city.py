@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cim.errors import BadRequest
-from sample_data import bridges, green, life, things, town, write
+from sample_data import bridges, green, life, survey, things, town, write
 from sample_data.plan import SCALES, Plan
 from sample_data.terrain import Relief
 
@@ -22,6 +22,9 @@ licence = "CC0-1.0"
 [files."building_outer.shp"]
 layer = "building"
 columns = {{ "楼层" = "storeys", "楼高" = "height_m", "楼名" = "name", "用途" = "use", "编号" = "id" }}
+
+[files."survey_drawing.dxf"]
+crs = "EPSG:4547"
 
 [files."control_point.csv"]
 crs = "EPSG:4547"
@@ -91,10 +94,16 @@ def make_city(folder: Path, scale: str = "small", seed: int = 1) -> list[Path]:
         "event.gpkg": lambda: life.events(plan, rng),
         "patrol_track.geojson": lambda: life.patrols(plan, rng),
     }
-    for name, make in made.items():
-        write.write_features(folder / name, make())
+    features = {name: make() for name, make in made.items()}
+    for name, found in features.items():
+        write.write_features(folder / name, found)
     life.write_parking_counts(folder / "parking_observation.csv", lots[1]["id"], lots[1]["泊位数"], rng)
     life.write_sensor_values(folder / "sensor_observation.csv", rng)
     life.write_control_points(folder / "control_point.csv", relief, rng)
+    box = survey.quarter(houses)
+    survey.write_cloud(
+        folder / "point_cloud.laz", houses, features["tree.gpkg"], relief, np.random.default_rng(seed), box
+    )
+    survey.write_drawing(folder / "survey_drawing.dxf", relief, box)
     (folder / "dataset.toml").write_text(DATASET, "utf-8")
     return sorted(folder.iterdir())

@@ -220,6 +220,18 @@ def quarantine(load: int | None, output: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("clouds", nargs=-1)
+@click.option("--cell", default=1.0, show_default=True, type=click.FloatRange(0.05, 100), help="Of rasters, in metres.")
+def reconstruct(clouds: tuple[str, ...], cell: float) -> None:
+    """Make terrain, surface, building heights and roofs of stored point CLOUDS (their ids), or of all."""
+    from cim.store import open_store
+    from ingest.reconstruct import reconstruct as work
+
+    with open_store(read_settings()) as store:
+        click.echo(work(store, clouds, cell, progress=_share).summary())
+
+
+@cli.command()
 @click.argument("load", type=int)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help=".html to read, or .json."

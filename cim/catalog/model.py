@@ -14,12 +14,13 @@ FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 # fmt: off
 FieldRole = Literal[
     "name", "height", "storeys", "base", "object_class", "use", "width", "code", "speed", "oneway",
-    "spaces", "free", "occupied", "entered", "people", "value", "belongs",
+    "spaces", "free", "occupied", "entered", "people", "value", "belongs", "eave", "ridge", "roof_error",
+    "points", "covered",
 ]
 LayerRole = Literal[
-    "ground", "rest", "buildings", "roads", "turn_restrictions", "population", "parking_lots", "parking_counts",
-    "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards", "forests", "watchtowers",
-    "events",
+    "ground", "surface", "rest", "buildings", "roads", "turn_restrictions", "population", "parking_lots",
+    "parking_counts", "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards",
+    "forests", "watchtowers", "events",
 ]
 # fmt: on
 

@@ -1,0 +1,1 @@
+"""From points to city: ground, surface rasters, building heights, roofs. Arrays in and out, in a metric CRS."""

@@ -1,0 +1,376 @@
+"""`cim reconstruct`: stored clouds become terrain and surface rasters, and the heights and roofs of buildings.
+
+What comes out goes in as a load of its own: it is checked, dated and taken back like any other.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+
+from cim import geometry as geo
+from cim.assets import asset_path
+from cim.audit import COMMAND_LINE, note
+from cim.bodies import concatenate, select
+from cim.catalog.model import Layer
+from cim.errors import NotFound
+from cim.ground import ground_of
+from cim.jobs import Asker
+from cim.loads import begin_load
+from cim.merge import Delivery, create_staging, merge, stage_records, store_bodies
+from cim.model import Features
+from cim.parallel import in_order, process_pool
+from cim.quality import examine, keep_quality
+from cim.reconstruction import blocks
+from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
+from cim.reconstruction.ground import Grid
+from cim.schema import table
+from cim.store import Cursor, Store
+from ingest import raster
+from ingest.dataset import Declared
+from ingest.records import Preparation, prepare
+from ingest.report import FileReport, LoadReport
+
+POINTS_A_BLOCK = 3_000_000
+SMALLEST_BLOCK_M, LARGEST_BLOCK_M = 100.0, 2000.0
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class Reconstructed:
+    """What became of a reconstruction."""
+
+    report: LoadReport
+    buildings: int = 0  # that had no body of LoD2, and lie under the cloud
+    measured: int = 0  # that have heights from points now
+    modelled: int = 0  # that have roofs now
+    rms_m: float = 0.0  # the median of theirs
+    why: dict[str, int] = field(default_factory=dict)  # the others have none
+
+    def summary(self) -> str:
+        """Return what a person reads."""
+        lines = [self.report.summary()]
+        lines.append(
+            f"buildings: {self.buildings} without roofs under the cloud; {self.measured} measured, {self.modelled} with"
+            f" roofs (LoD2), median error {self.rms_m:.2f} m"
+        )
+        lines += [f"  {count}: {why}" for why, count in sorted(self.why.items(), key=lambda item: -item[1])]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A stored cloud."""
+
+    id: str
+    path: Path
+    dataset: str
+    since: datetime | None
+    points: int
+    box: Box
+
+
+def reconstruct(
+    store: Store,
+    names: Sequence[str] = (),
+    cell_m: float = 1.0,
+    progress: Progress = lambda *_: None,
+    asker: Asker = COMMAND_LINE,
+) -> Reconstructed:
+    """Make rasters, heights and roofs of stored clouds, in one load.
+
+    Args:
+        store: the city.
+        names: ids of the clouds; none: all that hold now.
+        cell_m: width of the rasters' cells.
+        progress: is told the share that is done, and what is being done.
+        asker: on whose behalf.
+
+    Raises:
+        NotFound: there is no such cloud.
+
+    """
+    with TemporaryDirectory() as scratch, store.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
+        clouds = _clouds(cursor, store, names)
+        buildings = store.catalog.with_role("buildings")
+        rows = _bare(cursor, buildings, clouds) if buildings else []
+        load = begin_load(cursor, asker)
+        outcome = Reconstructed(LoadReport(load=load), buildings=len(rows))
+        rasters = _Rasters(Path(scratch), _around(clouds), cell_m, store.city.srid)
+        found: dict[str, tuple[Measured, Any]] = {}
+        for worked in _worked(store, clouds, rows, cell_m, Path(scratch), progress):
+            rasters.add(worked)
+            roof_of = dict(zip(worked.roof_of.tolist(), range(len(worked.roof_of)), strict=True))
+            for k, (identifier, said) in enumerate(zip(worked.ids, worked.measured, strict=True)):
+                body = select(worked.roofs, np.array([roof_of[k]])) if k in roof_of else None
+                found[identifier] = said, body
+        progress(0.95, "writing")
+        since = max((c.since for c in clouds if c.since), default=None)
+        _load_rasters(cursor, store, rasters, clouds, since, outcome.report)
+        if buildings and found:
+            _load_buildings(cursor, store, buildings, rows, found, clouds, since, outcome)
+        layers = [name for file in outcome.report.files for name in file.layers]
+        outcome.report.quality = examine(cursor, store, load, layers)
+        text = json.dumps(outcome.report.as_json(), ensure_ascii=False)
+        cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, load])
+        keep_quality(cursor, load, outcome.report.quality)
+        note(cursor, "reconstruct", load=load, detail={"clouds": [c.id for c in clouds]}, asker=asker)
+    return outcome
+
+
+def _clouds(cursor: Cursor, store: Store, names: Sequence[str]) -> list[Cloud]:
+    layers = [layer.id for layer in store.catalog.of_kind("points")]
+    cursor.execute(
+        """SELECT id, sha256, dataset, lower(valid), (about->>'points')::bigint, ST_XMin(footprint), ST_YMin(footprint),
+                  ST_XMax(footprint), ST_YMax(footprint) FROM cim.asset
+           WHERE layer = ANY(%s) AND upper_inf(recorded) AND valid @> now() ORDER BY id""",
+        [layers],
+    )
+    found = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5:9]) for r in cursor.fetchall()]
+    if missing := sorted(set(names) - {cloud.id for cloud in found}):
+        raise NotFound(f"no cloud {', '.join(missing)}; there are {', '.join(c.id for c in found) or 'none'}")
+    chosen = [cloud for cloud in found if not names or cloud.id in names]
+    if not chosen:
+        raise NotFound("no cloud is stored:   cim ingest FILE.laz")
+    return chosen
+
+
+def _around(clouds: Sequence[Cloud]) -> Box:
+    boxes = np.array([cloud.box for cloud in clouds])
+    west, south = boxes[:, :2].min(axis=0).tolist()
+    east, north = boxes[:, 2:].max(axis=0).tolist()
+    return west, south, east, north
+
+
+@dataclass(frozen=True)
+class _Building:
+    """A building without a body of LoD2, as it is stored."""
+
+    id: str
+    wkb: bytes
+    dataset: str
+    public: bool
+    attributes: dict[str, Any]
+
+
+def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Building]:
+    """Return the buildings under the clouds that are footprints or blocks raised from such, and have no parts."""
+    fields = "".join(f', v."{f.name}"' for f in layer.fields)
+    found: dict[str, _Building] = {}
+    for cloud in clouds:
+        cursor.execute(
+            f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), v.dataset, v.public, v.extra{fields} FROM {table(layer)} v
+                WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL
+                  AND (v.lods IS NULL OR v.lods[cardinality(v.lods)] < '2')
+                  AND v.geom && ST_MakeEnvelope(%s, %s, %s, %s, ST_SRID(v.geom))
+                  AND NOT EXISTS (SELECT FROM {table(layer)} p WHERE p.parent_id = v.id AND upper_inf(p.recorded))
+                ORDER BY v.id COLLATE "C" """,
+            list(cloud.box),
+        )
+        for row in cursor.fetchall():
+            values = zip((f.name for f in layer.fields), row[5:], strict=True)
+            attributes = (row[4] or {}) | {name: value for name, value in values if value is not None}
+            found[row[0]] = _Building(row[0], bytes(row[1]), row[2], row[3], attributes)
+    return list(found.values())
+
+
+def _worked(
+    store: Store, clouds: Sequence[Cloud], rows: Sequence[_Building], cell_m: float, scratch: Path, progress: Progress
+) -> Iterator[Worked]:
+    """Share the points out to blocks, and work on these in all processes."""
+    total = sum(cloud.points for cloud in clouds)
+    area = sum((c.box[2] - c.box[0]) * (c.box[3] - c.box[1]) for c in clouds)
+    side = np.clip(np.sqrt(POINTS_A_BLOCK * max(area, 1.0) / max(total, 1)), SMALLEST_BLOCK_M, LARGEST_BLOCK_M)
+    side = np.ceil(side / cell_m) * cell_m  # blocks end where cells do
+    shapes: NDArray[Any] = shapely.from_wkb([row.wkb for row in rows])
+    planned = list(blocks.blocks_of(blocks.cut(_around(clouds), float(side)), [row.id for row in rows], shapes))
+    boxes = np.array([_reach(box, shapes[mine]) for box, mine in planned])
+    passed = 0
+
+    def seen(count: int) -> None:
+        nonlocal passed
+        passed += count
+        progress(0.3 * passed / total, "sharing out points")
+
+    ground = blocks.share_out([c.path for c in clouds], boxes, scratch, seen)
+    classified = ground >= blocks.LEAST_CLASSIFIED * total
+    tasks = [
+        Block(
+            scratch / str(k),
+            box,
+            cell_m,
+            classified,
+            Footprints([rows[m].id for m in mine], [rows[m].wkb for m in mine]),
+        )
+        for k, (box, mine) in enumerate(planned)
+        if (scratch / str(k)).is_file()
+    ]
+    workers = store.settings.worker_count
+    done = 0
+    if workers < 2 or len(tasks) < 2:
+        for task in tasks:
+            yield blocks.work_block(task)
+            done += 1
+            progress(0.3 + 0.65 * done / len(tasks), "ground, heights and roofs")
+        return
+    with process_pool(workers, blocks.__name__) as pool:
+        for worked in in_order(pool.executor, blocks.work_block, tasks, ahead=workers + 1):
+            yield worked
+            done += 1
+            progress(0.3 + 0.65 * done / len(tasks), "ground, heights and roofs")
+
+
+def _reach(box: Box, shapes: NDArray[Any]) -> list[float]:
+    """Return the box whose points a block needs: its share with a margin, and all of its buildings."""
+    west, south, east, north = box
+    margin = blocks.MARGIN_M
+    wide = [west - margin, south - margin, east + margin, north + margin]
+    if not len(shapes):
+        return wide
+    bounds = shapely.total_bounds(shapes)
+    return [*np.minimum(wide[:2], bounds[:2]).tolist(), *np.maximum(wide[2:], bounds[2:]).tolist()]
+
+
+class _Rasters:
+    """The two rasters on their way into files, block by block."""
+
+    def __init__(self, folder: Path, box: Box, cell_m: float, srid: int) -> None:
+        self.grid = Grid.over(box, cell_m)
+        self.files = {name: folder / f"{name}.tif" for name in ("terrain", "surface")}
+        grid = self.grid
+        profile: dict[str, Any] = {
+            "driver": "GTiff", "height": grid.rows, "width": grid.columns, "count": 1, "dtype": "float32",
+            "nodata": float("nan"), "crs": CRS.from_epsg(srid).to_wkt(), "tiled": True, "blockxsize": 256,
+            "blockysize": 256, "compress": "deflate", "predictor": 3, "sparse_ok": True, "bigtiff": "if_safer",
+            "transform": from_origin(grid.west, grid.north, cell_m, cell_m),
+        }  # fmt: skip
+        for path in self.files.values():
+            with rasterio.open(path, "w", **profile):
+                pass
+
+    def add(self, worked: Worked) -> None:
+        """Write a block's share."""
+        west, _, _, north = worked.box
+        column = round((west - self.grid.west) / self.grid.cell_m)
+        row = round((self.grid.north - north) / self.grid.cell_m)
+        for path, values in zip(self.files.values(), (worked.terrain, worked.surface), strict=True):
+            top, left = max(0, -row), max(0, -column)
+            part = values[top : self.grid.rows - row, left : self.grid.columns - column]
+            if part.size:
+                with rasterio.open(path, "r+") as file:
+                    window = Window(column + left, row + top, part.shape[1], part.shape[0])
+                    file.write(part.astype(np.float32), 1, window=window)
+
+
+def _load_rasters(
+    cursor: Cursor, store: Store, rasters: _Rasters, clouds: Sequence[Cloud], since: datetime | None, report: LoadReport
+) -> None:
+    name = clouds[0].dataset if len({c.dataset for c in clouds}) == 1 else "point clouds"
+    surfaces = (store.catalog.with_role("ground"), store.catalog.with_role("surface"))
+    for layer, path in zip(surfaces, rasters.files.values(), strict=True):
+        if layer is None:
+            continue
+        file = FileReport(f"{layer.id} of {', '.join(c.id for c in clouds)}")
+        kept = path.with_name(f"{clouds[0].id}_{layer.id}.tif" if len(clouds) == 1 else f"clouds_{layer.id}.tif")
+        path.rename(kept)
+        said = Declared(layer=layer.id, dataset=f"{name} · {layer.id}", date=_day(since), vertical_datum="city")
+        raster.load(cursor, store, kept, said, report.load or 0, file)
+        report.files.append(file)
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.astimezone(UTC).date() if moment else None
+
+
+def _load_buildings(
+    cursor: Cursor,
+    store: Store,
+    layer: Layer,
+    rows: Sequence[_Building],
+    found: dict[str, tuple[Measured, Any]],
+    clouds: Sequence[Cloud],
+    since: datetime | None,
+    outcome: Reconstructed,
+) -> None:
+    """Write new versions of the buildings that the points say something of, dataset by dataset."""
+    report = FileReport(f"{layer.id} from {', '.join(c.id for c in clouds)}", layers=[layer.id])
+    errors = []
+    for dataset, public in sorted({(row.dataset, row.public) for row in rows}):
+        known = [row for row in rows if (row.dataset, row.public) == (dataset, public) and row.id in found]
+        for row in known:
+            said = found[row.id][0]
+            if said.why:
+                outcome.why[said.why] = outcome.why.get(said.why, 0) + 1
+        mine = [row for row in known if np.isfinite(found[row.id][0].ridge_m)]
+        if not mine:
+            continue
+        batch = _batch(layer, mine, found)
+        outcome.measured += len(mine)
+        errors += [found[row.id][0].rms_m for row in mine if found[row.id][1] is not None]
+        preparation = Preparation(
+            layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
+            timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
+        )  # fmt: skip
+        ready = prepare(batch, preparation)
+        report.read += len(mine)
+        create_staging(cursor, layer)
+        store_bodies(cursor, ready.bodies)
+        stage_records(cursor, layer, ready.records)
+        merged = merge(cursor, Delivery(layer, dataset, outcome.report.load or 0, since, public=public))
+        report.loaded += merged.loaded
+        report.updated += merged.updated
+        report.unchanged += merged.unchanged
+    outcome.modelled = len(errors)
+    outcome.rms_m = float(np.median(errors)) if errors else 0.0
+    outcome.report.files.append(report)
+
+
+def _batch(layer: Layer, mine: Sequence[_Building], found: dict[str, tuple[Measured, Any]]) -> Features:
+    """Return the buildings with what was measured, a block (LoD1) each, and the roofs (LoD2) that there are."""
+    said = [found[row.id][0] for row in mine]
+    shapes: NDArray[Any] = shapely.from_wkb([row.wkb for row in mine])
+    base = np.array([m.ground_m for m in said])
+    # to the middle between eave and ridge: GB 50016-2014 (2018), appendix A.0.1
+    rise = np.array([(m.eave_m + m.ridge_m) / 2 - m.ground_m for m in said])
+    stored = [_named(layer, m) for m in said]
+    height = layer.field("height")
+    for row, values, metres in zip(mine, stored, rise, strict=True):
+        if height and not row.attributes.get(height.name):
+            values[height.name] = round(float(metres), 2)
+    roofs = [(r, found[row.id][1]) for r, row in enumerate(mine) if found[row.id][1] is not None]
+    bodies = [geo.extrude(geo.as_multipolygons(shapes), base, np.maximum(rise, 0.1)), *(body for _, body in roofs)]
+    return Features(
+        ids=[row.id for row in mine],
+        attributes=[row.attributes | values for row, values in zip(mine, stored, strict=True)],
+        geometry=np.asarray(shapes),
+        object_class=[None] * len(mine),
+        parent_id=[None] * len(mine),
+        bodies=concatenate(bodies),
+        body_record=np.array([*range(len(mine)), *(r for r, _ in roofs)], np.int64),
+        body_lod=["1"] * len(mine) + ["2"] * len(roofs),
+    )
+
+
+def _named(layer: Layer, m: Measured) -> dict[str, Any]:
+    """Return what was measured by the names of the layer's fields."""
+    by_role: dict[str, Any] = {
+        "base": round(m.ground_m, 2),
+        "eave": round(m.eave_m - m.ground_m, 2),
+        "ridge": round(m.ridge_m - m.ground_m, 2),
+        "points": m.points,
+        "covered": m.covered,
+        "roof_error": None if np.isnan(m.rms_m) else round(m.rms_m, 3),
+    }
+    return {f.name: by_role[f.role] for f in layer.fields if f.role in by_role and by_role[f.role] is not None}
