@@ -97,6 +97,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """Where the origin of a model stands, and how the model is turned and scaled there."""
+
+    place: tuple[float, float, float]  # longitude, latitude (or x and y of a declared CRS), height in metres
+    heading: float = 0.0  # degrees clockwise from north of the model's y
+    up: str = ""  # the model's axis that is up, y or z; empty: as its format has it
+    unit_m: float = 1.0
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """What a reader may have to be told: what the user says of the file, and which layers the city has."""
 
@@ -104,6 +114,7 @@ class ReadOptions:
     encoding: str | None = None
     crs: CRS | None = None  # as it is declared beside the file; None: not at all, or shifted coordinates
     layers: Mapping[str, str] = field(default_factory=dict)  # class of the file, or a pattern of such → layer's id
+    anchor: Anchor | None = None  # of a model that knows no place
 
     def layer_of(self, object_class: str) -> Layer | None:
         """Return the layer of a class: what is declared, else what the catalog says; None: neither knows it."""

@@ -7,14 +7,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pyproj import CRS
 
 from cim.catalog.model import Catalog
 from cim.china_offset import unshift
 from cim.crs import parse
 from cim.errors import BadSettings
-from cim.model import ReadOptions
+from cim.model import Anchor, ReadOptions
 
 DATASET_FILE = "dataset.toml"
 
@@ -37,7 +37,16 @@ class Declared(BaseModel):
     timezone: str | None = None  # of times without an offset; else the city's
     public: bool | None = None  # False: only who is signed in sees it
     columns: Mapping[str, str] = Field(default_factory=dict)  # column of the file → field of the layer, or `id`
+    anchor: tuple[float, float, float] | None = None  # where a model's origin stands: longitude, latitude, height
+    heading: float | None = None  # degrees clockwise from north of a model's y
+    up: Literal["y", "z"] | None = None  # a model's axis that is up
+    unit_m: float | None = None  # metres of a model's unit
     layers: Mapping[str, str] = Field(default_factory=dict)  # class or drawing layer, or a pattern → layer of the city
+
+    @field_validator("anchor", mode="before")
+    @classmethod
+    def _three_numbers(cls, value: Any) -> Any:
+        return [float(number) for number in value.split(",")] if isinstance(value, str) else value
 
     def over(self, other: "Declared") -> "Declared":
         """Return this, and what it leaves open from `other`."""
@@ -96,4 +105,7 @@ def read_options(catalog: Catalog, declared: Declared) -> ReadOptions:
     if unknown := sorted(set(declared.layers.values()) - set(catalog.layers)):
         raise BadSettings(f"`layers` names {', '.join(unknown)}; the catalog has {', '.join(catalog.layers)}")
     crs = None if declared.crs and unshift(declared.crs) else declared_crs(declared)
-    return ReadOptions(catalog, declared.encoding, crs, declared.layers)
+    anchor = declared.anchor and Anchor(
+        declared.anchor, declared.heading or 0.0, declared.up or "", declared.unit_m or 1.0
+    )
+    return ReadOptions(catalog, declared.encoding, crs, declared.layers, anchor)

@@ -68,6 +68,7 @@ READERS = (
     Reader("survey points", (".dat", ".txt"), "ingest.survey"),
     Reader("RINEX", _RINEX, "ingest.rinex"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
+    Reader("model", (".obj", ".glb", ".gltf", ".ply", ".stl"), "ingest.mesh"),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
     Reader("LAS", (".las", ".laz"), "ingest.pointcloud", kind="points"),
 )

@@ -59,6 +59,7 @@ def sample(folder: Path, scale: str, seed: int) -> None:
 @click.option("--crs", help="EPSG:N, GCJ-02, BD-09, or a file with WKT or PROJ text.")
 @click.option("--vertical-datum", help="Datum of the heights: EPSG:N, ellipsoidal, or city (the city's own).")
 @click.option("--encoding", help="Encoding of text, such as GBK.")
+@click.option("--anchor", help="Where a model's origin stands: longitude,latitude,height.")
 @click.option("--id-prefix", help="Put before each id, to tell datasets apart that use the same ids.")
 @click.option("--complete", is_flag=True, default=None, help="The whole dataset: what is absent ends at its date.")
 @click.option("--settings", "settings_file", type=FILE, help="A dataset.toml that can't lie beside the files.")

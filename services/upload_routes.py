@@ -21,7 +21,7 @@ from services.processes import submit
 from services.quality_page import quality_page
 
 KINDS = ("rehearsal", "load", "undo")
-_SAID = ("layer", "crs", "vertical_datum", "encoding", "date", "dataset", "id_prefix", "complete")
+_SAID = ("layer", "crs", "vertical_datum", "encoding", "date", "dataset", "id_prefix", "complete", "anchor")
 
 
 async def send(request: Request) -> Response:

@@ -11,6 +11,7 @@ const TEXTS = {
   id: { zh: "标识", en: "Id" },
   dataset: { zh: "数据集", en: "Dataset" },
   quality: { zh: "质量报告", en: "Quality report" },
+  anchor: { zh: "模型原点（经度,纬度,高程）", en: "Model origin (longitude, latitude, height)" },
   file: { zh: "来源文件", en: "File" },
   operator: { zh: "入库人", en: "Loaded by" },
   surveyed: { zh: "测量日期", en: "Surveyed" },

@@ -17,7 +17,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   let said = "";
   let fault = "";
   let busy = false;
-  const options: Record<string, string> = { layer: "", crs: "", vertical_datum: "", encoding: "", date: "" };
+  const options: Record<string, string> = { layer: "", crs: "", vertical_datum: "", encoding: "", date: "", anchor: "" };
   let key = "";
 
   const show = () => {
@@ -70,6 +70,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       element("label", {}, text("target"), layer),
       field("crs", "crs", "EPSG:4547"),
       field("vertical_datum", "datum", "city"),
+      field("anchor", "anchor", "113.58,37.86,700"),
       field("date", "day", "", "date"),
     ];
   };

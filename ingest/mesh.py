@@ -1,0 +1,124 @@
+"""Models as OBJ, glTF, PLY or STL: triangles into bodies, placed by an anchor, or by coordinates that a CRS names.
+
+A file knows no place on the earth. An `anchor` says where its origin stands: longitude and latitude, or coordinates of
+a declared CRS; `heading` turns it, `unit_m` scales it. Without an anchor, x and y are coordinates of the declared CRS.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from cim.bodies import Bodies, concatenate, from_sizes
+from cim.crs import split
+from cim.errors import BadSettings, UnreadableFile
+from cim.model import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
+
+Float = NDArray[np.float64]
+LOD = "3"  # a model has no level of detail of its own; what is modelled by hand shows openings and overhangs
+_Y_UP = (".glb", ".gltf")  # glTF 2.0, 3.4; the others have no rule, and surveys write z upwards
+_FAULTS = (ValueError, KeyError, IndexError, TypeError, OSError, NotImplementedError, AttributeError, RuntimeError)
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:
+    """Read a model: each of its named meshes is an object; a file with one mesh is one, called by its name.
+
+    Raises:
+        UnreadableFile: trimesh can't read it, or it holds no triangle.
+        BadSettings: nothing says where it stands.
+
+    """
+    try:
+        scene = trimesh.load_scene(path, process=False)
+        meshes = [
+            (str(name), mesh) for name, mesh in _placed(scene) if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)
+        ]
+    except _FAULTS as fault:
+        raise UnreadableFile(f"{path}: not readable as a model ({fault})") from fault
+    if not meshes:
+        raise UnreadableFile(f"{path}: no triangle in it; points alone are taken from LAS or LAZ")
+    anchor = options.anchor
+    if anchor is None and options.crs is None:
+        raise BadSettings(
+            f'{path}: nothing says where it stands: in a dataset.toml beside it, [files."{path.name}"] with '
+            "anchor = [longitude, latitude, height] (--anchor), or crs where its x and y are coordinates"
+        )
+    warnings = ["textures and materials left out: bodies keep surfaces alone"] if _has_textures(meshes) else []
+    header = Header(crs=_crs(anchor, options, path), layer_hint=path.stem, warnings=tuple(warnings))
+    yield Source(header, _batches(meshes, path, options))
+
+
+def _placed(scene: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the scene's meshes, each where its nodes put it; a mesh that stands several times comes so often."""
+    for node in sorted(scene.graph.nodes_geometry):
+        matrix, name = scene.graph[node]
+        mesh = scene.geometry[name].copy()
+        mesh.apply_transform(matrix)
+        yield node, mesh
+
+
+def _has_textures(meshes: list[tuple[str, Any]]) -> bool:
+    return any(mesh.visual.kind == "texture" for _, mesh in meshes)
+
+
+def _crs(anchor: Anchor | None, options: ReadOptions, path: Path) -> CRS | None:
+    """Return the CRS of the placed coordinates: that declared, or a plane about an anchor in degrees."""
+    if anchor is None:
+        return options.crs
+    if options.crs is None:
+        lon, lat = anchor.place[:2]
+        return CRS.from_proj4(f"+proj=tmerc +lat_0={lat:.10f} +lon_0={lon:.10f} +k=1 +datum=WGS84 +units=m +type=crs")
+    if split(options.crs)[0].is_geographic:
+        raise BadSettings(f"{path}: an anchor is in degrees where no crs is declared; leave out the crs")
+    return options.crs
+
+
+def _upright(path: Path, anchor: Anchor | None) -> bool:
+    """Return whether the model's y is up."""
+    return (anchor.up == "y") if anchor and anchor.up else path.suffix.lower() in _Y_UP
+
+
+def _batches(meshes: list[tuple[str, Any]], path: Path, options: ReadOptions) -> Iterator[Features]:
+    turned = _upright(path, options.anchor)
+    for first in range(0, len(meshes), BATCH_SIZE):
+        part = meshes[first : first + BATCH_SIZE]
+        alone = len(meshes) == 1
+        names = [path.stem if alone else f"{path.stem}/{name}" for name, _ in part]
+        yield Features(
+            ids=list(names),
+            attributes=[{} for _ in part],
+            geometry=np.full(len(part), None, object),
+            object_class=[None] * len(part),
+            parent_id=[None] * len(part),
+            bodies=concatenate([_body(mesh, options, turned) for _, mesh in part]),
+            body_record=np.arange(len(part)),
+            body_lod=[LOD] * len(part),
+        )
+
+
+def _body(mesh: Any, options: ReadOptions, y_up: bool) -> Bodies:
+    points: Float = np.asarray(mesh.vertices, np.float64)
+    if y_up:
+        points = points[:, [0, 2, 1]] * [1, -1, 1]
+    if options.anchor is not None:
+        points = _at_anchor(points, options.anchor, options.crs)
+    faces = np.asarray(mesh.faces, np.int64)
+    count = len(faces)
+    return from_sizes(
+        points, faces.ravel(), np.full(count, 3), np.ones(count, np.int64), [count], np.zeros(count, np.uint8)
+    )
+
+
+def _at_anchor(points: Float, anchor: Anchor, crs: CRS | None) -> Float:
+    """Return points in the plane they are placed in, turned clockwise by the heading; z in metres."""
+    turn = -np.radians(anchor.heading)
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = points[:, 0] * cos - points[:, 1] * sin, points[:, 0] * sin + points[:, 1] * cos
+    plane_m = float(split(crs)[0].axis_info[0].unit_conversion_factor) if crs is not None else 1.0
+    east, north, height = anchor.place if crs is not None else (0.0, 0.0, anchor.place[2])
+    scale = anchor.unit_m / plane_m
+    return np.column_stack([x * scale + east, y * scale + north, points[:, 2] * anchor.unit_m + height])
