@@ -34,6 +34,7 @@ class Reader:
     module: str  # has `read`; imported when the first such file comes
     kind: KindName = "feature"  # of the layers that its files go to
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
+    of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
@@ -43,7 +44,7 @@ class Reader:
     @property
     def whole(self) -> bool:
         """Whether a file is kept as one: the module has `load` in place of `read`."""
-        return self.kind in ("raster", "points")
+        return self.kind in ("raster", "points", "tileset")
 
     def load(self, *arguments: Any) -> None:
         """Load a file that is kept as one (cursor, store, path, declared, load, report)."""
@@ -69,6 +70,7 @@ READERS = (
     Reader("RINEX", _RINEX, "ingest.rinex"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("model", (".obj", ".glb", ".gltf", ".ply", ".stl"), "ingest.mesh"),
+    Reader("3D Tiles", ("tileset.json",), "ingest.tileset", kind="tileset", of_folder=True),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
     Reader("LAS", (".las", ".laz"), "ingest.pointcloud", kind="points"),
 )
@@ -146,7 +148,15 @@ def _is_archive(path: Path) -> bool:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    """Return the files of a folder; of one that a file speaks for, that file alone."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    speaking = [p for p in files if (reader := reader_of(p)) and reader.of_folder]
+    taken: dict[Path, Path] = {}
+    for path in speaking:  # the outermost of several comes first
+        if not any(parent in taken for parent in path.parent.parents):
+            taken.setdefault(path.parent, path)
+    kept = set(taken.values())
+    return [p for p in files if p in kept or not any(parent in taken for parent in p.parents)]
 
 
 def _unpacked(path: Path, folder: Path) -> list[File]:

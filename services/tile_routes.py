@@ -16,6 +16,7 @@ from services.ask import ASK
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 CHANGING = {"Cache-Control": "no-cache"}
 MEDIA_TYPES = {".glb": "model/gltf-binary", ".json": "application/json", ".terrain": "application/vnd.quantized-mesh"}
+MEDIA_TYPES |= dict.fromkeys((".b3dm", ".i3dm", ".pnts", ".cmpt"), "application/octet-stream")
 MVT = "application/vnd.mapbox-vector-tile"
 
 

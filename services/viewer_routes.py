@@ -213,7 +213,7 @@ def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
         "classCode": layer.class_code,
         "order": layer.order,
         "count": count,
-        "bodies": tiled and (layer.leaf_level is not None or kind_of(layer).octree),
+        "bodies": tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
         "fields": [_field(f) for f in layer.fields],
         "style": style_of(layer).model_dump(),
     }

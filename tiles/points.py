@@ -26,10 +26,11 @@ from cim.catalog.model import Layer
 from cim.crs import Float, fitted
 from cim.store import Store
 from tiles.cells import SEMI_MAJOR_M, ecef
-from tiles.files import known_tiles, publish, remember, write_files, write_whole
+from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
-from tiles.outcome import Interval, Outcome, Progress
+from tiles.outcome import Outcome, Progress
 from tiles.point_glb import encode_points
+from tiles.sheets import Sheet, added, publish_sheets
 from tiles.tree import NEST, Node, Region, Tile, document, named, region_union, to_file
 
 POINTS_VERSION = 1  # raise it when the same input gives other bytes
@@ -72,42 +73,14 @@ def tile_clouds(store: Store, layer: Layer, progress: Progress = lambda *_: None
         remember(store, {prints[sha]: tile})
         outcome.built += cloud.written
         progress(done, len(missing))
-    bounds = sorted({bound for _, *valid in sheets for bound in valid if bound is not None})
-    for interval in zip([None, *bounds], [*bounds, None], strict=True):
-        chosen = [known[prints[sha]] for sha, *valid in sheets if _holds((valid[0], valid[1]), interval)]
-        name, files = _over_clouds([tile for tile in chosen if tile])
-        outcome.written_files += write_files(files, folder / "tileset")
-        outcome.roots[interval] = name
-        outcome.tiles += len(chosen)
-    publish(store, layer, outcome.roots)
+    outcome.tiles = len(sheets)
+    tiles = {sha: known[prints[sha]] for sha in prints}
+    publish_sheets(store, layer, folder, [Sheet(*sheet) for sheet in sheets], tiles, outcome)
     return outcome
-
-
-def _holds(valid: Interval, interval: Interval) -> bool:
-    after = valid[0] is None or (interval[0] is not None and valid[0] <= interval[0])
-    before = valid[1] is None or (interval[1] is not None and interval[1] <= valid[1])
-    return after and before
 
 
 def _basis(layer: Layer, frame: Frame) -> bytes:
     return json.dumps(["points", POINTS_VERSION, layer.id, frame.signature], ensure_ascii=False).encode()
-
-
-def _over_clouds(clouds: Sequence[Tile]) -> tuple[str, dict[str, bytes]]:
-    """Return the root over some clouds: its name, and the file."""
-    below = [
-        Node(_entry(c.region, c.error_m) | {"content": {"uri": f"../tileset/{c.name}"}}, c.region, c.error_m)
-        for c in clouds
-    ]
-    region = region_union([c.region for c in clouds]) if clouds else (0.0,) * 6
-    error = max((c.error_m for c in clouds), default=0.0)
-    entry = _entry(region, error) | ({"children": [node.entry for node in below]} if below else {})
-    root = document(Node(entry, region, error))
-    return named(root), {named(root): root}
-
-
-def _entry(region: Region, error_m: float) -> dict[str, Any]:
-    return {"boundingVolume": {"region": list(region)}, "geometricError": round(error_m, 4), "refine": "ADD"}
 
 
 @dataclass(frozen=True, order=True)
@@ -283,7 +256,7 @@ class Cloud:
         roots = [nodes[place] for place in sorted(places) if place.depth == 0]
         region = region_union([node.region for node in roots])
         error = max(node.error_m for node in roots) * 2
-        root = document(Node(_entry(region, error) | {"children": [n.entry for n in roots]}, region, error))
+        root = document(Node(added(region, error) | {"children": [n.entry for n in roots]}, region, error))
         files[named(root)] = root
         write_files(files, self.folder / "tileset")
         return Tile(named(root), region, error)
@@ -293,7 +266,7 @@ class Cloud:
         regions = [node.region for node in below] + ([content[1]] if content else [])
         region = region_union(regions)
         error = error_m(place.depth) if below else 0.0
-        entry = _entry(region, error)
+        entry = added(region, error)
         if content:
             entry["content"] = {"uri": f"../content/{content[0]}", "boundingVolume": {"region": list(content[1])}}
         if below:

@@ -12,6 +12,7 @@ from cim.store import Store
 from tiles.build import tile_layer
 from tiles.outcome import Outcome, Progress
 from tiles.points import tile_clouds
+from tiles.sets import tile_sets
 from tiles.terrain import tile_terrain
 
 Tiler = Callable[..., Outcome]  # store, layer, progress
@@ -44,6 +45,8 @@ def tiler_of(layer: Layer) -> Tiler | None:
         return _alone(tile_terrain)
     if kind_of(layer).octree:
         return _alone(tile_clouds)
+    if kind_of(layer).sets:
+        return _alone(tile_sets)
     return _alone(tile_layer) if layer.leaf_level is not None else None
 
 
@@ -87,9 +90,10 @@ def reached(folder: Path, roots: list[str]) -> set[str]:
 
 
 def _references(tile: dict[str, object]) -> Iterator[str]:
-    content = tile.get("content")
-    if isinstance(content, dict):
-        yield str(content["uri"]).rsplit("/", 1)[-1]
+    content, contents = tile.get("content"), tile.get("contents")
+    for one in [content, *(contents if isinstance(contents, list) else [])]:
+        if isinstance(one, dict):
+            yield str(one["uri"]).rsplit("/", 1)[-1]
     children = tile.get("children")
     for child in children if isinstance(children, list) else []:
         yield from _references(child)

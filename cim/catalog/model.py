@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cim.errors import UnknownLayer
 
-KindName = Literal["feature", "raster", "points", "observation"]
+KindName = Literal["feature", "raster", "points", "tileset", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 # fmt: off

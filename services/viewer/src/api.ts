@@ -25,7 +25,7 @@ export type Style = {
 };
 export type Layer = {
   id: string;
-  kind: "feature" | "raster" | "points" | "observation";
+  kind: "feature" | "raster" | "points" | "tileset" | "observation";
   geometry: "MultiPolygon" | "MultiLineString" | "Point" | null;
   role: string | null;
   symbol: string | null; // what stands for a point of it in 3D

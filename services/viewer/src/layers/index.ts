@@ -7,6 +7,7 @@ import { Declutter } from "./declutter";
 import { Drape } from "./draped";
 import { marks } from "./marks";
 import type { LayerRenderer } from "./renderer";
+import { sets } from "./sets";
 
 export type DrawnLayers = {
   renderers: LayerRenderer[];
@@ -33,6 +34,7 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
   await Promise.all(
     catalog.layers.map(async (layer) => {
       if (layer.kind === "points" && layer.tiled) follow(layer.id, await cloud(layer, widget));
+      if (layer.kind === "tileset" && layer.tiled) follow(layer.id, await sets(layer, widget));
       if (layer.kind !== "feature") return;
       if (layer.bodies) follow(layer.id, await bodies(layer, catalog, widget));
       if (layer.symbol) return;

@@ -1,0 +1,248 @@
+"""Existing 3D Tiles sets: checked, placed, and kept as one archive, from which our own tree is made.
+
+Read is what 3D Tiles 1.0 and 1.1 say of explicit trees (OGC 18-053r2, 22-025r4): b3dm, i3dm, pnts, cmpt, glTF, external
+tilesets. A tile whose content isn't there, is cut short, or lies outside the set is set aside; the others go in.
+"""
+
+import json
+import struct
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from cim.assets import put_asset
+from cim.crs import WGS84, check_place, operation
+from cim.errors import BadSettings, UnreadableFile
+from cim.store import Cursor, Store
+from ingest.dataset import Declared
+from ingest.report import FileReport
+from ingest.sheets import Sheet, box_outline, enter, sheet_layer
+
+Float = NDArray[np.float64]
+Box = tuple[float, float, float, float, float, float]  # west, south, east, north in degrees; lowest, highest in metres
+HEADED = (b"b3dm", b"i3dm", b"pnts", b"cmpt", b"glTF")  # magic, version, length of the whole
+NEAR_EARTH_M = 6.2e6  # from its middle; what lies nearer has no place on it
+DEEPEST = 60
+_TO_DEGREES = Transformer.from_crs(4978, 4979, always_xy=True)
+
+
+def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
+    """Load a set of tiles as one asset; `path` is its tileset.json.
+
+    Raises:
+        UnreadableFile: it isn't a tileset, or none of its contents can be read.
+        BadSettings: it has no place on the earth, and no anchor gives it one.
+        WrongCity: it lies more than 50 km from the city.
+
+    """
+    layer = sheet_layer(path, declared, store, "tileset")
+    found = _Set(path.parent, report)
+    found.walk(path.name, np.eye(4))
+    report.read = len(found.contents) + report.refused
+    if not found.contents:
+        raise UnreadableFile(f"{path}: none of its contents can be read")
+    anchor, box = _placed(found, declared, path)
+    for warning in check_place(box[:4], city=store.city, crs=WGS84, where=str(path), at=(box[0], box[1])):
+        report.warn(warning)
+    report.layers, report.crs, report.extent = [layer.id], "EPSG:4978", box[:4]
+    report.vertical_datum = declared.vertical_datum if anchor else "ellipsoidal"
+    report.operation = "tiles stay as they are"
+    to_city = operation(WGS84, CRS.from_epsg(store.city.srid), store.city.extent)
+    x, y = to_city(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[1], box[3], box[3]]))
+    about = {
+        "form": "3dtiles", "root": path.name, "contents": len(found.contents), "tilesets": len(found.documents),
+        "anchor": anchor, "box": box, "heading": declared.heading or 0.0,
+    }  # fmt: skip
+    name = declared.dataset or path.parent.name
+    with TemporaryDirectory() as scratch:
+        sha256 = put_asset(store.settings, found.archive(Path(scratch) / "set.zip"))
+    sheet = Sheet(layer.id, name, sha256, box_outline(x, y), about, len(found.contents))
+    enter(cursor, sheet, store, declared, number, report)
+
+
+@dataclass
+class _Set:
+    """A set while it is walked through: its files, and the corners of what they cover."""
+
+    folder: Path
+    report: FileReport
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)  # name in the set → tileset without lost tiles
+    contents: dict[str, Path] = field(default_factory=dict)
+    corners: list[Float] = field(default_factory=list)  # (n, 3) earth-centred, or of no place
+    _open: list[str] = field(default_factory=list)  # tileset files that are being walked through
+
+    def walk(self, name: str, matrix: Float, depth: int = 0) -> None:
+        """Take a tileset file and all it refers to.
+
+        Raises:
+            UnreadableFile: it isn't a tileset of a known version.
+
+        """
+        path = self.folder / name
+        try:
+            document = json.loads(path.read_bytes())
+            version = str(document["asset"]["version"])
+            root = document["root"]
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise UnreadableFile(f"{path}: not a tileset ({fault!r})") from fault
+        if version not in ("0.0", "1.0", "1.1"):
+            raise UnreadableFile(f"{path}: 3D Tiles {version}; readable are 1.0 and 1.1")
+        self.documents[name] = document
+        self._open.append(name)
+        self._tile(root, name, matrix, depth)
+        self._open.pop()
+
+    def _tile(self, tile: dict[str, Any], within: str, matrix: Float, depth: int) -> None:
+        if depth > DEEPEST:
+            raise UnreadableFile(f"{self.folder / within}: tiles nest deeper than {DEEPEST}")
+        if "implicitTiling" in tile:
+            raise UnreadableFile(f"{self.folder / within}: implicit tiling; an explicit tree can be read")
+        if "transform" in tile:
+            matrix = matrix @ np.array(tile["transform"], np.float64).reshape(4, 4).T
+        self.corners.append(_corners(tile.get("boundingVolume") or {}, matrix))
+        said = [*([tile["content"]] if "content" in tile else []), *tile.get("contents", [])]
+        kept = [content for content in said if self._content(content, within, matrix, depth)]
+        for key in ("content", "contents"):
+            tile.pop(key, None)
+        if len(kept) == 1:
+            tile["content"] = kept[0]
+        elif kept:
+            tile["contents"] = kept
+        for child in tile.get("children", []):
+            self._tile(child, within, matrix, depth + 1)
+
+    def _content(self, content: dict[str, Any], within: str, matrix: Float, depth: int) -> bool:
+        """Take a content; return whether it is there and whole. Its address becomes its name in the set."""
+        uri = str(content.pop("url", None) or content.get("uri") or "")
+        name = _inside(uri, within)
+        if name is None:
+            self._refuse(uri, "its address leads out of the set")
+            return False
+        content["uri"] = name
+        if name in self._open:
+            self._refuse(uri, "a tileset that refers to itself")
+            return False
+        if name in self.contents or name in self.documents:
+            return True
+        path = self.folder / name
+        if not path.is_file():
+            self._refuse(uri, "the content of a tile isn't there")
+            return False
+        if path.suffix.lower() == ".json":
+            self.walk(name, matrix, depth + 1)
+            return True
+        if fault := _fault(path):
+            self._refuse(uri, fault)
+            return False
+        self.contents[name] = path
+        return True
+
+    def _refuse(self, uri: str, why: str) -> None:
+        self.report.refuse(uri or "a tile", why)
+
+    def archive(self, target: Path) -> Path:
+        """Write the set as an archive; the same set gives the same bytes."""
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(self.documents):
+                text = json.dumps(self.documents[name], separators=(",", ":"), sort_keys=True)
+                archive.writestr(_member(name), text)
+            for name in sorted(self.contents):
+                with (
+                    archive.open(_member(name), "w", force_zip64=True) as member,
+                    self.contents[name].open("rb") as file,
+                ):
+                    while piece := file.read(1 << 20):
+                        member.write(piece)
+        return target
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+
+
+def _inside(uri: str, within: str) -> str | None:
+    """Return the name in the set of what an address in one of its files leads to; None: it leads out of it."""
+    split = urlsplit(uri)
+    if split.scheme or split.netloc or not split.path or split.path.startswith(("/", "\\")):
+        return None
+    parts: list[str] = []
+    for part in (PurePosixPath(within).parent / unquote(split.path).replace("\\", "/")).parts:
+        if part == ".." and not parts:
+            return None
+        parts = parts[:-1] if part == ".." else [*parts, part]
+    return "/".join(parts)
+
+
+def _fault(path: Path) -> str:
+    """Return what is wrong with a content, judged by its header."""
+    if path.suffix.lower() == ".gltf":
+        return "glTF with files of its own beside it; GLB can be read"
+    with path.open("rb") as file:
+        head = file.read(12)
+    if len(head) < 12 or head[:4] not in HEADED:
+        return "not a content of 3D Tiles"
+    length = struct.unpack("<8xI", head)[0]
+    return "" if length == path.stat().st_size else "cut short, or longer than it says"
+
+
+def _corners(volume: dict[str, Any], matrix: Float) -> Float:
+    """Return the corners of a bounding volume, (8, 3) earth-centred; of a region too."""
+    if region := volume.get("region"):
+        west, south, east, north, low, high = region
+        lon, lat, height = (v.ravel() for v in np.meshgrid([west, east], [south, north], [low, high]))
+        back = _TO_DEGREES.transform(np.degrees(lon), np.degrees(lat), height, direction="INVERSE")
+        return np.column_stack(back)
+    if box := volume.get("box"):
+        centre, axes = np.array(box[:3], float), np.array(box[3:12], float).reshape(3, 3)
+    elif sphere := volume.get("sphere"):
+        centre, axes = np.array(sphere[:3], float), np.eye(3) * float(sphere[3])
+    else:
+        return np.empty((0, 3))
+    signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
+    return np.asarray((centre + signs @ axes) @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | None, Box]:
+    """Return the anchor of a set that has no place of its own, and the box that it covers."""
+    corners = np.concatenate([c for c in found.corners if len(c)] or [np.empty((0, 3))])
+    if not len(corners) or not np.isfinite(corners).all():
+        raise UnreadableFile(f"{path}: its tiles have no bounding volume, or one that isn't finite")
+    distance = np.linalg.norm(corners, axis=1)
+    if distance.min() > NEAR_EARTH_M:
+        return None, _box(corners)
+    if declared.anchor is None:
+        raise BadSettings(
+            f"{path}: its tiles have no place on the earth (they lie up to {distance.max():.0f} m from the origin): "
+            "anchor = [longitude, latitude, height] (--anchor) says where their origin stands"
+        )
+    if declared.crs:
+        raise BadSettings(f"{path}: the anchor of a set is longitude, latitude, height; leave out the crs")
+    lon, lat, height = declared.anchor
+    anchor = [float(lon), float(lat), float(height)]
+    return anchor, _box(_at(corners, anchor, declared.heading or 0.0))
+
+
+def _at(points: Float, anchor: list[float], heading: float) -> Float:
+    """Return points of east, north, up about an anchor, turned clockwise, as earth-centred ones."""
+    lon, lat = np.radians(anchor[:2])
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    up = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    axes = np.stack([east, np.cross(up, east), up])
+    cos, sin = np.cos(np.radians(heading)), np.sin(np.radians(heading))
+    turned = points @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    origin = np.array(_TO_DEGREES.transform(anchor[0], anchor[1], anchor[2], direction="INVERSE"))
+    return np.asarray(turned @ axes + origin)
+
+
+def _box(corners: Float) -> Box:
+    lon, lat, height = _TO_DEGREES.transform(corners[:, 0], corners[:, 1], corners[:, 2])
+    west, south, low = (float(np.min(v)) for v in (lon, lat, height))
+    east, north, high = (float(np.max(v)) for v in (lon, lat, height))
+    return west, south, east, north, low, high
