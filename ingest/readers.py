@@ -71,6 +71,9 @@ READERS = (
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
     Reader("model", (".obj", ".glb", ".gltf", ".ply", ".stl"), "ingest.mesh"),
     Reader("3D Tiles", ("tileset.json",), "ingest.tileset", kind="tileset", of_folder=True),
+    Reader(
+        "OSGB", ("metadata.xml",), "ingest.osgb", "tileset", mark=b"<ModelMetadata", only_marked=True, of_folder=True
+    ),
     Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
     Reader("LAS", (".las", ".laz"), "ingest.pointcloud", kind="points"),
 )

@@ -16,6 +16,21 @@ def local_name(element: Element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
+def read_xml(path: Path) -> Element:
+    """Return the root of a small document.
+
+    Raises:
+        UnreadableFile: not XML, cut short, or with a document type declaration.
+
+    """
+    root = None
+    for _, element in elements(path):
+        root = element.getroottree().getroot()
+    if root is None:
+        raise UnreadableFile(f"{path}: not XML, or empty")
+    return root
+
+
 def elements(path: Path) -> Iterator[tuple[str, Element]]:
     """Yield `start` and `end` of each element; who reads a big file clears what is done with.
 

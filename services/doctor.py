@@ -1,5 +1,6 @@
 """`cim doctor`: each thing the program needs, whether it is here, and the one command that brings it."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything, in the order in which it is needed."""
-    findings = [_postgresql(settings), _viewer()]
+    findings = [_postgresql(settings), _viewer(), _converter()]
     if not findings[0].fine:
         return findings
     try:
@@ -44,6 +45,14 @@ def _postgresql(settings: Settings) -> Finding:
 def _viewer() -> Finding:
     index = Path(__file__).parent / "static" / "viewer" / "index.html"
     return Finding("built viewer", fine=index.exists(), help="" if index.exists() else "make viewer")
+
+
+def _converter() -> Finding:
+    """Look for what OSGB needs; who has none of it misses nothing."""
+    there = shutil.which("osgconv") is not None
+    return Finding(
+        "OpenSceneGraph's converter, for OSGB" if there else "no OSGB: apt install openscenegraph", fine=True
+    )
 
 
 def _store(store: Store) -> list[Finding]:

@@ -2,14 +2,18 @@
 
 import json
 import math
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 from numpy.typing import ArrayLike
 from rasterio.transform import from_bounds
 
+ROOT = Path(__file__).parents[1]
 Vertex = tuple[float, float, float]
 
 # a place in the middle of Yangquan, EPSG:4547 east, north
@@ -82,3 +86,16 @@ def write_terrain(path: Path, heights: ArrayLike, box: tuple[float, float, float
     ) as file:
         file.write(values, 1)
     return path
+
+
+def khronos_findings(glbs: Iterable[Path]) -> list[Any]:
+    """Return what the Khronos glTF validator finds wrong in GLBs; skips the test where it isn't installed."""
+    node = ROOT / "tests/node"
+    if not (node / "node_modules").is_dir():
+        pytest.skip("the Khronos validator isn't installed: make clients")
+    command = [ROOT / "setup/node", "node", node / "validate.mjs"]
+    paths = "\n".join(map(str, glbs))
+    done = subprocess.run(command, input=paths, capture_output=True, text=True, check=True)
+    *findings, version = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "validator" in version
+    return findings

@@ -20,6 +20,7 @@ from cim.store import Store
 from tiles.cells import east_north_up
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
+from tiles.mesh import tile_mesh
 from tiles.outcome import Outcome, Progress
 from tiles.sheets import Sheet, added, publish_sheets
 from tiles.tree import Node, Region, Tile, document, named
@@ -44,8 +45,13 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
         print_ = content_hash(basis.encode(), sha256.encode())
         tile = known.get(print_)
         if tile is None:
-            rise = float(frame.anomaly(np.array([x]), np.array([y]))[0])
-            tile, written = _rebased(asset_path(store.settings, sha256), about, rise, folder)
+            path = asset_path(store.settings, sha256)
+            if about["form"] == "osgb":
+                with zipfile.ZipFile(path) as archive:
+                    tile, written = tile_mesh(archive, frame, folder)
+            else:
+                rise = float(frame.anomaly(np.array([x]), np.array([y]))[0])
+                tile, written = _rebased(path, about, rise, folder)
             known[print_] = tile
             remember(store, {print_: tile})
             outcome.built += written
