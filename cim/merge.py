@@ -14,6 +14,7 @@ import psycopg
 
 from cim.catalog.model import Layer
 from cim.copy import copy_rows
+from cim.match import meet_by_place
 from cim.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
 
 
@@ -49,6 +50,7 @@ class Merged:
     ended: int = 0
     clashes: tuple[Clash, ...] = ()
     taken_over: tuple[str, ...] = ()  # ids updated from another dataset
+    met: tuple[str, ...] = ()  # records without an id, known again by their place
 
 
 def create_staging(cursor: psycopg.Cursor[Any], layer: Layer) -> None:
@@ -82,6 +84,7 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     layer = delivery.layer
     values = _values(delivery)
     cursor.execute(f"ANALYZE {staging(layer)} (id)")
+    met = meet_by_place(cursor, layer, staging(layer), _meets(dated=delivery.valid_from is not None), values)
     cursor.execute(_plan(layer, dated=delivery.valid_from is not None), values)
     ended = _end_absent(cursor, delivery, values) if delivery.complete else 0
     cursor.execute(_close(layer))
@@ -98,6 +101,7 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
         ended=ended,
         clashes=clashes,
         taken_over=taken_over,
+        met=tuple(met),
     )
 
 
@@ -148,9 +152,14 @@ def _values(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def _meets(*, dated: bool) -> str:
+    """Return the condition for the version that a delivery's record meets."""
+    return "v.valid @> %(from)s::timestamptz" if dated else "upper_inf(v.valid)"
+
+
 def _plan(layer: Layer, *, dated: bool) -> str:
     """Per staged record: the current version it meets, and what follows from that."""
-    meets = "v.valid @> %(from)s::timestamptz" if dated else "upper_inf(v.valid)"
+    meets = _meets(dated=dated)
     # a record that meets no version still must not overlap the others of its id
     others = f"FROM {table(layer)} o WHERE o.id = s.id AND upper_inf(o.recorded)"
     room = (

@@ -162,5 +162,7 @@ def _count(table: Table, layer: Layer, outcome: Merged) -> None:
     report.ended += outcome.ended
     for clash in outcome.clashes:
         report.refuse(clash.id, CLASH, layer=layer.id, source=clash.attributes, wkb=clash.wkb)
+    if outcome.met:
+        report.warn("no id: known again by its place", outcome.met)
     if outcome.taken_over:
         report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)
