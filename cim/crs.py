@@ -169,9 +169,21 @@ def split(crs: CRS) -> tuple[CRS, CRS | None]:
     return crs, None
 
 
+def is_derived(crs: CRS) -> bool:
+    """Return whether a CRS is a local one that four parameters derive from a plane system."""
+    return bool(crs.type_name == "Derived Projected CRS")
+
+
+def base_of(crs: CRS) -> CRS:
+    """Return the plane system that a local one derives from, its easting first."""
+    if crs.source_crs is None:
+        raise UnknownCrs(f"{crs.name} derives from no system")
+    return crs.source_crs
+
+
 def identify(crs: CRS) -> CRS:
     """Return the registry's own form of a CRS that a file spelled out (an ESRI .prj), else the CRS itself."""
-    if crs.is_bound or crs.to_authority():
+    if crs.is_bound or is_derived(crs) or crs.to_authority():
         return crs
     code = crs.to_epsg(min_confidence=25)
     if code is None:
@@ -216,6 +228,10 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
     """
     if source.equals(target, ignore_axis_order=True):
         return Operation("identity", 0.0, ())
+    if is_derived(source):
+        plane = base_of(source)
+        step = Operation(source.name, 0.0, (Transformer.from_crs(source, plane, always_xy=True),))
+        return _chain(step, operation(plane, target, extent))
     if _datum(source) in _SAME_AS_WGS84 and _datum(target) in _SAME_AS_WGS84:
         return _by_identical_datums(source, target)
     if _datum(target) == CGCS2000:

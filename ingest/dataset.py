@@ -14,6 +14,7 @@ from cim.catalog.model import Catalog
 from cim.china_offset import unshift
 from cim.crs import parse
 from cim.errors import BadSettings
+from cim.local_system import read_parameters
 from cim.model import Anchor, ReadOptions
 
 DATASET_FILE = "dataset.toml"
@@ -87,10 +88,12 @@ def declared_for(path: Path, beside_in: Path, options: Declared, settings: Datas
 
 
 def declared_crs(declared: Declared) -> CRS | None:
-    """Return the CRS that options or a dataset.toml declare: a name, or a file with WKT or PROJ text."""
+    """Return the CRS that options or a dataset.toml declare: a name, or a file of WKT, PROJ text or parameters."""
     if not declared.crs:
         return None
     file = Path(declared.crs)
+    if file.suffix == ".toml":
+        return read_parameters(file)
     return parse(file.read_text("utf-8") if file.is_file() else declared.crs)
 
 
