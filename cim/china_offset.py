@@ -16,6 +16,7 @@ _ECCENTRICITY_2 = 0.006_693_421_622_965_943
 _BAIDU = np.pi * 3000.0 / 180.0
 _ITERATIONS = 30
 
+SHIFTED = ("GCJ-02", "BD-09")
 Unshift = Callable[[Float, Float], tuple[Float, Float]]
 
 

@@ -15,6 +15,7 @@ from cim.store import Cursor, Store
 from ingest.dataset import Declared
 from ingest.records import Rows
 from ingest.report import FileReport
+from ingest.shift import suspected_shift
 
 CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
 
@@ -80,7 +81,12 @@ class FeatureStage:
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""
         self._store_bodies()
-        _count(self._table, self._layer, merge(self._cursor, _delivery(self._cursor, self._table, self._layer)))
+        delivery = _delivery(self._cursor, self._table, self._layer)
+        table = self._table
+        shift = suspected_shift(self._cursor, table.store, self._layer, table.report.crs, delivery.dataset)
+        if shift:
+            table.report.warn(shift)
+        _count(table, self._layer, merge(self._cursor, delivery))
         resolve(self._cursor, self._layer, self._table.load)
 
 
