@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -239,9 +240,14 @@ def _cityjsonseq(cursor: Cursor, store: Store, extract: Extract, path: Path) -> 
 
 
 def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
-    """Write a raster layer's sheets as one GeoTIFF: the finest sheet answers where several lie."""
+    """Write a raster layer's sheets as one GeoTIFF in the grid of the finest, which answers where several lie.
+
+    A sheet in another CRS is brought to that of the finest: heights between its cells' centres, colours as they are.
+    """
     import rasterio
+    from rasterio.enums import Resampling
     from rasterio.merge import merge
+    from rasterio.vrt import WarpedVRT
 
     from cim.ground import surfaces
 
@@ -254,17 +260,24 @@ def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
         lon, lat = np.array([extract.bbox[0], extract.bbox[2]]), np.array([extract.bbox[1], extract.bbox[3]])
         corners = operation(WGS84, sheets[0].raster.crs, store.city.extent)(*(a.ravel() for a in np.meshgrid(lon, lat)))
         box = (corners[0].min(), corners[1].min(), corners[0].max(), corners[1].max())
-    same = [s.raster.path for s in sheets if s.raster.crs == sheets[0].raster.crs]
-    values, transform = merge(same, bounds=box, res=finest.res)
-    profile = finest.profile | {
+    way = Resampling.bilinear if extract.layer.cells == "height" else Resampling.nearest
+    kept = finest.profile
+    with ExitStack() as stack:
+        stack.enter_context(finest)
+        files = [stack.enter_context(rasterio.open(s.raster.path)) for s in sheets]
+        fitting = [
+            f if f.crs == finest.crs else stack.enter_context(WarpedVRT(f, crs=finest.crs, resampling=way))
+            for f in files
+        ]
+        values, transform = merge(fitting, bounds=box, res=finest.res, resampling=way)
+    profile = kept | {
         "height": values.shape[1], "width": values.shape[2], "transform": transform, "count": values.shape[0],
         "driver": "GTiff", "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256,
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as file:
         file.write(values)
         file.update_tags(sheets=json.dumps([s.sha256 for s in sheets]))
-    finest.close()
-    return len(same)
+    return len(sheets)
 
 
 _OF_RASTERS_KINDS = ("raster",)

@@ -27,7 +27,7 @@ class Surface:
 
 
 def surfaces(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None) -> list[Surface]:
-    """Return the terrain rasters that hold at a time (None: now), the finest first."""
+    """Return the rasters of a layer that hold at a time (None: now): the finest first, of equals the newest."""
     return [_opened(*file, store.city) for file in _files(cursor, store, layer, at)]
 
 
@@ -35,7 +35,7 @@ def _files(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = Non
     cursor.execute(
         """SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
            WHERE layer = %s AND upper_inf(recorded) AND valid @> coalesce(%s, now())
-           ORDER BY 2, 1""",
+           ORDER BY round((about->>'resolution_m')::numeric, 3), lower(valid) DESC NULLS LAST, 1""",
         [layer.id, at],
     )
     return [(asset_path(store.settings, sha256), resolution_m, sha256) for sha256, resolution_m in cursor.fetchall()]
