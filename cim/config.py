@@ -48,6 +48,19 @@ class Settings:
         },
     )
 
+    feeds: Path | None = field(
+        default=None,
+        metadata={
+            "en": "file of the sources that are loaded on a schedule; else feeds.toml in the state folder",
+            "zh": "定时入库的数据源文件；默认为状态文件夹中的 feeds.toml",
+        },
+    )
+
+    @property
+    def feeds_file(self) -> Path:
+        """File of the sources that are loaded on a schedule."""
+        return self.feeds or self.state / "feeds.toml"
+
     @property
     def memory_bytes(self) -> int:
         """Bytes that a process may use for a big file."""
@@ -94,6 +107,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
             log=_one_of("log", str(values.get("log", "quiet")), ("quiet", "json")),
             workers=int(values.get("workers", 0)),
             memory_mb=int(values.get("memory_mb", 1500)),
+            feeds=Path(values["feeds"]).absolute() if "feeds" in values else None,
         )
     except (TypeError, ValueError) as fault:
         raise BadSettings(f"CIM_* or {path}: {fault}") from fault

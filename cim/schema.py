@@ -193,7 +193,7 @@ def grants(server: str) -> list[str]:
     return [
         f"GRANT USAGE ON SCHEMA cim, twin TO {server}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA cim, twin TO {server}",
-        f"REVOKE ALL ON cim.account, cim.audit, cim.quarantine FROM {server}",
+        f"REVOKE ALL ON cim.account, cim.audit, cim.quarantine, cim.feed FROM {server}",
         f"GRANT INSERT, UPDATE ON cim.job TO {server}",
         f"ALTER ROLE {server} SET max_parallel_workers_per_gather = 0",  # each worker builds its own PROJ pipeline
     ]

@@ -13,7 +13,7 @@ from pyproj import CRS
 from cim.catalog.model import Catalog
 from cim.china_offset import unshift
 from cim.crs import parse
-from cim.errors import BadSettings
+from cim.errors import BadSettings, UnknownCrs
 from cim.local_system import read_parameters
 from cim.model import Anchor, ReadOptions
 
@@ -94,7 +94,12 @@ def declared_crs(declared: Declared) -> CRS | None:
     file = Path(declared.crs)
     if file.suffix == ".toml":
         return read_parameters(file)
-    return parse(file.read_text("utf-8") if file.is_file() else declared.crs)
+    if not file.is_file():
+        return parse(declared.crs)
+    try:
+        return parse(file.read_text("utf-8"))
+    except (UnknownCrs, OSError, UnicodeDecodeError) as fault:  # what stands in the file isn't repeated: it may be any
+        raise UnknownCrs(f"{file}: its text isn't a CRS that PROJ knows") from fault
 
 
 def read_options(catalog: Catalog, declared: Declared) -> ReadOptions:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from cim.catalog.model import Catalog, Layer, LayerField
@@ -99,15 +100,17 @@ def plain(value: Any) -> Json:
         return value
     if hasattr(value, "item"):
         value = value.item()
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | memoryview):
         return value.hex()
-    return value
+    return value if isinstance(value, dict | list | tuple) else str(value)  # a UUID, a time of day, a duration
 
 
 def convert(value: Json, field: LayerField, catalog: Catalog) -> Any:

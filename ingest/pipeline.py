@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -144,16 +145,27 @@ def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOpti
     for warning in header.warnings:
         table.report.warn(warning)
     stages: dict[str, Stage] = {}
-    for batch in prepared(work, source, store.settings.worker_count):
-        table.report.absorb(batch.report)
-        _keep_set_aside(cursor, table)
-        for layer, rows in batch.rows:
-            if layer.id not in stages:
-                stages[layer.id] = STAGES[layer.kind](cursor, table, layer)
-            stages[layer.id].take(rows)
+    with _closed_after(source.batches), _closed_after(prepared(work, source, store.settings.worker_count)) as batches:
+        for batch in batches:
+            table.report.absorb(batch.report)
+            _keep_set_aside(cursor, table)
+            for layer, rows in batch.rows:
+                if layer.id not in stages:
+                    stages[layer.id] = STAGES[layer.kind](cursor, table, layer)
+                stages[layer.id].take(rows)
     for stage in stages.values():
         stage.merge()
     _keep_set_aside(cursor, table)
+
+
+@contextmanager
+def _closed_after[T](items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Let a generator end when the block does, so that what it holds (files, a connection) is let go of at once."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
 
 
 def _keep_set_aside(cursor: Cursor, table: Table) -> None:

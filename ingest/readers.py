@@ -34,6 +34,7 @@ class Reader:
     module: str  # has `read`; imported when the first such file comes
     kind: KindName = "feature"  # of the layers that its files go to
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
+    leads_elsewhere: bool = False  # what it names is read too: never from an upload or an archive
     of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
 
@@ -63,6 +64,7 @@ READERS = (
     ),
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
+    Reader("PostgreSQL table", (".pg.toml",), "ingest.pgtable", leads_elsewhere=True),
     Reader("IFC", (".ifc", ".ifczip"), "ingest.ifc"),
     Reader("DXF", (".dxf",), "ingest.dxf"),
     Reader("LandXML", (".xml", ".landxml"), "ingest.landxml", mark=b"LandXML", only_marked=True),
@@ -168,7 +170,7 @@ def _unpacked(path: Path, folder: Path) -> list[File]:
         unpack(path, folder)
     except UnreadableFile as fault:
         return [File(path, str(path), path.parent, str(fault))]
-    inside = [p for p in _inside(folder) if reader_of(p)]
+    inside = [p for p in _inside(folder) if (reader := reader_of(p)) and not reader.leads_elsewhere]
     if not inside:
         return [File(path, str(path), path.parent, f"{path}: no file in it that any reader knows ({_known()})")]
     return [

@@ -16,6 +16,7 @@ from cim.store import Cursor, Store
 from ingest.archive import unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
+from ingest.readers import reader_of
 from ingest.report import LoadReport
 
 LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
@@ -131,6 +132,11 @@ def unpacked(folder: Path) -> Path:
         UnreadableFile: a zip that is broken, too large, or has members outside itself.
 
     """
+    for path in folder.iterdir():
+        if (reader := reader_of(path)) and reader.leads_elsewhere:
+            raise BadRequest(
+                f"{path.name}: it leads to another database; an administrator loads it, or makes it a feed"
+            )
     archives = [path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file()]
     if not archives:
         return folder

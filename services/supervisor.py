@@ -20,7 +20,7 @@ class Supervisor:
 
     def __init__(self, store: Store, job_workers: int) -> None:
         self._store = store
-        self._wanted = ["jobs"] * job_workers + ["changes"]
+        self._wanted = ["jobs"] * job_workers + ["changes", "feeds"]
         self._processes: dict[int, tuple[str, float, subprocess.Popen[bytes]]] = {}
         self._stopping = threading.Event()
         self._lock = threading.Lock()

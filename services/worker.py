@@ -24,6 +24,7 @@ NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
 PROGRESS_EVERY_S = 0.25
 LONGEST_WAIT_S = 30.0
+FEEDS_LOOKED_AT_S = 10.0  # a feed may be added to the file at any time
 
 
 def main(role: str) -> None:
@@ -210,7 +211,21 @@ def _passed(connection: Connection, since: datetime, until: datetime) -> set[str
     return passed
 
 
-ROLES: Mapping[str, Callable[[Store], Any]] = {"jobs": run_jobs, "changes": follow_changes}
+def follow_feeds(store: Store) -> None:
+    """Run feeds when their time comes."""
+    from ingest.feeds import run_due
+
+    while True:
+        try:
+            due = run_due(store, store.settings.feeds_file)
+        except CimError as fault:  # a broken feeds.toml is mended while the server runs
+            print(f"feeds: {fault}", file=sys.stderr)  # noqa: T201 - the log
+            due = None
+        ahead = (due - datetime.now(UTC)).total_seconds() if due else LONGEST_WAIT_S
+        time.sleep(min(max(ahead, 1.0), FEEDS_LOOKED_AT_S))
+
+
+ROLES: Mapping[str, Callable[[Store], Any]] = {"jobs": run_jobs, "changes": follow_changes, "feeds": follow_feeds}
 
 if __name__ == "__main__":
     main(sys.argv[1])

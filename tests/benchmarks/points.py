@@ -39,7 +39,7 @@ def main() -> None:
         ours = min(_ours(file, folder / f"ours{n}", srid) for n in range(2))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(f"cim tiles  {count / ours:>9,.0f} points/s   ({count:,} points, {peak} MB at most)")  # noqa: T201
-        peer = environment(folder / "peer", ("py3dtiles[las]", "laspy[lazrs]"), "py3dtiles")
+        peer = environment(folder / "peer", ("py3dtiles", "laspy[laszip]"), "py3dtiles")
         theirs = _theirs(peer, file, folder / "theirs", srid)
         if theirs is None:
             print(f"py3dtiles  didn't end within {PATIENCE_S} s")  # noqa: T201
