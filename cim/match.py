@@ -11,10 +11,9 @@ dataset, without an id of its own, and not delivered under its old content. Alik
 
 from typing import Any
 
-import psycopg
-
 from cim.catalog.model import Layer
 from cim.schema import table
+from cim.store import Cursor
 
 LEAST_SHARED = 0.5
 LINES_APART_M = 2.0
@@ -41,9 +40,7 @@ def _nameless(row: str) -> str:
     )
 
 
-def meet_by_place(
-    cursor: psycopg.Cursor[Any], layer: Layer, staging: str, meets: str, values: dict[str, Any]
-) -> list[str]:
+def meet_by_place(cursor: Cursor, layer: Layer, staging: str, meets: str, values: dict[str, Any]) -> list[str]:
     """Give staged records without an id the ids of the features that they are; return those ids.
 
     Args:

@@ -18,12 +18,14 @@ import numpy as np
 import psycopg
 import shapely
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pyproj import CRS
 
 from cim.crs import parse
-from cim.errors import BadSettings, UnreadableFile
+from cim.errors import BadSettings, NoDatabase, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.store import connect
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 CONNECT_S = 10
@@ -50,10 +52,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     """
     described = _described(path)
     try:
-        connection = psycopg.connect(
-            substituted(described.url, path), connect_timeout=CONNECT_S, options="-c default_transaction_read_only=on"
-        )
-    except psycopg.Error as fault:
+        connection = connect(make_conninfo(substituted(described.url, path), connect_timeout=CONNECT_S))
+        connection.read_only = True
+    except (psycopg.Error, NoDatabase) as fault:
         raise UnreadableFile(f"{path}: no connection to its database: {_first_line(fault)}") from fault
     try:
         shape, srid = _shape_column(connection, described)
@@ -156,5 +157,5 @@ def _features(names: list[str], rows: list[tuple[Any, ...]], described: Describe
     )
 
 
-def _first_line(fault: psycopg.Error) -> str:
+def _first_line(fault: Exception) -> str:
     return next(iter(str(fault).strip().splitlines()), type(fault).__name__)

@@ -43,4 +43,5 @@ def test_analyses_open_no_connection(path: Path) -> None:
 
 def test_only_the_store_opens_connections() -> None:
     importers = {str(p.relative_to(ROOT)) for p in MODULES if "psycopg" in {n.split(".")[0] for n in imported(p)}}
-    assert importers <= {"cim/store.py", "cim/cluster.py", "cim/merge.py", "cim/copy.py"}
+    # pgtable composes statements for other databases, through a connection that the store opens
+    assert importers <= {"cim/store.py", "cim/cluster.py", "cim/merge.py", "cim/copy.py", "ingest/pgtable.py"}
