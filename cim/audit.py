@@ -1,11 +1,11 @@
 """The audit: a row a write, in the transaction of the write."""
 
 import getpass
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from cim.copy import json_text
 from cim.jobs import Asker
 from cim.store import Cursor
 
@@ -50,6 +50,6 @@ def note(
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)""",
         [
             *(asker.account, asker.role, asker.address, action, layer, identifier, load),
-            json.dumps(said, ensure_ascii=False),
+            json_text(said),
         ],
     )

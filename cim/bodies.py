@@ -39,6 +39,7 @@ CLASS_INDEX = {name: index for index, name in enumerate(SURFACE_CLASSES)}
 GROUND, WALL, ROOF = CLASS_INDEX["GroundSurface"], CLASS_INDEX["WallSurface"], CLASS_INDEX["RoofSurface"]
 
 VERSION = 1
+FARTHEST_M = 1e9
 RESOLUTION_M = 1e-4  # vertices are stored on this raster: a tenth of a millimetre
 
 
@@ -163,6 +164,12 @@ class Canonical:
     dropped_faces: Int  # (B,) of the input: faces with fewer than three distinct points
 
 
+def on_earth(vertices: Float) -> Bool:
+    """Return which vertices (n, 3) are numbers that can be places: no city's coordinates reach a million kilometres."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(vertices) < FARTHEST_M).all(axis=1))
+
+
 def canonical(bodies: Bodies) -> Canonical:
     """Put vertices on the raster, drop degenerate rings and faces, number vertices by first use.
 
@@ -171,7 +178,7 @@ def canonical(bodies: Bodies) -> Canonical:
     count = len(bodies)
     body = bodies.body_of_index
     finite = np.ones(count, bool)
-    bad = ~np.asarray(np.isfinite(bodies.vertices).all(axis=1))
+    bad = ~on_earth(bodies.vertices)
     if bad.any():
         finite[body[bad[bodies.indices]]] = False
     raster = np.rint(np.where(bad[:, None], 0.0, bodies.vertices) / RESOLUTION_M).astype(np.int64)

@@ -43,8 +43,22 @@ def _microseconds(moment: datetime) -> bytes:
     return _INT8((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
 
 
+def json_text(value: Any) -> str:
+    """Return a value as JSON without zero characters, which PostgreSQL doesn't take."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json_text(_without_zeros(value)) if "\\u0000" in text and value != _without_zeros(value) else text
+
+
+def _without_zeros(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {_without_zeros(key): _without_zeros(inner) for key, inner in value.items()}
+    return [_without_zeros(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 ENCODERS: dict[str, Callable[[Any], bytes]] = {
-    "text": str.encode,
+    "text": lambda text: text.encode("utf-8", "replace"),  # half a surrogate pair is no character
     "bytea": bytes,
     "geometry": bytes,  # EWKB
     "bigint": _INT8,
@@ -53,7 +67,7 @@ ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "boolean": lambda value: b"\x01" if value else b"\x00",
     "date": lambda day: _INT4((day - date(2000, 1, 1)).days),
     "timestamptz": _microseconds,
-    "jsonb": lambda value: b"\x01" + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),
+    "jsonb": lambda value: b"\x01" + json_text(value).encode("utf-8", "replace"),
     "text[]": lambda values: _array(_TEXT_OID, [v.encode() for v in values]),
     "bytea[]": lambda values: _array(_BYTEA_OID, values),
 }

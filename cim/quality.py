@@ -4,7 +4,6 @@
 the load (`cim.load.quality`) and drawn by `services.quality_page`.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Catalog, Layer, LayerField
+from cim.copy import json_text
 from cim.schema import table
 from cim.store import Cursor, Store
 from cim.topology import Finding, rule_faults
@@ -58,9 +58,7 @@ def examine(cursor: Cursor, store: Store, load: int, layers: Sequence[str]) -> J
 
 def keep_quality(cursor: Cursor, load: int, quality: Json) -> None:
     """Keep what was found with the load."""
-    cursor.execute(
-        "UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json.dumps(quality, ensure_ascii=False), load]
-    )
+    cursor.execute("UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json_text(quality), load])
 
 
 def read_quality(cursor: Cursor, load: int) -> Json | None:

@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 
 from cim.catalog.model import Layer
+from cim.copy import json_text
 from cim.errors import BadRequest, NotFound
 from cim.schema import table
 from cim.store import Cursor, Store
 
+LONGEST_TEXT = 1000
+_AS_TEXT = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 UNNAMED = "no_layer"  # of a file handed out: records whose layer wasn't known
 
 
@@ -34,16 +37,22 @@ def set_aside(cursor: Cursor, load: int, file: str, srid: int, records: Sequence
     cursor.executemany(
         f"""INSERT INTO cim.quarantine (load, file, layer, record, reason, attributes, geometry)
             VALUES (%s, %s, %s, %s, %s, %s::jsonb, ST_SetSRID(ST_GeomFromWKB(%s), {srid}))""",
-        [(load, file, r.layer, r.record, r.reason, _json(r.attributes), r.wkb) for r in records],
+        [(load, file, r.layer, _text(r.record), _text(r.reason), _json(r.attributes), r.wkb) for r in records],
     )
+
+
+def _text(said: str) -> str:
+    return said.replace("\x00", "")[:LONGEST_TEXT]
 
 
 def _json(attributes: Mapping[str, Any] | None) -> str | None:
     if attributes is None:
         return None
-    # a number that isn't one becomes null; PostgreSQL's text has no zero character
-    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    return orjson.dumps(dict(attributes), default=str, option=options).decode().replace("\\u0000", "")
+    try:  # a number that isn't one becomes null
+        plain = orjson.loads(orjson.dumps(dict(attributes), default=str, option=_AS_TEXT))
+    except TypeError:  # a number beyond all bounds, half a character
+        plain = {str(name): str(value) for name, value in attributes.items()}
+    return json_text(plain)
 
 
 def resolve(cursor: Cursor, layer: Layer, load: int) -> int:

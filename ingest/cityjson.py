@@ -348,11 +348,11 @@ def _vertices(lists: list[list[Any]], frame: _Frame) -> Float:
     try:
         whole = all(size == 3 for size in set(map(len, rows)))
         flat = np.fromiter(chain.from_iterable(rows), np.float64, 3 * len(rows)).reshape(-1, 3) if whole else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         flat = None
     try:
         return (_ragged(rows) if flat is None else flat) * frame.scale + frame.translate
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError, OverflowError) as fault:
         raise UnreadableFile(f"{frame.path}: a vertex isn't three numbers ({fault})") from fault
 
 

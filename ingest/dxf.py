@@ -59,7 +59,7 @@ def _opened(file: Path, encoding: str | None) -> tuple[Any, list[str]]:
             document, auditor = recover.readfile(file)
             faults = len(auditor.errors) + len(auditor.fixes)
             return document, [f"a damaged drawing: recovered, with {faults} faults left or mended"]
-    except (DXFError, OSError, UnicodeDecodeError, ValueError, LookupError) as fault:
+    except (DXFError, OSError, ValueError, LookupError, RuntimeError, StopIteration) as fault:
         raise UnreadableFile(f"{file}: not readable as DXF ({fault})") from fault
 
 

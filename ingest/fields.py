@@ -95,7 +95,7 @@ def _target(name: str, layer: Layer, columns: Mapping[str, str]) -> LayerField |
 def plain(value: Any) -> Json:
     """Return a value as JSON has it; nothing, NaN and empty text are None, a whole float is an integer."""
     if isinstance(value, str):
-        return value.strip("\x00").strip() or None
+        return value.replace("\x00", "").strip() or None  # PostgreSQL's text has no zero character
     if value is None or isinstance(value, int):
         return value
     if hasattr(value, "item"):

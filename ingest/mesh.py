@@ -105,7 +105,8 @@ def _body(mesh: Any, options: ReadOptions, y_up: bool) -> Bodies:
     if y_up:
         points = points[:, [0, 2, 1]] * [1, -1, 1]
     if options.anchor is not None:
-        points = _at_anchor(points, options.anchor, options.crs)
+        with np.errstate(invalid="ignore", over="ignore"):  # what isn't a number is set aside later
+            points = _at_anchor(points, options.anchor, options.crs)
     faces = np.asarray(mesh.faces, np.int64)
     count = len(faces)
     return from_sizes(

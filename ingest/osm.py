@@ -117,7 +117,7 @@ class _Reading:
                         yield self._pending.batch(self._flush_refused())
                         self._pending = _Gathered()
                 self._take_turns(turns, objects.node_location_storage)
-        except (RuntimeError, OSError) as fault:
+        except (RuntimeError, OSError, ValueError, osmium.InvalidLocationError) as fault:
             raise UnreadableFile(f"{self._path}: not readable as OpenStreetMap ({fault})") from fault
         for key, kind in self._open.items():
             self._refused.append(Refusal(key.split(" ")[0], f"{kind}: its ways don't close to an area"))

@@ -1,13 +1,14 @@
 """The pipeline: files → batches → checks → rows → staging → one merge. A call is one transaction, whole or absent."""
 
-import json
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cim.audit import COMMAND_LINE, note
+from cim.copy import json_text
 from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
 from cim.ground import ground_of
 from cim.jobs import Asker
@@ -15,7 +16,7 @@ from cim.loads import begin_load, note_source
 from cim.model import ReadOptions, Source
 from cim.quality import examine, keep_quality
 from cim.quarantine import set_aside
-from cim.store import Connection, Cursor, Store
+from cim.store import Connection, Cursor, LostConnection, Store
 from ingest.dataset import DatasetFile, Declared, declared_for, read_options
 from ingest.place import placement
 from ingest.readers import File, Reader, find_files, reader_of
@@ -24,6 +25,8 @@ from ingest.stage import STAGES, Stage, Table
 from ingest.work import Work, prepared
 
 Progress = Callable[[str], None]
+UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"
+_LONGEST_ERROR, _LONGEST_FAULT = 1500, 300
 
 
 def ingest(
@@ -78,7 +81,7 @@ def _ingest_files(
             connection.rollback()
             report.load = None
         else:
-            text = json.dumps(report.as_json(), ensure_ascii=False)
+            text = json_text(report.as_json())
             cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
             keep_quality(cursor, report.load or 0, report.quality or {})
             note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]}, asker=asker)
@@ -93,24 +96,39 @@ def _ingest_file(connection: Connection, store: Store, file: File, declared: Dec
         report.error = file.fault
         return report
     started = time.perf_counter()
-    reader = reader_of(path)
     try:
         with connection.transaction(), connection.cursor() as cursor:
-            if reader is None or path.stat().st_size == 0:
-                raise UnreadableFile(f"{path}: a file of zero bytes")
-            _load_tables(cursor, store, reader, path, declared, load, report)
-            if report.read == 0 and not report.layers:
-                raise NothingToLoad(f"{path}: no record in it")
+            _load_whole(cursor, store, path, declared, load, report)
     except CimError as error:
         report = FileReport(
             file.shown,
-            error=str(error).replace(str(path), file.shown),
+            error=_shortened(str(error).replace(str(path), file.shown)),
             layers=report.layers,
             crs=report.crs,
             extent=report.extent,
         )
+    except LostConnection:
+        raise
+    except Exception as fault:  # noqa: BLE001 - one file never takes the others with it; what it was is in the log
+        traceback.print_exc()
+        said = f"{type(fault).__name__}: {fault}"[:_LONGEST_FAULT]
+        report = FileReport(file.shown, error=f"{file.shown}: {UNEXPECTED} ({said})", layers=report.layers)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _load_whole(cursor: Cursor, store: Store, path: Path, declared: Declared, load: int, report: FileReport) -> None:
+    reader = reader_of(path)
+    if reader is None or path.stat().st_size == 0:
+        raise UnreadableFile(f"{path}: a file of zero bytes")
+    _load_tables(cursor, store, reader, path, declared, load, report)
+    if report.read == 0 and not report.layers:
+        raise NothingToLoad(f"{path}: no record in it")
+
+
+def _shortened(said: str) -> str:
+    """Return a message without what a broken file made of it: it is read by people."""
+    return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]} …"
 
 
 def _load_tables(

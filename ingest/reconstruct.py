@@ -3,7 +3,6 @@
 What comes out goes in as a load of its own: it is checked, dated and taken back like any other.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -24,6 +23,7 @@ from cim.assets import asset_path
 from cim.audit import COMMAND_LINE, note
 from cim.bodies import concatenate, select
 from cim.catalog.model import Layer
+from cim.copy import json_text
 from cim.errors import NotFound
 from cim.ground import ground_of
 from cim.jobs import Asker
@@ -123,7 +123,7 @@ def reconstruct(
             _load_buildings(cursor, store, buildings, rows, found, clouds, since, outcome)
         layers = [name for file in outcome.report.files for name in file.layers]
         outcome.report.quality = examine(cursor, store, load, layers)
-        text = json.dumps(outcome.report.as_json(), ensure_ascii=False)
+        text = json_text(outcome.report.as_json())
         cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, load])
         keep_quality(cursor, load, outcome.report.quality)
         note(cursor, "reconstruct", load=load, detail={"clouds": [c.id for c in clouds]}, asker=asker)

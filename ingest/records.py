@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cim import bodies as bodies_module
 from cim import geometry as geo
-from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, select
+from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
 from cim.catalog.model import Catalog, Layer
 from cim.copy import ENCODERS, encoded, wire_rows
 from cim.errors import NothingToLoad
@@ -115,7 +115,7 @@ def _standing_bodies(features: Features, preparation: Preparation) -> Features:
         report.warn("faces with fewer than three distinct points dropped", names)
     lost = np.bincount(record[~outcome.kept], minlength=len(features))
     left = np.bincount(record[outcome.kept], minlength=len(features))
-    finite = np.asarray(np.isfinite(features.bodies.vertices).all(axis=1))
+    finite = on_earth(features.bodies.vertices)
     broken = np.zeros(len(features), bool)
     broken[record[features.bodies.body_of_index[~finite[features.bodies.indices]]]] = True
     refused = (lost > 0) & (left == 0)
@@ -150,8 +150,9 @@ def _shaped(features: Features, preparation: Preparation) -> Features:
     missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     for r in np.flatnonzero(missing):
         reasons[int(r)] = "no geometry"
-    coordinates, owner = shapely.get_coordinates(shapes, include_z=False, return_index=True)
-    for r in np.unique(owner[~np.isfinite(coordinates).all(axis=1)]):
+    coordinates, owner = shapely.get_coordinates(shapes, include_z=True, return_index=True)
+    placed = on_earth(np.nan_to_num(coordinates, nan=0.0)) & np.isfinite(coordinates[:, :2]).all(axis=1)
+    for r in np.unique(owner[~placed]):  # a height may be unknown
         reasons[int(r)] = "a coordinate isn't a number, or can't be transformed"
     good = np.array([r not in reasons for r in range(len(features))], bool)
     invalid = good & ~shapely.is_valid(shapes)
@@ -253,8 +254,9 @@ def _identified(features: Features, mapped: Mapped, preparation: Preparation) ->
     prefix, places = preparation.id_prefix, features.places or [None] * len(features)
     for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
         identifier = column or own
-        named.append(places[r] if identifier is None else identifier if prefix else None)
-        if identifier is None:
+        identifier = identifier and identifier.replace("\x00", "")
+        named.append(places[r] if not identifier else identifier if prefix else None)
+        if not identifier:
             values = {name: mapped.columns[name][r] for name in mapped.columns if mapped.columns[name][r] is not None}
             values |= mapped.extra[r] or {}
             text = ENCODERS["jsonb"](dict(sorted((k, str(v)) for k, v in values.items())))

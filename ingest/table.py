@@ -66,6 +66,8 @@ def _head(path: Path, encoding: str) -> tuple[list[str], str]:
             names = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
     except (LookupError, UnicodeDecodeError) as fault:
         raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): --encoding NAME") from fault
+    except csv.Error as fault:
+        raise UnreadableFile(f"{path}: not a table ({fault})") from fault
     if not any(names) or len(set(names)) < len(names):
         raise UnreadableFile(f"{path}: its first row must name each column once; it is {first.strip()[:80]!r}")
     return names, separator

@@ -90,13 +90,16 @@ class _Set:
             document = json.loads(path.read_bytes())
             version = str(document["asset"]["version"])
             root = document["root"]
-        except (OSError, ValueError, KeyError, TypeError) as fault:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
             raise UnreadableFile(f"{path}: not a tileset ({fault!r})") from fault
         if version not in ("0.0", "1.0", "1.1"):
             raise UnreadableFile(f"{path}: 3D Tiles {version}; readable are 1.0 and 1.1")
         self.documents[name] = document
         self._open.append(name)
-        self._tile(root, name, matrix, depth)
+        try:
+            self._tile(root, name, matrix, depth)
+        except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as fault:
+            raise UnreadableFile(f"{path}: a tile of it can't be read ({fault!r})") from fault
         self._open.pop()
 
     def _tile(self, tile: dict[str, Any], within: str, matrix: Float, depth: int) -> None:
@@ -206,7 +209,8 @@ def _corners(volume: dict[str, Any], matrix: Float) -> Float:
     else:
         return np.empty((0, 3))
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
-    return np.asarray((centre + signs @ axes) @ matrix[:3, :3].T + matrix[:3, 3])
+    with np.errstate(invalid="ignore", over="ignore"):  # what isn't finite is said of the whole set
+        return np.asarray((centre + signs @ axes) @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | None, Box]:

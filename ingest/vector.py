@@ -15,7 +15,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from cim.errors import UnreadableFile
+from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
 from ingest.curves import is_curve, linear
 from ingest.dbf import Text, text_of
@@ -131,7 +131,12 @@ def _features(batch: pa.RecordBatch, geometry_name: str, text: Text | None) -> F
 
 def _made(columns: dict[str, Any], geometry: NDArray[Any], text: Text | None) -> Features:
     names = list(columns)
-    values = [column.to_pylist() for column in columns.values()]
+    try:
+        values = [column.to_pylist() for column in columns.values()]
+    except UnicodeDecodeError as fault:
+        raise UndecidableEncoding(
+            f"its text isn't UTF-8, as its format wants ({fault.reason}): write it anew"
+        ) from fault
     warnings: dict[str, tuple[str, ...]] = {}
     if text:
         names = [text.decode(name)[0] for name in names]
