@@ -23,7 +23,6 @@ from cim.city import YANGQUAN, read_city
 from cim.geometry import surface_classes
 from cim.ground import heights, surfaces
 from cim.store import Store
-from ingest.readers import reader_of
 from tests.conftest import MakeStore, serving
 from tiles.check import check_tileset
 
@@ -109,11 +108,6 @@ def _skip_what_is_not_here(case: dict[str, Any]) -> None:
     unknown = {c["name"] for c in case["checks"] if c["kind"] == "analysis"} - set(analyses())
     if kinds & NO_ANALYSIS_YET or unknown:
         pytest.skip(f"no analysis or layer for {', '.join(sorted(kinds))} yet")
-    if case["command"] is None:
-        return
-    path = FOLDER / shlex.split(case["command"])[2]
-    if path.is_file() and reader_of(path) is None:
-        pytest.skip(f"no reader for {path.suffix} yet")
 
 
 def _analysis(check: dict[str, Any], ran: Ran) -> None:

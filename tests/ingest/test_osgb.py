@@ -132,11 +132,8 @@ def write_delivery(folder: Path, srs: str = "EPSG:4547", origin: str = f"{EAST},
         )
         convert(work / "fine.obj", tile / f"{name}_L20_0.osgb")
         text = COARSE.replace("FINER", f"{name}_L20_0.osgb")
-        for px in ("0 0 0", "40 0 0", "0 40 0", "40 40 5"):
-            moved = px.split()
-            text = text.replace(
-                f"                    {px}\n", f"                    {int(moved[0]) + x} {moved[1]} {moved[2]}\n"
-            )
+        for px, py, pz in ((40, 40, 5), (0, 40, 0), (40, 0, 0), (0, 0, 0)):  # the largest first: none is moved twice
+            text = text.replace(f" {px} {py} {pz}\n", f" {px + x}.0 {py}.0 {pz}.0\n")
         (work / "coarse.osgt").write_text(text, "utf-8")
         convert(work / "coarse.osgt", tile / f"{name}.osgb")
     shutil.rmtree(work)
