@@ -171,7 +171,7 @@ def _plan(layer: Layer, *, dated: bool) -> str:
         CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
         SELECT s.id, v.fid, v.valid AS old_valid, v.dataset AS old_dataset, Box2D(v.geom) AS old_box,
                CASE WHEN v.fid IS NULL THEN 'new'
-                    WHEN v.content = s.content AND v.public = %(public)s THEN 'unchanged'
+                    WHEN s.content IN (v.content, v.derived_from) AND v.public = %(public)s THEN 'unchanged'
                     WHEN v.dataset <> %(dataset)s AND NOT v.geom && s.geom THEN 'clash'
                     WHEN %(from)s::timestamptz IS NULL OR lower(v.valid) = %(from)s::timestamptz THEN 'replace'
                     ELSE 'split' END AS action,

@@ -42,6 +42,7 @@ class Features:
     body_lod: list[str] = field(default_factory=list)  # (B,) level of detail as the source names it
     refused: tuple[Refusal, ...] = ()
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what was repaired or dropped → ids
+    derived_from: Sequence[bytes | None] | None = None  # (n,) content of the stored version that each was derived from
     places: Sequence[str | None] | None = None  # (n,) where each stands in its file, such as "line 12"; None: not known
 
     def __len__(self) -> int:
@@ -69,6 +70,7 @@ def take(features: Features, keep: Bool) -> Features:
         refused=(),
         warnings={},
         places=[features.places[p] for p in positions] if features.places else None,
+        derived_from=[features.derived_from[p] for p in positions] if features.derived_from else None,
     )
 
 

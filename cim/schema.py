@@ -28,7 +28,8 @@ class Column:
 
 
 # What a record brings beside its fields. Their order is the order of the binary COPY. `record` is what its source calls
-# it, where that isn't its id: the id without a prefix, or its place in the file.
+# it, where that isn't its id: the id without a prefix, or its place in the file. `derived_from` is the content of the
+# version that one was made from (roofs from points, on a footprint): who delivers that again brings nothing new.
 RECORD_COLUMNS = (
     Column("id", "text", "NOT NULL"),
     Column("geom", "geometry", "NOT NULL"),
@@ -39,6 +40,7 @@ RECORD_COLUMNS = (
     Column("extra", "jsonb"),
     Column("content", "bytea", "NOT NULL"),
     Column("record", "text"),
+    Column("derived_from", "bytea"),
 )
 # What an observation brings besides: whose value, and when.
 OBSERVATION_COLUMNS = (
@@ -127,7 +129,7 @@ def _added_columns(layer: Layer) -> list[str]:
     return [f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type} {c.default}' for c in later]
 
 
-_LATER = ("public", "record", "source")
+_LATER = ("public", "record", "source", "derived_from")
 
 
 def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds

@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +25,7 @@ from ingest.report import FileReport, LoadReport
 from ingest.stage import STAGES, Stage, Table
 from ingest.work import Work, prepared
 
-Progress = Callable[[str], None]
+Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done
 UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"
 _LONGEST_ERROR, _LONGEST_FAULT = 1500, 300
 
@@ -34,7 +35,7 @@ def ingest(
     paths: list[Path],
     options: Declared,
     settings: DatasetFile | None = None,
-    progress: Progress = lambda _: None,
+    progress: Progress = lambda *_: None,
     ending: Callable[[Cursor, LoadReport], bool] = lambda *_: True,
     asker: Asker = COMMAND_LINE,
 ) -> LoadReport:
@@ -70,10 +71,10 @@ def _ingest_files(
     with store.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
         report.load = begin_load(cursor, asker)
-        for file in files:
-            progress(file.shown)
+        for number, file in enumerate(files):
             declared = declared_for(file.path, file.beside, options, settings)
-            report.files.append(_ingest_file(connection, store, file, declared, report.load or 0))
+            told = partial(_told, progress, number, len(files), file.shown)
+            report.files.append(_ingest_file(connection, store, file, declared, report.load or 0, told))
         if report.exit_code != 1:
             layers = [layer for file in report.files for layer in file.layers]
             report.quality = examine(cursor, store, report.load, layers)
@@ -88,10 +89,18 @@ def _ingest_files(
     return report
 
 
-def _ingest_file(connection: Connection, store: Store, file: File, declared: Declared, load: int) -> FileReport:
+def _told(progress: Progress, number: int, count: int, name: str, share: float, read: int) -> None:
+    """Tell how far a file is, as a part of all files."""
+    progress((number + share) / count, f"{Path(name).name}: {read:,}" if read else Path(name).name)
+
+
+def _ingest_file(
+    connection: Connection, store: Store, file: File, declared: Declared, load: int, told: Callable[[float, int], None]
+) -> FileReport:
     """Load one file in a savepoint of its own."""
     path = file.path
-    report = FileReport(file.shown)
+    report = FileReport(file.shown, told=told)
+    told(0.0, 0)
     if file.fault:
         report.error = file.fault
         return report
@@ -167,6 +176,7 @@ def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOpti
         for batch in batches:
             table.report.absorb(batch.report)
             _keep_set_aside(cursor, table)
+            table.report.told(0.0, table.report.read)
             for layer, rows in batch.rows:
                 if layer.id not in stages:
                     stages[layer.id] = STAGES[layer.kind](cursor, table, layer)

@@ -163,6 +163,7 @@ class _Building:
     dataset: str
     public: bool
     attributes: dict[str, Any]
+    content: bytes
 
 
 def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Building]:
@@ -171,8 +172,8 @@ def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Buildi
     found: dict[str, _Building] = {}
     for cloud in clouds:
         cursor.execute(
-            f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), v.dataset, v.public, v.extra{fields} FROM {table(layer)} v
-                WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL
+            f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), v.dataset, v.public, v.extra, v.content{fields}
+                FROM {table(layer)} v WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL
                   AND (v.lods IS NULL OR v.lods[cardinality(v.lods)] < '2')
                   AND v.geom && ST_MakeEnvelope(%s, %s, %s, %s, ST_SRID(v.geom))
                   AND NOT EXISTS (SELECT FROM {table(layer)} p WHERE p.parent_id = v.id AND upper_inf(p.recorded))
@@ -180,9 +181,9 @@ def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Buildi
             list(cloud.box),
         )
         for row in cursor.fetchall():
-            values = zip((f.name for f in layer.fields), row[5:], strict=True)
+            values = zip((f.name for f in layer.fields), row[6:], strict=True)
             attributes = (row[4] or {}) | {name: value for name, value in values if value is not None}
-            found[row[0]] = _Building(row[0], bytes(row[1]), row[2], row[3], attributes)
+            found[row[0]] = _Building(row[0], bytes(row[1]), row[2], row[3], attributes, bytes(row[5]))
     return list(found.values())
 
 
@@ -360,6 +361,7 @@ def _batch(layer: Layer, mine: Sequence[_Building], found: dict[str, tuple[Measu
         bodies=concatenate(bodies),
         body_record=np.array([*range(len(mine)), *(r for r, _ in roofs)], np.int64),
         body_lod=["1"] * len(mine) + ["2"] * len(roofs),
+        derived_from=[row.content for row in mine],
     )
 
 

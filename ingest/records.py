@@ -385,6 +385,7 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
         "flags": [f or None for f in flags],
         "extra": [dict(sorted(extra.items())) if extra else None for extra in mapped.extra],
         "record": features.places or [None] * len(ids),
+        "derived_from": features.derived_from or [None] * len(ids),
         **mapped.columns,
     }
     records = {c.name: encoded(c, columns[c.name]) for c in record_columns(layer) if c.name != "content"}
@@ -445,7 +446,7 @@ def _content(records: Mapping[str, Sequence[bytes | None]]) -> list[bytes]:
     """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
     parts = []
     for name, values in records.items():
-        if name not in ("id", "record"):
+        if name not in ("id", "record", "derived_from"):
             tag = name.encode() + b"\0"
             parts.append([b"" if value is None else tag + value for value in values])
     return [content_hash(b"".join(of_record)) for of_record in zip(*parts, strict=True)]

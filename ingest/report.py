@@ -1,7 +1,7 @@
 """The report of a load: what was read, what became of each record, and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,10 @@ from cim.quality import findings_of
 from cim.quarantine import SetAside
 
 IDS_SHOWN = 20
+
+
+def _untold(share: float, read: int) -> None:
+    """Tell nobody: a function of its own, which goes to other processes."""
 
 
 @dataclass
@@ -33,6 +37,7 @@ class FileReport:
     error: str | None = None
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
+    told: Callable[[float, int], None] = _untold  # the share that is done, if known, and the records read
     source: int | None = None  # the row of cim.source that its versions name
 
     def refuse(

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import click
 from cim.config import read_settings
 from cim.errors import CannotListen, CimError
 
+LONGEST_SAID = 60  # of what a bar says beside itself
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -77,9 +78,9 @@ def ingest(
     from ingest.pipeline import ingest as load
 
     declared = Declared.model_validate(options | {"date": date.date() if date else None})
-    with open_store(read_settings()) as store:
+    with open_store(read_settings()) as store, _bar() as told:
         folder = read_dataset_file(settings_file) if settings_file else None
-        report = load(store, list(paths), declared, folder, progress=_progress)
+        report = load(store, list(paths), declared, folder, progress=told)
     if report_file:
         report_file.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1), "utf-8")
     click.echo(report.summary())
@@ -96,8 +97,11 @@ def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  #
     from tiles.run import prune_store, run
 
     with open_store(read_settings()) as store:
-        for line in run(store, layer_ids, progress=_count):
-            click.echo(line)
+        with _bar() as told:
+            lines = list(
+                run(store, layer_ids, progress=lambda done, total: told(done / total, f"{done}/{total} tiles"))
+            )
+        click.echo("\n".join(lines))
         if prune:
             click.echo(f"pruned {prune_store(store)} files")
 
@@ -166,8 +170,13 @@ def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
 
     raw = read_parameters(given)
     check_parameters(name, raw)
-    with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
-        computed = compute(cursor, store, name, raw, _share)
+    with (
+        open_store(read_settings()) as store,
+        store.connect() as connection,
+        connection.cursor() as cursor,
+        _bar() as told,
+    ):
+        computed = compute(cursor, store, name, raw, told)
     if output is None:
         click.echo(computed.dumps())
         return
@@ -229,7 +238,9 @@ def reconstruct(clouds: tuple[str, ...], cell: float) -> None:
     from ingest.reconstruct import reconstruct as work
 
     with open_store(read_settings()) as store:
-        click.echo(work(store, clouds, cell, progress=_share).summary())
+        with _bar() as told:
+            outcome = work(store, clouds, cell, progress=told)
+        click.echo(outcome.summary())
 
 
 @cli.command()
@@ -458,19 +469,19 @@ def _figures_of(workers: int) -> Iterator[None]:
         yield
 
 
-def _count(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{done}/{total} tiles", nl=done == total, err=True)
+@contextmanager
+def _bar() -> Iterator[Callable[[float, str], None]]:
+    """Show a bar on a terminal while the block runs: told are the share that is done, and what is being done."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-
-def _share(done: float, what: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{done:4.0%} {what}", nl=done >= 1, err=True)
-
-
-def _progress(what: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{what}", nl=False, err=True)
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=1.0)
+        yield lambda share, what: bars.update(task, completed=share, description=what[-LONGEST_SAID:])
 
 
 def main() -> None:

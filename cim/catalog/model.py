@@ -184,7 +184,7 @@ class Layer(Row):
 # columns that each feature table has besides its fields; a field can't take one's name
 COMMON_COLUMNS = frozenset(
     {"fid", "id", "valid", "recorded", "geom", "lods", "bodies", "parent_id", "class_code", "cim_level"}
-    | {"dataset", "load", "flags", "extra", "content", "public", "feature", "time", "record", "source"}
+    | {"dataset", "load", "flags", "extra", "content", "public", "feature", "time", "record", "source", "derived_from"}
 )
 
 

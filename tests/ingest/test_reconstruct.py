@@ -133,6 +133,21 @@ def test_again_changes_nothing_and_undo_takes_all_back(city: Store) -> None:
     assert rows(city, "SELECT count(*) FROM cim.asset WHERE layer = 'terrain' AND upper_inf(recorded)") == [(0,)]
 
 
+def test_the_same_footprints_again_leave_the_roofs(city: Store, tmp_path: Path) -> None:
+    """What was derived from a delivery isn't undone by that delivery; a changed one is a new version."""
+    reconstruct(city)
+    again = ingest(city, [tmp_path / "building.gpkg"], Declared()).files[0]
+    assert (again.loaded, again.updated, again.unchanged) == (0, 0, 3)
+    assert [row[1] for row in rows(city, BUILDINGS)] == [None, ["1", "2"], ["1", "2"]]
+    frame = gpd.read_file(tmp_path / "building.gpkg", engine="pyogrio")
+    frame.loc[frame["id"] == "flat", "name"] = "新"
+    (tmp_path / "building.gpkg").unlink()
+    frame.to_file(tmp_path / "building.gpkg", driver="GPKG", engine="pyogrio")
+    changed = ingest(city, [tmp_path / "building.gpkg"], Declared()).files[0]
+    assert (changed.updated, changed.unchanged) == (1, 2)
+    assert reconstruct(city).modelled == 1
+
+
 def test_where_nobody_classified_the_ground_is_found(store: Store, tmp_path: Path) -> None:
     xyz, code = street()
     write_las(tmp_path / "cloud.laz", xyz, np.ones_like(code))

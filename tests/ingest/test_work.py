@@ -13,8 +13,10 @@ from cim.errors import UnreadableFile
 from cim.ground import Ground
 from cim.model import ReadOptions
 from cim.parallel import in_order
+from cim.store import Store
 from ingest import cityjson
 from ingest.dataset import Declared
+from ingest.pipeline import ingest
 from ingest.place import placement
 from ingest.work import Prepared, Work, prepared
 from tests.benchmarks.town import write_sequence
@@ -89,3 +91,14 @@ def test_what_fails_in_a_task_fails_here() -> None:
 
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
         list(in_order(pool, work, range(10), ahead=2))
+
+
+def test_who_waits_is_told_how_far_it_is(store: Store, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("id,x,y\n1,500000,4190000\n2,500001,4190000\n", "utf-8")
+    told: list[tuple[float, str]] = []
+    said = Declared(layer="hydrant", crs="EPSG:4547")
+    ingest(store, [tmp_path], said, progress=lambda share, what: told.append((share, what)))
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[0] == (0.0, "a.csv")
+    assert "b.csv: 2" in [what for _, what in told]
