@@ -64,7 +64,9 @@ def to_city_heights(datum: str, city: City) -> tuple[str, ToCityHeight]:
         return "heights as they are", lambda x, y, z: z  # noqa: ARG005
     if datum == "ellipsoidal":
         anomaly = Anomaly(city)
-        return "minus height anomaly", lambda x, y, z: z - anomaly(x, y)
+        grid = city.height_anomaly_grid
+        model = f"the grid {grid.name}" if grid else f"{city.height_anomaly_m:g} m"
+        return f"minus height anomaly ({model})", lambda x, y, z: z - anomaly(x, y)
     crs = parse(datum)
     if crs.is_geographic and len(crs.axis_info) == 3:
         return to_city_heights("ellipsoidal", city)

@@ -12,6 +12,7 @@ from pyproj import CRS
 
 from cim.catalog.model import Catalog
 from cim.china_offset import unshift
+from cim.city import City
 from cim.crs import parse
 from cim.errors import BadSettings, UnknownCrs
 from cim.local_system import read_parameters
@@ -31,6 +32,9 @@ class Declared(BaseModel):
     crs: str | None = None
     axes: Literal["xy", "yx"] | None = None  # yx: northing or latitude comes first
     vertical_datum: str | None = None
+    height_anomaly_m: float | None = None  # of this dataset's ellipsoidal heights; else the city's
+    height_anomaly_grid: Path | None = None  # a raster of it
+    z_unit_m: float | None = None  # metres of a unit of its heights, such as 0.3048; else what the file says
     encoding: str | None = None
     id_prefix: str | None = None
     complete: bool | None = None
@@ -69,11 +73,39 @@ def read_dataset_file(path: Path) -> DatasetFile:
     """
     try:
         declared: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        return DatasetFile.model_validate(declared)
+        whole = _beside(DatasetFile.model_validate(declared), path.parent)
+        return whole.model_copy(update={"files": {k: _beside(entry, path.parent) for k, entry in whole.files.items()}})
     except OSError as fault:
         raise BadSettings(f"{path}: {fault.strerror}") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
         raise BadSettings(f"{path}: {fault}") from fault
+
+
+def _beside[D: Declared](declared: D, folder: Path) -> D:
+    """Return what is said with the files that it names (a CRS, a grid) found in a folder."""
+    found: dict[str, Any] = {}
+    if declared.crs and (folder / declared.crs).is_file():
+        found["crs"] = str(folder / declared.crs)
+    if declared.height_anomaly_grid:
+        found["height_anomaly_grid"] = folder / declared.height_anomaly_grid
+    return declared.model_copy(update=found)
+
+
+def heights_city(declared: Declared, city: City) -> City:
+    """Return the city with the height anomaly that a dataset was made with, where one is declared.
+
+    Raises:
+        BadSettings: the grid of it isn't there.
+
+    """
+    said: dict[str, Any] = {}
+    if declared.height_anomaly_grid is not None:
+        if not declared.height_anomaly_grid.is_file():
+            raise BadSettings(f"{declared.height_anomaly_grid}: no such grid of the height anomaly")
+        said["height_anomaly_grid"] = declared.height_anomaly_grid
+    elif declared.height_anomaly_m is not None:
+        said |= {"height_anomaly_m": declared.height_anomaly_m, "height_anomaly_grid": None}
+    return city.model_copy(update=said)
 
 
 def declared_for(path: Path, beside_in: Path, options: Declared, settings: DatasetFile | None) -> Declared:

@@ -28,7 +28,7 @@ from cim.crs import WGS84, check_place, label, operation, parse, split
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
-from ingest.dataset import Declared, declared_crs
+from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.osgt import Paged, Part, read_scene
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
@@ -70,6 +70,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     report.layers, report.read = [layer.id], work.files + report.refused
     report.crs, report.vertical_datum = label(placing.horizontal), placing.datum
     report.extent, report.operation = (west, south, east, north), placing.name
+    report.heights = placing.heights_name
     low, high = work.low, work.high
     about = {
         "form": "osgb", "contents": len(tree["nodes"]), "files": work.files, "triangles": work.triangles,
@@ -101,6 +102,7 @@ class _Placing:
     origin: Float  # (3,) of the SRS
     enu: tuple[float, float] | None  # longitude, latitude: x, y, z are east, north, up of a tangent plane there
     to_city: Any
+    heights_name: str
     heights: Any
 
     def __call__(self, points: Float) -> Float:
@@ -136,8 +138,8 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
         )
     horizontal, _ = split(crs)
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
-    name, heights = to_city_heights(datum, store.city)
-    return _Placing(horizontal, datum, f"{to_city.name}; {name}", origin, enu, to_city, heights)
+    name, heights = to_city_heights(datum, heights_city(declared, store.city))
+    return _Placing(horizontal, datum, to_city.name, origin, enu, to_city, name, heights)
 
 
 def _from_plane(points: Float, lon: float, lat: float) -> tuple[Float, Float, Float]:

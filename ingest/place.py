@@ -15,7 +15,7 @@ from cim.crs import WGS84, Float, Operation, check_place, identify, label, opera
 from cim.errors import UnknownCrs, UnknownVerticalDatum
 from cim.heights import ToCityHeight, datum_of, to_city_heights
 from cim.model import Features, Header
-from ingest.dataset import Declared, declared_crs
+from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 
 
@@ -30,6 +30,7 @@ class Placement:
     shifted: str = ""  # GCJ-02 or BD-09: the coordinates are unshifted to `horizontal`, WGS 84, first
     unit: float = 1.0  # units of the CRS in a unit of the file's x and y
     z_unit_m: float = 1.0
+    heights_city: City | None = None  # the city with the dataset's own height anomaly, where one is declared
     swapped: bool = False  # the file has northing or latitude first
 
     @cached_property
@@ -42,8 +43,8 @@ class Placement:
         """
         return operation(self.horizontal, CRS.from_epsg(self.city.srid), self.city.extent)
 
-    def heights(self) -> ToCityHeight:
-        """Return the operation on heights.
+    def heights(self) -> tuple[str, ToCityHeight]:
+        """Return the name of the operation on heights, and the operation.
 
         Raises:
             UnknownVerticalDatum: nothing tells the datum of the file's heights.
@@ -54,7 +55,7 @@ class Placement:
                 f"{self.where}: it has heights, and nothing tells their vertical datum: "
                 f"--vertical-datum EPSG:N, ellipsoidal, or city (the city's own, {self.city.vertical_datum})"
             )
-        return to_city_heights(self.vertical_datum, self.city)[1]
+        return to_city_heights(self.vertical_datum, self.heights_city or self.city)
 
 
 def placement(header: Header, declared: Declared, city: City, where: str) -> Placement:
@@ -77,7 +78,8 @@ def placement(header: Header, declared: Declared, city: City, where: str) -> Pla
         where=where,
         shifted=shifted,
         unit=_unit(header, horizontal),
-        z_unit_m=header.z_unit_m,
+        z_unit_m=declared.z_unit_m or header.z_unit_m,
+        heights_city=heights_city(declared, city),
         swapped=declared.axes == "yx",
     )
 
@@ -127,14 +129,18 @@ def place(features: Features, placement: Placement, report: FileReport) -> Featu
     _check_extent(np.concatenate([points[:, :2], used[:, :2]]), placement, report)
 
     x, y = placement.operation(vertices[:, 0], vertices[:, 1])
-    z = placement.heights()(x, y, vertices[:, 2]) if len(used) else vertices[:, 2]
+    z = vertices[:, 2]
+    if len(used):
+        report.heights, to_city = placement.heights()
+        z = to_city(x, y, z)
     placed = np.c_[x, y, z]
     if len(points):
         points = points.copy()
         points[:, 0], points[:, 1] = placement.operation(points[:, 0], points[:, 1])
         if points.shape[1] == 3:
             known = np.isfinite(points[:, 2])
-            points[known, 2] = placement.heights()(points[known, 0], points[known, 1], points[known, 2])
+            report.heights, to_city = placement.heights()
+            points[known, 2] = to_city(points[known, 0], points[known, 1], points[known, 2])
         geometry = shapely.set_coordinates(geometry.copy(), points)
     return replace(features, geometry=geometry, bodies=replace(features.bodies, vertices=placed))
 

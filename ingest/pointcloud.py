@@ -27,7 +27,7 @@ from cim.crs import Float, Operation, check_place, label, operation, split, to_w
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import ToCityHeight, datum_of, to_city_heights
 from cim.store import Cursor, Store
-from ingest.dataset import Declared, declared_crs
+from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
 
@@ -127,12 +127,12 @@ def _placing(header: laspy.LasHeader, declared: Declared, store: Store, path: Pa
         raise UnknownVerticalDatum(
             f"{path}: nothing tells the vertical datum of its heights: --vertical-datum EPSG:N, ellipsoidal, or city"
         )
-    unit = _z_unit(header, horizontal, vertical)
+    unit = declared.z_unit_m or _z_unit(header, horizontal, vertical)
     if unit != 1.0 and vertical is None:
         report.warn(f"heights read in units of {unit:.7g} m, as x and y are")
     city = CRS.from_epsg(store.city.srid)
     to_city = operation(horizontal, city, store.city.extent)
-    heights = to_city_heights(datum, store.city)[1]
+    report.heights, heights = to_city_heights(datum, heights_city(declared, store.city))
     probe = np.array([0.0])
     exact = not to_city.steps and unit == 1.0 and datum == "city" and bool(heights(probe, probe, probe)[0] == 0)
     return _Placing(city, horizontal, to_city, datum, heights, unit, header, exact)

@@ -15,7 +15,7 @@ from cim.crs import Float, check_place, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
-from ingest.dataset import Declared, declared_crs
+from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 from ingest.sheets import Sheet, enter, sheet_layer
 
@@ -60,18 +60,19 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
             f"{path}: nothing tells the vertical datum of its heights: --vertical-datum EPSG:N, ellipsoidal, or city"
         )
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
-    name, heights = to_city_heights(datum, store.city)
+    name, heights = to_city_heights(datum, heights_city(declared, store.city))
     city_x, city_y = to_city(x.ravel(), y.ravel())
     known = np.isfinite(values).ravel()
     flat = values.ravel()
-    flat[known] = heights(city_x[known], city_y[known], flat[known])
+    flat[known] = heights(city_x[known], city_y[known], flat[known] * (declared.z_unit_m or 1.0))
     corners = _outline(city_x.reshape(values.shape), city_y.reshape(values.shape))
     resolution_m = float(
         np.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]) / (values.shape[1] - 1 or 1)
     )
     sha256 = _store_file(store, values, profile, horizontal, area_or_point)
     report.layers, report.crs, report.vertical_datum = [layer.id], label(horizontal), datum
-    report.operation, report.extent, report.read = name, (west, south, east, north), 1
+    report.operation, report.extent, report.read = to_city.name, (west, south, east, north), 1
+    report.heights = name
     about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": values.shape}
     enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, number, report)
 

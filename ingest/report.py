@@ -24,6 +24,7 @@ class FileReport:
     crs: str | None = None
     vertical_datum: str | None = None
     operation: str | None = None
+    heights: str | None = None  # what was done to them
     extent: tuple[float, float, float, float] | None = None  # degrees
     read: int = 0
     loaded: int = 0
@@ -70,7 +71,7 @@ class FileReport:
                 mine[what] += ids
         if other.extent:
             self.widen(*other.extent)
-        for name in ("crs", "vertical_datum", "operation"):
+        for name in ("crs", "vertical_datum", "operation", "heights"):
             setattr(self, name, getattr(other, name) or getattr(self, name))
 
     def widen(self, west: float, south: float, east: float, north: float) -> None:
@@ -85,9 +86,10 @@ class FileReport:
         ]
         reasons = dict(self.reasons)
         refused = {reason: ids[:IDS_SHOWN] for reason, ids in self.refused_ids.items()}
-        shown = ("path", "layers", "crs", "vertical_datum", "operation", "extent", "read", "loaded", "updated")
+        shown = ("path", "layers", "crs", "vertical_datum", "operation", "heights", "extent", "read", "loaded")
         counted: dict[str, Any] = {name: getattr(self, name) for name in shown}
         return counted | {
+            "updated": self.updated,
             "unchanged": self.unchanged,
             "ended": self.ended,
             "refused": self.refused,
