@@ -1,7 +1,7 @@
 """The quality of what a load brought: how complete its fields are, what breaks a rule of its layer, where that is.
 
-`examine` looks at a load in its own transaction, so that a rehearsal says the same. What it finds is JSON, kept with
-the load (`cim.load.quality`) and drawn by `services.quality_page`.
+`examine` looks at a load, in its own transaction where it is only a rehearsal. What it finds is JSON, kept with the
+load (`cim.load.quality`) and drawn by `services.quality_page`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,14 +61,24 @@ def keep_quality(cursor: Cursor, load: int, quality: Json) -> None:
     cursor.execute("UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json_text(quality), load])
 
 
-def read_quality(cursor: Cursor, load: int) -> Json | None:
-    """Return what is known of a load: its report, its quality, when and by whom; None: there is no such load."""
+def read_quality(cursor: Cursor, store: Store, load: int) -> Json | None:
+    """Return what is known of a load: its report, its quality, when and by whom; None: there is no such load.
+
+    A load that nobody has examined yet is examined now.
+    """
     row = cursor.execute(
         "SELECT started::text, operator, undone::text, report, quality FROM cim.load WHERE load = %s", [load]
     ).fetchone()
     if row is None:
         return None
-    return {"load": load, "started": row[0], "operator": row[1], "undone": row[2], "report": row[3], "quality": row[4]}
+    started, operator, undone, report, quality = row
+    if quality is None:
+        layers = [layer for file in (report or {}).get("files", []) for layer in file["layers"]]
+        quality = examine(cursor, store, load, layers)
+        keep_quality(cursor, load, quality)
+    return {
+        "load": load, "started": started, "operator": operator, "undone": undone, "report": report, "quality": quality,
+    }  # fmt: skip
 
 
 def _examine_layer(cursor: Cursor, catalog: Catalog, layer: Layer, load: int) -> Json:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from cim.assets import put_asset
 from cim.crs import WGS84, check_place, label, operation, parse, split
@@ -29,6 +29,7 @@ from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
 from ingest.dataset import Declared, declared_crs, heights_city
+from ingest.earth import from_plane, to_degrees
 from ingest.osgt import Paged, Part, read_scene
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
@@ -36,7 +37,6 @@ from ingest.xml import read_xml
 
 Float = NDArray[np.float64]
 LONGEST_S = 300.0  # of converting a file
-_TO_DEGREES = Transformer.from_crs(4978, 4979, always_xy=True)
 
 
 def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
@@ -109,7 +109,7 @@ class _Placing:
         """Return (n, 3) places in the city's CRS and vertical datum."""
         x, y, z = (points + self.origin).T
         if self.enu:
-            x, y, z = _from_plane(np.column_stack([x, y, z]), *self.enu)
+            x, y, z = to_degrees(from_plane(np.column_stack([x, y, z]), (*self.enu, 0.0)))
         x, y = self.to_city(x, y)
         return np.column_stack([x, y, self.heights(x, y, z)])
 
@@ -140,17 +140,6 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
     name, heights = to_city_heights(datum, heights_city(declared, store.city))
     return _Placing(horizontal, datum, to_city.name, origin, enu, to_city, name, heights)
-
-
-def _from_plane(points: Float, lon: float, lat: float) -> tuple[Float, Float, Float]:
-    """Return longitude, latitude and height of east, north, up of the plane that touches the ellipsoid at a place."""
-    lam, phi = np.radians([lon, lat])
-    east = np.array([-np.sin(lam), np.cos(lam), 0.0])
-    up = np.array([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
-    origin = np.array(_TO_DEGREES.transform(lon, lat, 0.0, direction="INVERSE"))
-    centred = points @ np.stack([east, np.cross(up, east), up]) + origin
-    x, y, z = _TO_DEGREES.transform(centred[:, 0], centred[:, 1], centred[:, 2])
-    return np.asarray(x), np.asarray(y), np.asarray(z)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load, note_source
 from cim.model import ReadOptions, Source
-from cim.quality import examine, keep_quality
+from cim.quality import keep_quality
 from cim.quarantine import set_aside
 from cim.store import Connection, Cursor, LostConnection, Store
 from ingest.dataset import DatasetFile, Declared, declared_for, read_options
@@ -75,16 +75,14 @@ def _ingest_files(
             declared = declared_for(file.path, file.beside, options, settings)
             told = partial(_told, progress, number, len(files), file.shown)
             report.files.append(_ingest_file(connection, store, file, declared, report.load or 0, told))
-        if report.exit_code != 1:
-            layers = [layer for file in report.files for layer in file.layers]
-            report.quality = examine(cursor, store, report.load, layers)
         if report.exit_code == 1 or not ending(cursor, report):
             connection.rollback()
             report.load = None
         else:
             text = json_text(report.as_json())
             cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
-            keep_quality(cursor, report.load or 0, report.quality or {})
+            if report.quality:
+                keep_quality(cursor, report.load or 0, report.quality)
             note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]}, asker=asker)
     return report
 

@@ -121,8 +121,7 @@ def reconstruct(
         _load_rasters(cursor, store, rasters, clouds, since, outcome.report)
         if buildings and found:
             _load_buildings(cursor, store, buildings, rows, found, clouds, since, outcome)
-        layers = [name for file in outcome.report.files for name in file.layers]
-        outcome.report.quality = examine(cursor, store, load, layers)
+        outcome.report.quality = examine(cursor, store, load, outcome.report.layers)
         text = json_text(outcome.report.as_json())
         cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, load])
         keep_quality(cursor, load, outcome.report.quality)

@@ -107,7 +107,12 @@ class LoadReport:
 
     files: list[FileReport] = field(default_factory=list)
     load: int | None = None
-    quality: dict[str, Any] | None = None  # `cim.quality.examine`
+    quality: dict[str, Any] | None = None  # `cim.quality.examine`, once it was looked at
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that something came to."""
+        return [layer for file in self.files for layer in file.layers]
 
     @property
     def exit_code(self) -> int:

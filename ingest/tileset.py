@@ -15,13 +15,14 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from cim.assets import put_asset
 from cim.crs import WGS84, check_place, operation
 from cim.errors import BadSettings, UnreadableFile
 from cim.store import Cursor, Store
 from ingest.dataset import Declared
+from ingest.earth import from_plane, to_degrees, to_earth
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
 
@@ -30,7 +31,6 @@ Box = tuple[float, float, float, float, float, float]  # west, south, east, nort
 HEADED = (b"b3dm", b"i3dm", b"pnts", b"cmpt", b"glTF")  # magic, version, length of the whole
 NEAR_EARTH_M = 6.2e6  # from its middle; what lies nearer has no place on it
 DEEPEST = 60
-_TO_DEGREES = Transformer.from_crs(4978, 4979, always_xy=True)
 
 
 def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
@@ -200,8 +200,7 @@ def _corners(volume: dict[str, Any], matrix: Float) -> Float:
     if region := volume.get("region"):
         west, south, east, north, low, high = region
         lon, lat, height = (v.ravel() for v in np.meshgrid([west, east], [south, north], [low, high]))
-        back = _TO_DEGREES.transform(np.degrees(lon), np.degrees(lat), height, direction="INVERSE")
-        return np.column_stack(back)
+        return to_earth(np.degrees(lon), np.degrees(lat), height)
     if box := volume.get("box"):
         centre, axes = np.array(box[:3], float), np.array(box[3:12], float).reshape(3, 3)
     elif sphere := volume.get("sphere"):
@@ -230,23 +229,11 @@ def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | 
         raise BadSettings(f"{path}: the anchor of a set is longitude, latitude, height; leave out the crs")
     lon, lat, height = declared.anchor
     anchor = [float(lon), float(lat), float(height)]
-    return anchor, _box(_at(corners, anchor, declared.heading or 0.0))
-
-
-def _at(points: Float, anchor: list[float], heading: float) -> Float:
-    """Return points of east, north, up about an anchor, turned clockwise, as earth-centred ones."""
-    lon, lat = np.radians(anchor[:2])
-    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    up = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    axes = np.stack([east, np.cross(up, east), up])
-    cos, sin = np.cos(np.radians(heading)), np.sin(np.radians(heading))
-    turned = points @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    origin = np.array(_TO_DEGREES.transform(anchor[0], anchor[1], anchor[2], direction="INVERSE"))
-    return np.asarray(turned @ axes + origin)
+    return anchor, _box(from_plane(corners, anchor, declared.heading or 0.0))
 
 
 def _box(corners: Float) -> Box:
-    lon, lat, height = _TO_DEGREES.transform(corners[:, 0], corners[:, 1], corners[:, 2])
+    lon, lat, height = to_degrees(corners)
     west, south, low = (float(np.min(v)) for v in (lon, lat, height))
     east, north, high = (float(np.max(v)) for v in (lon, lat, height))
     return west, south, east, north, low, high

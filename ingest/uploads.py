@@ -11,6 +11,7 @@ from cim.audit import COMMAND_LINE
 from cim.config import Settings
 from cim.errors import BadRequest
 from cim.jobs import Asker
+from cim.quality import examine
 from cim.schema import table
 from cim.store import Cursor, Store
 from ingest.archive import unpack
@@ -80,6 +81,7 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
                     [report.load],
                 )
                 preview.extend(row[0] for row in cursor.fetchall())
+        report.quality = examine(cursor, store, report.load or 0, report.layers)
         return False  # nothing of it stays
 
     report = ingest(store, [unpacked(folder_of(store.settings, upload))], options, ending=look)
@@ -94,11 +96,16 @@ def load_upload(
     asker: Asker = COMMAND_LINE,
 ) -> dict[str, Any]:
     """Load an upload; `finish` notes what is said of it in the load's transaction, or returns False: it is given up."""
+
+    def ending(cursor: Cursor, said: LoadReport) -> bool:
+        said.quality = examine(cursor, store, said.load or 0, said.layers)
+        return finish(cursor, _said(upload, said, []))
+
     report = ingest(
         store,
         [unpacked(folder_of(store.settings, upload))],
         options,
-        ending=lambda cursor, said: finish(cursor, _said(upload, said, [])),
+        ending=ending,
         asker=asker,
     )
     return _said(upload, report, [])

@@ -73,6 +73,7 @@ def ingest(
     **options: object,
 ) -> int:
     """Load files or folders into the city, as one load that is whole or absent."""
+    from cim.quality import read_quality
     from cim.store import open_store
     from ingest.dataset import Declared, read_dataset_file
     from ingest.pipeline import ingest as load
@@ -81,6 +82,10 @@ def ingest(
     with open_store(read_settings()) as store, _bar() as told:
         folder = read_dataset_file(settings_file) if settings_file else None
         report = load(store, list(paths), declared, folder, progress=told)
+        if report.load is not None:
+            told(1.0, "looking at the quality")
+            with store.connect() as connection, connection.cursor() as cursor:
+                report.quality = (read_quality(cursor, store, report.load) or {}).get("quality")
     if report_file:
         report_file.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1), "utf-8")
     click.echo(report.summary())
@@ -259,7 +264,7 @@ def quality(load: int, output: Path, lang: str) -> None:
     from services.quality_page import quality_page
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
-        known = read_quality(cursor, load)
+        known = read_quality(cursor, store, load)
         if known is None:
             raise NotFound(f"no load {load}; `cim loads` lists them")
         html = output.suffix.lower() in (".html", ".htm")

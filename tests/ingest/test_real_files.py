@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
+import pytest
 import rasterio
 import shapely
 from pyproj import CRS
 
-from cim.city import City
+from cim.assets import asset_path
+from cim.city import City, Extent
 from cim.crs import operation
 from cim.export import Extract, export
 from cim.store import Store
@@ -108,3 +110,31 @@ def test_the_sum_of_singapores_population_raster_is_kept(
     box = rows(store, "SELECT ST_XMin(geom), ST_YMax(geom) FROM twin.population_raster")[0]
     assert abs(float(str(box[0])) - x[0]) < 100
     assert abs(float(str(box[1])) - y[0]) < 100
+
+
+def test_the_2143_rivers_of_china_have_readable_names(make_store: MakeStore, shared_data: Path) -> None:
+    store = make_store(CHINA)
+    said = Declared(layer="survey_line", crs="EPSG:4326", columns={"NAME": "name"})
+    file = ingest(store, [shared_data / "china_gbk_shp/hyd2_4l.shp"], said).files[0]
+    assert (file.read, file.loaded + file.unchanged, file.refused) == (2143, 2143, 0), dict(file.reasons)
+    assert any("GBK" in warning for warning in file.warned)
+
+
+@pytest.mark.parametrize(
+    ("path", "srid", "extent", "heights"),
+    [
+        ("fire_pyretechnics/LC20_Elev_220.tif", 26918, (-73.5, 43.9, -71.9, 44.9), (201, 1101)),
+        ("hydro_pysheds/dem.tif", 26914, (-98.0, 32.0, -96.5, 33.5), (147, 298)),
+    ],
+)
+def test_terrain_of_elsewhere_keeps_its_heights(
+    make_store: MakeStore, shared_data: Path, path: str, srid: int, extent: Extent, heights: tuple[int, int]
+) -> None:
+    store = make_store(City(name="elsewhere", srid=srid, vertical_datum="city", extent=extent))
+    said = Declared(layer="terrain", vertical_datum="city")
+    (file,) = ingest(store, [shared_data / path], said).files
+    assert (file.error, file.loaded, file.refused) == (None, 1, 0)
+    ((sha256,),) = rows(store, "SELECT sha256 FROM cim.asset")
+    with rasterio.open(asset_path(store.settings, str(sha256))) as raster:
+        values = raster.read(1, masked=True)
+    assert (np.nanmin(values), np.nanmax(values)) == heights
