@@ -11,6 +11,8 @@ Stored form of one body (`cim.body.faces`), little-endian:
 | rings of each face, its outer ring first | uint32 | nf |
 | semantic class of each face, index into `SURFACE_CLASSES` | uint8 | nf |
 
+Version 2 is a body whose faces have colours or images: behind this stands what cim.appearance documents.
+
 A canonical body numbers its vertices in the order in which its rings first use them, so that the same body has the
 same hash whatever file it came from.
 """
@@ -25,6 +27,8 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from cim.appearance import Appearance, decode_appearance, encode_appearance, joined, plain
+
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -38,7 +42,7 @@ SURFACE_CLASSES = (
 CLASS_INDEX = {name: index for index, name in enumerate(SURFACE_CLASSES)}
 GROUND, WALL, ROOF = CLASS_INDEX["GroundSurface"], CLASS_INDEX["WallSurface"], CLASS_INDEX["RoofSurface"]
 
-VERSION = 1
+PLAIN, PAINTED = 1, 2  # versions of the stored form
 FARTHEST_M = 1e9
 RESOLUTION_M = 1e-4  # vertices are stored on this raster: a tenth of a millimetre
 
@@ -58,6 +62,7 @@ class Bodies:
     ring_start: Int  # (F+1,)
     face_start: Int  # (B+1,)
     face_class: NDArray[np.uint8]  # (F,)
+    appearance: Appearance | None = None  # of its F faces and I indices
 
     def __len__(self) -> int:
         return len(self.face_start) - 1
@@ -116,6 +121,7 @@ def from_sizes(
     rings_per_face: Sequence[int] | Int,
     faces_per_body: Sequence[int] | Int,
     face_class: Sequence[int] | NDArray[np.uint8],
+    appearance: Appearance | None = None,
 ) -> Bodies:
     """Make bodies from flat lists of sizes, as a reader gathers them."""
     return Bodies(
@@ -125,6 +131,7 @@ def from_sizes(
         ring_start=_offsets(rings_per_face),
         face_start=_offsets(faces_per_body),
         face_class=np.asarray(face_class, np.uint8),
+        appearance=appearance,
     )
 
 
@@ -152,7 +159,14 @@ def concatenate(parts: Sequence[Bodies]) -> Bodies:
         np.concatenate([np.diff(p.ring_start) for p in parts]),
         np.concatenate([np.diff(p.face_start) for p in parts]),
         np.concatenate([p.face_class for p in parts]),
+        _joined(parts),
     )
+
+
+def _joined(parts: Sequence[Bodies]) -> Appearance | None:
+    if all(p.appearance is None for p in parts):
+        return None
+    return joined([p.appearance or plain(len(p.face_class), len(p.indices)) for p in parts])
 
 
 @dataclass(frozen=True)
@@ -208,6 +222,7 @@ def canonical(bodies: Bodies) -> Canonical:
         np.bincount(face_of_ring[keep_ring], minlength=len(keep_face))[keep_face],
         faces_per_body[kept],
         bodies.face_class[keep_face],
+        bodies.appearance and bodies.appearance.pick(np.flatnonzero(keep_face), np.flatnonzero(keep_index)),
     )
     return Canonical(standing, kept, np.bincount(body_of_face[~keep_face], minlength=count))
 
@@ -223,8 +238,12 @@ def encode(bodies: Bodies) -> list[bytes]:
     lows = _first_vertex(bodies, index_start)
     indices = (bodies.indices - np.repeat(lows[:-1], np.diff(index_start))).astype("<u4")
     counts = np.stack([np.diff(lows), np.diff(index_start), np.diff(ring_start), np.diff(face_start)], axis=1)
-    header = np.insert(counts, 0, VERSION, axis=1).astype("<u4")
     v, i, r, f = lows.tolist(), index_start.tolist(), ring_start.tolist(), face_start.tolist()
+    looks = [b""] * len(bodies)
+    if bodies.appearance:
+        spans = [(slice(f[b], f[b + 1]), slice(i[b], i[b + 1])) for b in range(len(bodies))]
+        looks = [encode_appearance(bodies.appearance, faces, of_rings) for faces, of_rings in spans]
+    header = np.insert(counts, 0, [PAINTED if look else PLAIN for look in looks], axis=1).astype("<u4")
     return [
         b"".join(
             (
@@ -234,6 +253,7 @@ def encode(bodies: Bodies) -> list[bytes]:
                 ring_sizes[r[b] : r[b + 1]].tobytes(),
                 rings_per_face[f[b] : f[b + 1]].tobytes(),
                 bodies.face_class[f[b] : f[b + 1]].tobytes(),
+                looks[b],
             )
         )
         for b in range(len(bodies))
@@ -251,10 +271,12 @@ def decode(blobs: Sequence[bytes]) -> Bodies:
         return empty()
     headers = np.array([np.frombuffer(blob, "<u4", 5) for blob in blobs], np.int64)
     expected = 20 + headers[:, 1] * 24 + headers[:, 2] * 4 + headers[:, 3] * 4 + headers[:, 4] * 5
-    if (headers[:, 0] != VERSION).any() or (expected != [len(blob) for blob in blobs]).any():
+    sizes = np.array([len(blob) for blob in blobs])
+    painted = headers[:, 0] == PAINTED
+    if (~painted & (headers[:, 0] != PLAIN)).any() or np.where(painted, sizes <= expected, sizes != expected).any():
         raise ValueError("a stored body is of another version, or cut short")
     buffer = np.frombuffer(b"".join(blobs), np.uint8)
-    start = np.concatenate([[0], np.cumsum(expected)[:-1]]) + 20
+    start = np.concatenate([[0], np.cumsum(sizes)[:-1]]) + 20
     parts = []
     for column, width in ((1, 24), (2, 4), (3, 4), (4, 4), (4, 1)):
         length = headers[:, column] * width
@@ -269,7 +291,16 @@ def decode(blobs: Sequence[bytes]) -> Bodies:
         rings_per_face.view("<u4"),
         headers[:, 4],
         face_class,
+        _decoded(blobs, headers, expected) if painted.any() else None,
     )
+
+
+def _decoded(blobs: Sequence[bytes], headers: Int, lengths: Int) -> Appearance:
+    parts = []
+    for blob, (version, _, indices, _, faces), length in zip(blobs, headers.tolist(), lengths.tolist(), strict=True):
+        has = version == PAINTED
+        parts.append(decode_appearance(blob[length:], faces, indices) if has else plain(faces, indices))
+    return joined(parts)
 
 
 def content_hash(*parts: bytes) -> bytes:
@@ -298,13 +329,15 @@ def ranges(start: Int, length: Int) -> Int:
 
 def _with_faces(bodies: Bodies, faces: Int, faces_per_body: Int) -> Bodies:
     rings = _ranges(bodies.ring_start, faces)
+    indices = _ranges(bodies.index_start, rings)
     return Bodies(
         vertices=bodies.vertices,
-        indices=bodies.indices[_ranges(bodies.index_start, rings)],
+        indices=bodies.indices[indices],
         index_start=_offsets(np.diff(bodies.index_start)[rings]),
         ring_start=_offsets(np.diff(bodies.ring_start)[faces]),
         face_start=_offsets(faces_per_body),
         face_class=bodies.face_class[faces],
+        appearance=bodies.appearance and bodies.appearance.pick(faces, indices),
     )
 
 

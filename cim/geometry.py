@@ -1,5 +1,6 @@
 """Measures and constructions over batches of bodies: array passes, never a call per building."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,10 @@ def reversed_faces(bodies: Bodies, wrong: Bool) -> Bodies:
     """Return the bodies with every ring of the `wrong` ones run through the other way."""
     ring = bodies.ring_of_index
     mirrored = bodies.index_start[ring] + bodies.index_start[ring + 1] - 1 - np.arange(len(bodies.indices))
-    indices = np.where(wrong[bodies.body_of_index], bodies.indices[mirrored], bodies.indices)
-    return Bodies(bodies.vertices, indices, bodies.index_start, bodies.ring_start, bodies.face_start, bodies.face_class)
+    source = np.where(wrong[bodies.body_of_index], mirrored, np.arange(len(bodies.indices)))
+    looks = bodies.appearance
+    turned = looks and replace(looks, uv=looks.uv[source])
+    return replace(bodies, indices=bodies.indices[source], appearance=turned)
 
 
 def surface_classes(bodies: Bodies) -> NDArray[np.uint8]:

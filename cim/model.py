@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ class Header:
     spatial: bool = True  # records have places, so that a CRS must be known
     unit_m: float | None = None  # metres of a unit of x and y; None: that of the CRS
     z_unit_m: float = 1.0
+    images: Path | None = None  # folder that the images of its surfaces lie below; None: it has none
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ has the same content in either encoding.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
+from cim.appearance import Appearance, Paint
 from cim.bodies import CLASS_INDEX, Bodies, Float, canonical, from_sizes
 from cim.crs import lands_in_area, parse_reference, split
 from cim.errors import UnreadableFile
 from cim.geometry import closed, volumes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from ingest.citygml_looks import FaceLook, Looks, looks_of_file
 from ingest.xml import Element, elements, local_name
 
 _RENAMED = {
@@ -55,6 +57,7 @@ _GENERIC = frozenset({"intAttribute", "doubleAttribute", "measureAttribute", "st
 _PLAIN_HEIGHT = ("highestRoofEdge", "lowestGroundPoint", "measured")  # what CityJSON's measuredHeight means
 _METRES = frozenset({"", "m", "#m", "metre", "meter", "urn:ogc:def:uom:EPSG::9001", "urn:ogc:def:uom:UCUM::m"})
 _XLINK = "{http://www.w3.org/1999/xlink}href"
+_NOWHERE = (0.0, 0.0)  # in an image
 _MEMBERS = ("cityObjectMember", "featureMember")
 
 
@@ -69,7 +72,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     reference, dimension, title = _head(path)
     crs = parse_reference(reference)
     reading = _Reading(path, crs, reference, dimension)
-    yield Source(Header(crs=crs, title=title, layer_hint=path.name.split(".")[0]), reading.batches())
+    header = Header(crs=crs, title=title, layer_hint=path.name.split(".")[0], images=path.parent)
+    yield Source(replace(header, warnings=reading.warnings), reading.batches())
 
 
 def _head(path: Path) -> tuple[str | None, int, str | None]:
@@ -101,6 +105,22 @@ class _Faces:
     classes: list[int] = field(default_factory=list)
     points: list[list[float]] = field(default_factory=list)  # ring after ring, in the order of the file's axes
     offsets: list[list[float]] = field(default_factory=list)  # of a template's points, easting first; else none
+    paints: list[Paint | None] = field(default_factory=list)  # of each face; none where no face has one
+    uv: list[Sequence[float]] = field(default_factory=list)  # of each point; none where no face has a paint
+
+    def add(self, rings: list[list[list[float]]], turned: bool, index: int, look: FaceLook | None) -> None:
+        """Add a face; a turned one runs the other way."""
+        step = -1 if turned else 1
+        if look and not self.paints:
+            self.paints = [None] * len(self.rings)
+            self.uv = [_NOWHERE] * len(self.points)
+        self.points += [p for ring in rings for p in ring[::step]]
+        self.rings.append([len(ring) for ring in rings])
+        self.classes.append(index)
+        if self.paints or look:
+            self.paints.append(look.paint if look else None)
+            places = (look and look.places) or [[_NOWHERE] * len(ring) for ring in rings]
+            self.uv += [st for ring in places for st in ring[::step]]
 
 
 @dataclass
@@ -156,7 +176,20 @@ def _bodies(vertices: Float, faces: list[_Faces]) -> Bodies:
         [len(sizes) for sizes in rings],
         [len(f.rings) for f in faces],
         list(chain.from_iterable(f.classes for f in faces)),
+        _appearance(faces),
     )
+
+
+def _appearance(faces: list[_Faces]) -> Appearance | None:
+    if not any(f.paints for f in faces):
+        return None
+    number: dict[Paint | None, int] = {}
+    of_face = [number.setdefault(paint, len(number)) for f in faces for paint in f.paints or [None] * len(f.rings)]
+    uv = [st for f in faces for st in f.uv or [_NOWHERE] * len(f.points)]
+    paints = tuple(paint for paint in number if paint)
+    place = dict(zip(paints, range(len(paints)), strict=True))
+    renumbered = np.array([place[paint] if paint else -1 for paint in number], np.int64)
+    return Appearance(paints, renumbered[of_face], np.array(uv, np.float32).reshape(-1, 2))
 
 
 def _flipped(shape: Any) -> Any:
@@ -173,6 +206,9 @@ class _Reading:
         self._gathered = _Gathered()
         self._by_id: dict[str, Element] = {}  # of the member that is read
         self._swapped: bool | None = None
+        self._looks = looks_of_file(path)
+        self.warnings, self._looks.warnings = tuple(sorted(self._looks.warnings)), set()  # of the file as a whole
+        self._own_looks = Looks(path)  # of the member that is read
 
     def batches(self) -> Iterator[Features]:
         """Yield the city objects in the order of the file, an object and what belongs to it in one batch."""
@@ -187,8 +223,6 @@ class _Reading:
                 continue
             if local_name(element) in _MEMBERS:
                 self._member(element)
-            elif local_name(element) == "appearanceMember":
-                self._gathered.warn("appearance (textures and materials) left out")
             if root is not None:
                 root.clear(keep_tail=False)  # what was read needs no place any more
             if len(self._gathered.ids) >= BATCH_SIZE:
@@ -206,8 +240,20 @@ class _Reading:
 
     def _member(self, member: Element) -> None:
         self._by_id = {e.get(key): e for e in member.iter() for key in e.attrib if key.endswith("}id")}
+        self._own_looks = Looks(self._path)
+        for appearance in member.iter("{*}Appearance"):
+            self._own_looks.read(appearance)
         for element in member:
             self._object(element, None)
+
+    def _look(self, polygon: Element, rings: list[list[list[float]]], own: "_Object") -> FaceLook | None:
+        """Return how a polygon looks: as its object says, else as the file does."""
+        found = None
+        for looks in filter(None, (self._own_looks, self._looks)):
+            found = found or looks.of(polygon, rings)
+            own.warnings |= looks.warnings
+            looks.warnings = set()
+        return found
 
     def _object(self, element: Element, parent: str | None) -> None:
         """Add one city object and those inside it; one that can't be read is set aside with its reason."""
@@ -301,9 +347,7 @@ class _Reading:
                 if dimension == 2:
                     flat.append(rings)
                     continue
-                faces.points += [p for ring in rings for p in (ring[::-1] if turned else ring)]
-                faces.rings.append([len(ring) for ring in rings])
-                faces.classes.append(class_of.get(id(polygon), 0))
+                faces.add(rings, turned, class_of.get(id(polygon), 0), self._look(polygon, rings, own))
             if lod in own.direct:
                 used = {id(polygon) for polygon, _, _ in own.direct[lod]}
                 if any(key not in used for key in class_of):

@@ -16,10 +16,12 @@ import numpy as np
 import orjson
 import shapely
 
+from cim.appearance import Appearance, joined, plain
 from cim.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.crs import parse_reference
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
+from ingest.cityjson_looks import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
 
 PART_BYTES = 1 << 20  # of a sequence, for one process at a time
 _VERSIONS = ("1.0", "1.1", "2.0")
@@ -131,6 +133,7 @@ def _header(document: Mapping[str, Any], path: Path) -> Header:
         surveyed=surveyed,
         title=metadata.get("title"),
         layer_hint=path.name.split(".")[0],
+        images=path.parent,
     )
 
 
@@ -138,6 +141,7 @@ def _header(document: Mapping[str, Any], path: Path) -> Header:
 class _Template:
     vertices: Float
     geometries: list[dict[str, Any]]
+    palette: Palette
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ class _Document:
 
     raw: list[Any]
     frame: _Frame
+    palette: Palette
 
     @cached_property
     def vertices(self) -> Float:
@@ -179,6 +184,7 @@ class _Shell:
     base: int
     count: int
     placed: bool = False  # in the vertices of placed templates
+    looks: Looks | None = None
 
 
 @dataclass
@@ -196,6 +202,7 @@ class _Gathered:
     shells: list[_Shell] = field(default_factory=list)
     points: dict[int, Any] = field(default_factory=dict)  # record → shapely geometry without faces
     refused: list[Refusal] = field(default_factory=list)
+    unreadable_looks: list[str] = field(default_factory=list)  # ids
 
     def enter(self, document: _Document) -> None:
         """Add the vertices of a document; the objects that follow count in them."""
@@ -239,7 +246,8 @@ class _Gathered:
             body_lod=[shell.lod for shell in shells],
         )
         whole = np.array([record not in reasons for record in range(len(self.ids))], bool)
-        return replace(take(features, whole), refused=tuple(self.refused))
+        warnings = {UNREADABLE_LOOKS: tuple(self.unreadable_looks)} if self.unreadable_looks else {}
+        return replace(take(features, whole), refused=tuple(self.refused), warnings=warnings)
 
     def _vertices(self) -> Float:
         if len(self.documents) == 1:
@@ -294,7 +302,21 @@ class _Surfaces:
         shift = np.repeat(base, self._indices_per_shell) if len(self.indices) else 0
         classes = np.fromiter(chain.from_iterable([s.classes for s in self.shells]), np.uint8)
         return from_sizes(
-            vertices, self.indices + shift, self.ring_sizes, self.rings_per_face, self.faces_per_shell, classes
+            vertices,
+            self.indices + shift,
+            self.ring_sizes,
+            self.rings_per_face,
+            self.faces_per_shell,
+            classes,
+            self._appearance(),
+        )
+
+    def _appearance(self) -> Appearance | None:
+        if all(shell.looks is None for shell in self.shells):
+            return None
+        sizes = zip(self.faces_per_shell.tolist(), self._indices_per_shell.tolist(), strict=True)
+        return joined(
+            [s.looks.appearance if s.looks else plain(*size) for s, size in zip(self.shells, sizes, strict=True)]
         )
 
 
@@ -320,12 +342,13 @@ def _batches(
     frame = _Frame(
         np.asarray(transform["scale"] if transform else [1, 1, 1], np.float64),
         np.asarray(transform["translate"] if transform else [0, 0, 0], np.float64),
-        _templates(head),
+        _templates(head, path),
         path,
     )
     gathered = _Gathered()
     for content in documents:
-        document = _Document(content.get("vertices") or [], frame)
+        palette = read_palette(content.get("appearance"), path)
+        document = _Document(content.get("vertices") or [], frame, palette)
         gathered.enter(document)
         for identifier, city_object in _family_order(content.get("CityObjects") or {}):
             if len(gathered.ids) >= BATCH_SIZE and not city_object.get("parents"):
@@ -393,11 +416,12 @@ def _family_order(objects: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
             yield identifier, city_object
 
 
-def _templates(head: Mapping[str, Any]) -> _Template | None:
+def _templates(head: Mapping[str, Any], path: Path) -> _Template | None:
     declared = head.get("geometry-templates")
     if not declared:
         return None
-    return _Template(np.asarray(declared["vertices-templates"], np.float64).reshape(-1, 3), declared["templates"])
+    vertices = np.asarray(declared["vertices-templates"], np.float64).reshape(-1, 3)
+    return _Template(vertices, declared["templates"], read_palette(head.get("appearance"), path))
 
 
 def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -> None:
@@ -416,7 +440,7 @@ def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -
             else:
                 document = gathered.documents[-1]
                 base = gathered.vertex_count - len(document.raw)
-                shells.append(_shell(record, geometry, base, len(document.raw)))
+                shells.append(_shell(record, geometry, base, len(document.raw), document.palette))
     except _UNREADABLE as fault:
         said = city_object.get("attributes")
         gathered.refused.append(Refusal(identifier, _reason(fault), said if isinstance(said, dict) else None))
@@ -428,6 +452,8 @@ def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -
     gathered.object_class.append(city_object.get("type"))
     gathered.parent_id.append(parents[0])
     gathered.shells += [shell for shell in shells if shell.faces]
+    if any(shell.looks and shell.looks.faulty for shell in shells):
+        gathered.unreadable_looks.append(identifier)
     if points is not None:
         gathered.points[record] = points
 
@@ -439,22 +465,12 @@ def _reason(fault: Exception) -> str:
     )
 
 
-def _shell(record: int, geometry: dict[str, Any], base: int, count: int) -> _Shell:
+def _shell(record: int, geometry: dict[str, Any], base: int, count: int, palette: Palette) -> _Shell:
     kind = geometry["type"]
-    faces = _unnested(kind, geometry["boundaries"])
+    faces = unnested(kind, geometry["boundaries"])
     classes = _semantic_classes(kind, geometry.get("semantics"), len(faces))
-    return _Shell(record, str(geometry.get("lod", "")), faces, classes, base, count)
-
-
-def _unnested(kind: str, nested: list[Any]) -> list[Any]:
-    """Return what stands one a face in a geometry of a type, its faces or their semantic values, whatever its depth."""
-    if kind in ("MultiSurface", "CompositeSurface"):
-        return nested
-    if kind == "Solid":
-        return nested[0] if len(nested) == 1 else list(chain.from_iterable(nested))
-    if kind in ("MultiSolid", "CompositeSolid"):
-        return [item for solid in nested for shell in solid for item in shell]
-    raise ValueError(f"geometry type {kind!r} isn't one of CityJSON")
+    looks = palette.looks(geometry, faces) if palette.paints else None
+    return _Shell(record, str(geometry.get("lod", "")), faces, classes, base, count, looks=looks)
 
 
 def _semantic_classes(kind: str, semantics: dict[str, Any] | None, count: int) -> list[int]:
@@ -462,7 +478,7 @@ def _semantic_classes(kind: str, semantics: dict[str, Any] | None, count: int) -
         return [0] * count
     classes = [CLASS_INDEX.get(surface.get("type"), 0) for surface in semantics["surfaces"]]
     try:
-        values = _unnested(kind, semantics["values"])
+        values = unnested(kind, semantics["values"])
     except TypeError:  # null for a whole shell
         return [0] * count
     if len(values) != count:
@@ -481,7 +497,7 @@ def _placed_template(gathered: _Gathered, record: int, geometry: dict[str, Any])
     reference = document.vertices[geometry["boundaries"][0]]
     local = np.c_[templates.vertices, np.ones(len(templates.vertices))] @ matrix.T
     base = gathered.place(local[:, :3] / local[:, 3:] + reference)
-    return replace(_shell(record, template, base, len(local)), placed=True)
+    return replace(_shell(record, template, base, len(local), templates.palette), placed=True)
 
 
 def _plane_shape(kind: str, boundaries: list[Any], vertices: Float) -> Any:

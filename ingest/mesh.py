@@ -6,6 +6,7 @@ a declared CRS; `heading` turns it, `unit_m` scales it. Without an anchor, x and
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from cim.bodies import Bodies, concatenate, from_sizes
 from cim.crs import split
 from cim.errors import BadSettings, UnreadableFile
 from cim.model import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
+from ingest.mesh_looks import TOO_MANY_COLOURS, Images, appearance_of
 
 Float = NDArray[np.float64]
 LOD = "3"  # a model has no level of detail of its own; what is modelled by hand shows openings and overhangs
@@ -47,8 +49,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
             f'{path}: nothing says where it stands: in a dataset.toml beside it, [files."{path.name}"] with '
             "anchor = [longitude, latitude, height] (--anchor), or crs where its x and y are coordinates"
         )
-    warnings = ["textures and materials left out: bodies keep surfaces alone"] if _has_textures(meshes) else []
-    header = Header(crs=_crs(anchor, options, path), layer_hint=path.stem, warnings=tuple(warnings))
+    header = Header(crs=_crs(anchor, options, path), layer_hint=path.stem, images=Path(gettempdir()))
     yield Source(header, _batches(meshes, path, options))
 
 
@@ -59,10 +60,6 @@ def _placed(scene: Any) -> Iterator[tuple[str, Any]]:
         mesh = scene.geometry[name].copy()
         mesh.apply_transform(matrix)
         yield node, mesh
-
-
-def _has_textures(meshes: list[tuple[str, Any]]) -> bool:
-    return any(mesh.visual.kind == "texture" for _, mesh in meshes)
 
 
 def _crs(anchor: Anchor | None, options: ReadOptions, path: Path) -> CRS | None:
@@ -84,23 +81,32 @@ def _upright(path: Path, anchor: Anchor | None) -> bool:
 
 def _batches(meshes: list[tuple[str, Any]], path: Path, options: ReadOptions) -> Iterator[Features]:
     turned = _upright(path, options.anchor)
-    for first in range(0, len(meshes), BATCH_SIZE):
-        part = meshes[first : first + BATCH_SIZE]
-        alone = len(meshes) == 1
-        names = [path.stem if alone else f"{path.stem}/{name}" for name, _ in part]
-        yield Features(
-            ids=list(names),
-            attributes=[{} for _ in part],
-            geometry=np.full(len(part), None, object),
-            object_class=[None] * len(part),
-            parent_id=[None] * len(part),
-            bodies=concatenate([_body(mesh, options, turned) for _, mesh in part]),
-            body_record=np.arange(len(part)),
-            body_lod=[LOD] * len(part),
-        )
+    with TemporaryDirectory() as scratch:
+        for first in range(0, len(meshes), BATCH_SIZE):
+            part = meshes[first : first + BATCH_SIZE]
+            alone = len(meshes) == 1
+            names = [path.stem if alone else f"{path.stem}/{name}" for name, _ in part]
+            images = Images(Path(scratch))
+            bodies = [_body(mesh, options, turned, images) for _, mesh in part]
+            plain = tuple(n for n, b, (_, m) in zip(names, bodies, part, strict=True) if _many_colours(b, m))
+            yield Features(
+                ids=list(names),
+                attributes=[{} for _ in part],
+                geometry=np.full(len(part), None, object),
+                object_class=[None] * len(part),
+                parent_id=[None] * len(part),
+                bodies=concatenate(bodies),
+                body_record=np.arange(len(part)),
+                body_lod=[LOD] * len(part),
+                warnings={TOO_MANY_COLOURS: plain} if plain else {},
+            )
 
 
-def _body(mesh: Any, options: ReadOptions, y_up: bool) -> Bodies:
+def _many_colours(body: Bodies, mesh: Any) -> bool:
+    return body.appearance is None and mesh.visual.kind in ("face", "vertex")
+
+
+def _body(mesh: Any, options: ReadOptions, y_up: bool, images: Images) -> Bodies:
     points: Float = np.asarray(mesh.vertices, np.float64)
     if y_up:
         points = points[:, [0, 2, 1]] * [1, -1, 1]
@@ -110,7 +116,13 @@ def _body(mesh: Any, options: ReadOptions, y_up: bool) -> Bodies:
     faces = np.asarray(mesh.faces, np.int64)
     count = len(faces)
     return from_sizes(
-        points, faces.ravel(), np.full(count, 3), np.ones(count, np.int64), [count], np.zeros(count, np.uint8)
+        points,
+        faces.ravel(),
+        np.full(count, 3),
+        np.ones(count, np.int64),
+        [count],
+        np.zeros(count, np.uint8),
+        appearance_of(mesh, images),
     )
 
 

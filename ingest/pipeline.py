@@ -164,6 +164,7 @@ def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOpti
         options=options,
         placement=placement(header, table.declared, store.city, table.where) if header.spatial else None,
         ground=ground_of(cursor, store),
+        settings=store.settings,
         path=table.report.path,
         where=table.where,
     )

@@ -9,10 +9,12 @@ import numpy as np
 
 from cim.catalog.model import Catalog, KindName, Layer
 from cim.city import City
+from cim.config import Settings
 from cim.errors import UnknownLayer
 from cim.ground import Ground
 from cim.model import Features, Header, ReadOptions, Source, take
 from cim.parallel import in_order, process_pool
+from ingest.appearance import with_stored_images
 from ingest.dataset import Declared
 from ingest.observations import prepare_observations
 from ingest.place import Placement, place
@@ -38,6 +40,7 @@ class Work:
     options: ReadOptions
     placement: Placement | None  # None: its records have no places
     ground: Ground
+    settings: Settings
     path: str
     where: str  # the file, and the table where it has several
 
@@ -60,10 +63,12 @@ class Work:
         report.read = len(batch) + len(batch.refused)
         for refusal in batch.refused:
             report.refuse(refusal.id, refusal.reason, layer=self._likely_layer(), source=refusal.source)
-        for what, ids in batch.warnings.items():
-            report.warn(what, ids)
         if first is not None and batch.places is None:
             batch = replace(batch, places=[str(first + n) for n in range(len(batch))])
+        if self.header.images:
+            batch = with_stored_images(batch, self.header.images, self.settings)
+        for what, ids in batch.warnings.items():
+            report.warn(what, ids)
         placed = place(batch, self.placement, report) if self.placement else batch
         for layer, features in self._by_layer(placed):
             prepared.rows.append((layer, PREPARED[layer.kind](features, self._preparation(layer, report))))

@@ -11,15 +11,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from cim.assets import asset_path
 from cim.bodies import content_hash
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
+from cim.config import Settings
 from cim.ground import ground_of
 from cim.parallel import process_pool
 from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
@@ -64,6 +67,7 @@ class WorkPlace:
     url: str
     city: City
     folder: Path
+    settings: Settings
 
 
 def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
@@ -77,7 +81,7 @@ def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None)
     jobs_by_interval = _plan(versions, layer, frame, heights)
     jobs = {job.fingerprint: job for plan in jobs_by_interval.values() for job in plan}
     missing = [job for print_, job in jobs.items() if print_ not in known]
-    place = WorkPlace(store.url, store.city, _folder(store, layer))
+    place = WorkPlace(store.url, store.city, _folder(store, layer), store.settings)
     fresh: dict[bytes, Tile | None] = {}
     for done, built in enumerate(_build_all(missing, place, store.settings.worker_count), 1):
         known[built.fingerprint] = built.tile
@@ -101,6 +105,7 @@ def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
     """Build some tiles; the function that a process pool or a cluster's worker runs."""
     catalog = read_catalog(place.city.catalog)
     frame = Frame(place.city)
+    path_of = partial(asset_path, place.settings)
     built = []
     with session(place.url) as connection, connection.cursor() as cursor:
         for job in jobs:
@@ -109,7 +114,7 @@ def build_tiles(jobs: Sequence[Job], place: WorkPlace) -> list[Built]:
             if layer.symbol:
                 content = instances.build(job.level, rows, job.heights, job.cell, layer, frame)
             else:
-                content = build(job.level, members(rows, layer), job.cell, layer, frame)
+                content = build(job.level, members(rows, layer), job.cell, layer, frame, path_of)
             tile = None
             if content:
                 name = hashlib.sha256(content.glb).hexdigest() + ".glb"

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cim.appearance import Wrap
 from cim.catalog.model import Layer, LayerField
+from tiles.textures import Texture
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _COMPONENTS = {np.uint32: _UNSIGNED_INT, np.uint16: 5123, np.uint8: 5121}
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
+
+PAINTED_ROUGHNESS = 1.0  # how a client's own shader knows what has its look from the source
 
 # what stands for "no value"; JSON has neither NaN nor infinity
 NO_INTEGER = -(2**31)
@@ -35,6 +39,9 @@ class Primitive:
     features: NDArray[np.float32]  # (n,) row of the property table
     heights: NDArray[np.float32]  # (n,) metres above the feature's foot
     triangles: NDArray[np.uint32]  # (t, 3)
+    uv: NDArray[np.float32] | None = None  # (n, 2) places in the texture
+    texture: Texture | None = None
+    colors: NDArray[np.float32] | None = None  # (n, 4) linear RGB and opacity, each times the material's
 
 
 def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str, Sequence[Any]]) -> bytes:
@@ -50,8 +57,7 @@ def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str,
     for index, primitive in enumerate(meshes):
         primitive["material"] = index
     metadata = _metadata(buffer, layer, columns, count)
-    buffer.close()
-    document = {
+    document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "cim"},
         "extensionsUsed": ["EXT_mesh_features", "EXT_structural_metadata"],
         "scene": 0,
@@ -62,9 +68,25 @@ def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str,
         "extensions": {"EXT_structural_metadata": metadata},
         "accessors": buffer.accessors,
         "bufferViews": buffer.views,
-        "buffers": [{"byteLength": buffer.length}],
     }
+    textures = [p.texture for p in used if p.texture]
+    if textures:
+        document |= {
+            "images": [{"bufferView": buffer.view(t.image), "mimeType": t.mime} for t in textures],
+            "samplers": [_sampler(t.wrap) for t in textures],
+            "textures": [{"source": n, "sampler": n} for n in range(len(textures))],
+        }
+        textured = [m for m, p in zip(document["materials"], used, strict=True) if p.texture]
+        for number, material in enumerate(textured):
+            material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": number}
+    buffer.close()
+    document["buffers"] = [{"byteLength": buffer.length}]
     return container(document, buffer)
+
+
+def _sampler(wrap: Wrap) -> dict[str, int]:
+    mode = {"clamp": 33071, "repeat": 10497, "mirror": 33648}[wrap]
+    return {"magFilter": 9729, "minFilter": 9987, "wrapS": mode, "wrapT": mode}
 
 
 @dataclass(frozen=True)
@@ -199,28 +221,38 @@ class Buffer:
 
 
 def _primitive(buffer: Buffer, primitive: Primitive) -> dict[str, Any]:
+    attributes = {
+        "POSITION": buffer.accessor(primitive.positions, "VEC3", bounds=True),
+        "NORMAL": buffer.accessor(primitive.normals, "VEC3"),
+        "_FEATURE_ID_0": buffer.accessor(primitive.features, "SCALAR"),
+        "_HEIGHT": buffer.accessor(primitive.heights, "SCALAR"),
+    }
+    if primitive.uv is not None:
+        attributes["TEXCOORD_0"] = buffer.accessor(primitive.uv, "VEC2")
+    if primitive.colors is not None:
+        attributes["COLOR_0"] = buffer.accessor(primitive.colors, "VEC4")
     return {
-        "attributes": {
-            "POSITION": buffer.accessor(primitive.positions, "VEC3", bounds=True),
-            "NORMAL": buffer.accessor(primitive.normals, "VEC3"),
-            "_FEATURE_ID_0": buffer.accessor(primitive.features, "SCALAR"),
-            "_HEIGHT": buffer.accessor(primitive.heights, "SCALAR"),
-        },
+        "attributes": attributes,
         "indices": buffer.accessor(primitive.triangles, "SCALAR"),
         "mode": 4,
     }
 
 
 def _material(primitive: Primitive) -> dict[str, Any]:
+    texture, colors = primitive.texture, primitive.colors
+    painted = texture is not None or colors is not None
+    alpha = texture.alpha if texture else "OPAQUE"
+    if colors is not None and (colors[:, 3] < 1).any():
+        alpha = "BLEND"
     return {
         "name": primitive.material,
         "doubleSided": True,  # open surfaces are many, and their backs must not vanish
         "pbrMetallicRoughness": {
             "baseColorFactor": [*primitive.color, 1.0],
             "metallicFactor": 0.0,
-            "roughnessFactor": 0.95,
+            "roughnessFactor": PAINTED_ROUGHNESS if painted else 0.95,
         },
-    }
+    } | ({"alphaMode": alpha} if alpha != "OPAQUE" else {})
 
 
 def _metadata(buffer: Buffer, layer: Layer, columns: dict[str, Sequence[Any]], count: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ leaves out, in metres.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,17 @@ import shapely
 from numpy.typing import NDArray
 
 from cim import geometry as geo
-from cim.bodies import GROUND, ROOF, Bodies, Float, canonical, decode
+from cim.appearance import Appearance
+from cim.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
 from cim.catalog.model import Layer
 from tiles.cells import Cell, east_north_up, ecef, inverse_rigid
 from tiles.frame import Frame
 from tiles.gltf import Primitive, encode_glb
+from tiles.textures import ImagePath, Texture, lay_out, paint_color
 
 # Material of each group of faces, with a colour for clients that have no shader of ours (linear RGB).
 MATERIALS = {"RoofSurface": (0.30, 0.11, 0.07), "WallSurface": (0.80, 0.78, 0.73)}
+WHITE = (1.0, 1.0, 1.0)
 SMALL_M = {"coarse": 8.0, "far": 14.0}  # what is smaller than this in height and width is left out
 SIMPLIFIED_M = {"coarse": 1.5, "far": 4.0}
 
@@ -57,10 +60,13 @@ def members(rows: Sequence[Sequence[Any]], layer: Layer) -> Members:
     )
 
 
-def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame) -> Content | None:
-    """Build the content of a cell at a level of detail; None if nothing of it is large enough to be seen."""
+def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame, path_of: ImagePath) -> Content | None:
+    """Build the content of a cell at a level of detail; None if nothing of it is large enough to be seen.
+
+    Images are for `detail` alone; `path_of` tells where each lies, by its SHA-256.
+    """
     if level == "detail":
-        return _content(features.bodies, features, np.arange(len(features.ids)), 0.0, cell, layer, frame)
+        return _content(features.bodies, features, np.arange(len(features.ids)), 0.0, cell, layer, frame, path_of)
     top, error_m = _mean_roofs(features.bodies)
     low, _ = geo.z_ranges(features.bodies)
     footprints = shapely.force_2d(features.footprints)
@@ -76,7 +82,7 @@ def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame)
         return None
     shown = np.flatnonzero(keep)
     outcome = canonical(geo.extrude(geo.as_multipolygons(footprints[shown]), low[shown], (top - low)[shown]))
-    return _content(outcome.bodies, features, shown[outcome.kept], max(error, 0.05), cell, layer, frame)
+    return _content(outcome.bodies, features, shown[outcome.kept], max(error, 0.05), cell, layer, frame, path_of)
 
 
 def _mean_roofs(bodies: Bodies) -> tuple[Float, Float]:
@@ -98,7 +104,14 @@ def _mean_roofs(bodies: Bodies) -> tuple[Float, Float]:
 
 
 def _content(
-    bodies: Bodies, features: Members, feature: NDArray[np.int64], error: float, cell: Cell, layer: Layer, frame: Frame
+    bodies: Bodies,
+    features: Members,
+    feature: NDArray[np.int64],
+    error: float,
+    cell: Cell,
+    layer: Layer,
+    frame: Frame,
+    path_of: ImagePath,
 ) -> Content:
     lon, lat, height = frame.globe(bodies.vertices)
     to_local = inverse_rigid(east_north_up(*cell.centre))
@@ -111,39 +124,95 @@ def _content(
         float(height[used].min()),
         float(height[used].max()),
     )
-    return Content(encode_glb(_primitives(bodies, local), layer, columns), region, error)
+    return Content(encode_glb(_primitives(bodies, local, path_of), layer, columns), region, error)
 
 
-def _primitives(bodies: Bodies, local: Float) -> list[Primitive]:
-    """Cut bodies into triangles of two materials; each face has corners of its own, so that it is lit flat."""
-    in_tile = Bodies(local, bodies.indices, bodies.index_start, bodies.ring_start, bodies.face_start, bodies.face_class)
-    vectors = in_tile.area_vectors
+def _primitives(bodies: Bodies, local: Float, path_of: ImagePath) -> list[Primitive]:
+    """Cut bodies into triangles of two materials; each face has corners of its own, so that it is lit flat.
+
+    Faces that the source gave a colour or an image have that instead.
+    """
+    cut = _Cut(bodies, local)
     classes = geo.surface_classes(bodies)
-    triangles, face = geo.triangulate(in_tile)
-    normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)[:, None]
-    degenerate = np.linalg.norm(vectors, axis=1) < 1e-9
-    low, _ = geo.z_ranges(bodies)
-    face_of_index = bodies.face_of_ring[bodies.ring_of_index]
+    shown = (classes != GROUND) & ~cut.degenerate
+    painted = bodies.appearance.face_paint >= 0 if bodies.appearance else np.zeros(len(classes), bool)
     primitives = []
     for material, color in MATERIALS.items():
-        of_material = (classes == ROOF) if material == "RoofSurface" else (classes != ROOF) & (classes != GROUND)
-        mine = triangles[(of_material & ~degenerate)[face]]
-        corners, renumbered = np.unique(mine, return_inverse=True)
-        corner_face = face_of_index[corners]
-        body = bodies.body_of_face[corner_face]
-        vertex = bodies.indices[corners]
-        primitives.append(
-            Primitive(
-                material=material,
-                color=color,
-                positions=_y_up(local[vertex]),
-                normals=_y_up(normals[corner_face]),
-                features=body.astype(np.float32),
-                heights=(bodies.vertices[vertex, 2] - low[body]).astype(np.float32),
-                triangles=renumbered.reshape(-1, 3).astype(np.uint32),
-            )
-        )
+        of_material = (classes == ROOF) if material == "RoofSurface" else (classes != ROOF)
+        primitives.append(cut.primitive(shown & of_material & ~painted, material, color))
+    if bodies.appearance and painted.any():
+        primitives += _painted(cut, bodies.appearance, shown & painted, path_of)
     return primitives
+
+
+def _painted(cut: "_Cut", looks: Appearance, shown: Bool, path_of: ImagePath) -> list[Primitive]:
+    """Return the faces that the source gave a look: those with images by image, the others by their opacity."""
+    primitives = []
+    layers, uv = lay_out(cut.in_tile, shown, path_of)
+    for number, layer in enumerate(layers):
+        mine = np.zeros(len(shown), bool)
+        mine[layer.faces] = True
+        primitives.append(cut.primitive(mine, f"Image {number + 1}", WHITE, uv=uv, texture=layer.texture))
+    colors = np.array([paint_color(paint) for paint in looks.paints], np.float32)
+    imaged = np.array([bool(paint.image) for paint in looks.paints])[looks.face_paint]
+    opaque = colors[looks.face_paint, 3] >= 1
+    for name, mine in (("Colour", opaque), ("Glass", ~opaque)):
+        primitives.append(cut.primitive(shown & ~imaged & mine, name, WHITE, colors=colors[looks.face_paint]))
+    return primitives
+
+
+class _Cut:
+    """Bodies cut into triangles, about the centre of their tile."""
+
+    def __init__(self, bodies: Bodies, local: Float) -> None:
+        self.bodies, self.local = bodies, local
+        self.in_tile = replace(bodies, vertices=local)
+        vectors = self.in_tile.area_vectors
+        lengths = np.linalg.norm(vectors, axis=1)
+        self.degenerate = lengths < 1e-9
+        self._normals = vectors / np.maximum(lengths, 1e-12)[:, None]
+        self._triangles, self._face = geo.triangulate(self.in_tile)
+        self._low, _ = geo.z_ranges(bodies)
+        self._face_of_index = bodies.face_of_ring[bodies.ring_of_index]
+
+    def primitive(
+        self,
+        faces: Bool,
+        material: str,
+        color: tuple[float, float, float],
+        *,
+        uv: NDArray[np.float32] | None = None,
+        texture: Texture | None = None,
+        colors: NDArray[np.float32] | None = None,
+    ) -> Primitive:
+        """Return the triangles of some faces.
+
+        Args:
+            faces: (F,) which.
+            material: its name.
+            color: linear RGB.
+            uv: (I, 2) of all indices.
+            texture: the image that they refer to.
+            colors: (F, 4) of each face, linear.
+
+        """
+        mine = self._triangles[faces[self._face]]
+        corners, renumbered = np.unique(mine, return_inverse=True)
+        corner_face = self._face_of_index[corners]
+        body = self.bodies.body_of_face[corner_face]
+        vertex = self.bodies.indices[corners]
+        return Primitive(
+            material=material,
+            color=color,
+            positions=_y_up(self.local[vertex]),
+            normals=_y_up(self._normals[corner_face]),
+            features=body.astype(np.float32),
+            heights=(self.bodies.vertices[vertex, 2] - self._low[body]).astype(np.float32),
+            triangles=renumbered.reshape(-1, 3).astype(np.uint32),
+            uv=None if uv is None else uv[corners],
+            texture=texture,
+            colors=None if colors is None else colors[corner_face],
+        )
 
 
 def _y_up(vectors: Float) -> NDArray[np.float32]:

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import shapely
 import trimesh
+from PIL import Image
 from pyproj import Transformer
 
+from cim.appearance import Appearance
+from cim.assets import asset_path
+from cim.bodies import Bodies, decode
 from cim.errors import CimError
 from cim.store import Store
 from ingest.dataset import Declared
@@ -139,3 +143,47 @@ def test_an_anchor_of_words_is_refused() -> None:
     with pytest.raises((CimError, ValueError)):
         Declared.model_validate({"anchor": "here,there"})
     assert Declared.model_validate({"anchor": "113.58,37.86,700"}).anchor == (113.58, 37.86, 700.0)
+
+
+def textured(tmp_path: Path, suffix: str) -> Path:
+    """The wedge with an image laid over it from the south: its left half red, its right half blue."""
+    pixels = np.zeros((40, 100, 3), np.uint8)
+    pixels[:, :50, 0] = pixels[:, 50:, 2] = 255
+    material = trimesh.visual.material.SimpleMaterial(image=Image.fromarray(pixels))
+    mesh = house()
+    uv = np.column_stack([mesh.vertices[:, 0] / 12, mesh.vertices[:, 2] / 5])
+    mesh.visual = trimesh.visual.TextureVisuals(uv, material=material)
+    return write(tmp_path / f"wedge{suffix}", mesh)
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".glb"])
+def test_a_model_keeps_its_image(store: Store, tmp_path: Path, suffix: str) -> None:
+    path = textured(tmp_path, suffix)
+    (report,) = ingest(store, [path], Declared(layer="building", anchor=HERE, vertical_datum="city")).files
+    assert (report.loaded, dict(report.warned)) == (1, {})
+    body, looks = look_of_the_only_body(store)
+    (paint,) = looks.paints
+    with Image.open(asset_path(store.settings, paint.image)) as image:
+        assert image.size == (100, 40)
+        assert image.convert("RGB").getpixel((10, 20)) == (255, 0, 0)
+    places = body.vertices[body.indices]
+    np.testing.assert_allclose(looks.uv[:, 1], (places[:, 2] - HERE[2]) / 5, atol=1e-4)
+    np.testing.assert_allclose(looks.uv[:, 0], (places[:, 0] - places[:, 0].min()) / 12, atol=0.01)
+
+
+def look_of_the_only_body(store: Store) -> tuple[Bodies, Appearance]:
+    with store.connect() as connection:
+        ((blob,),) = connection.execute("SELECT faces FROM cim.body").fetchall()
+    body = decode([bytes(blob)])
+    assert body.appearance is not None
+    return body, body.appearance
+
+
+def test_colours_of_faces_and_of_a_material(store: Store, tmp_path: Path) -> None:
+    mesh = house()
+    mesh.visual.face_colors = [[255, 0, 0, 255]] * 4 + [[0, 0, 255, 255]] * 4
+    path = write(tmp_path / "colours.ply", mesh)
+    (report,) = ingest(store, [path], Declared(layer="building", anchor=HERE, vertical_datum="city")).files
+    assert dict(report.warned) == {}
+    _, looks = look_of_the_only_body(store)
+    assert sorted(paint.color for paint in looks.paints) == [(0.0, 0.0, 1.0), (1.0, 0.0, 0.0)]

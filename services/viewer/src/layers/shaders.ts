@@ -4,6 +4,9 @@ import { CustomShader, LightingModel, VaryingType } from "@cesium/engine";
 export const UNPICKED = "#d8d8d8";
 const LIFT = "1.18";
 
+/** Faces whose colour or image came with the model have this roughness (tiles/gltf.py); they keep their look. */
+const PAINTED = "material.roughness > 0.98";
+
 const HASH = "float hash(float n) { return fract(sin(n * 12.9898) * 43758.5453); }";
 
 /** Where a corner is along its wall, and how steep its face is: glTF is y-up. */
@@ -36,6 +39,10 @@ export const FACADE = new CustomShader({
       return vec3(0.78, 0.80, 0.82);
     }
     void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material) {
+      if (${PAINTED}) {
+        material.diffuse *= ${LIFT};
+        return;
+      }
       float id = float(fsInput.featureIds.featureId_0);
       float h = fsInput.attributes.height;
       float pick = hash(id + 3.0);
@@ -79,6 +86,10 @@ export const CONCRETE = new CustomShader({
   vertexShaderText: ALONG,
   fragmentShaderText: `
     void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material) {
+      if (${PAINTED}) {
+        material.diffuse *= ${LIFT};
+        return;
+      }
       vec3 deck = vec3(0.50, 0.50, 0.49);
       vec3 side = vec3(0.80, 0.78, 0.74);
       material.diffuse = mix(side, deck, smoothstep(0.7, 0.95, v_steep));
