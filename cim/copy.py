@@ -8,7 +8,6 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
@@ -25,13 +24,15 @@ _TEXT_OID, _BYTEA_OID = 25, 17
 _HEADER = b"PGCOPY\n\xff\r\n\0" + _INT4(0) + _INT4(0)
 _END = _INT2(-1)
 _NULL = _INT4(-1)
-_LENGTH = lru_cache(4096)(_INT4)
+_LENGTHS = [_INT4(length) for length in range(4096)]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _array(element_type: int, values: Sequence[bytes]) -> bytes:
     if not values:
         return struct.pack("!iiI", 0, 0, element_type)
+    if len(values) == 1:
+        return _ARRAY(1, 0, element_type, 1, 1) + _INT4(len(values[0])) + values[0]
     parts = [_ARRAY(1, 0, element_type, len(values), 1)]
     for value in values:
         parts += (_INT4(len(value)), value)
@@ -90,13 +91,30 @@ def copy_rows(cursor: psycopg.Cursor[Any], target: str, columns: Sequence[Column
 
 def wire_rows(columns: Sequence[Sequence[bytes | None]]) -> list[bytes]:
     """Return rows as the wire has them, of columns of encoded values."""
-    cells: list[Iterable[bytes]] = [repeat(_INT2(len(columns)))]
+    cells: list[Iterable[bytes]] = [repeat(_INT2(len(columns)), len(columns[0]))]
     for column in columns:
-        cells += ([_NULL if value is None else _LENGTH(len(value)) for value in column], [v or b"" for v in column])
+        if empty(column):
+            cells.append(repeat(_NULL))
+        else:
+            cells += (map(_length, column), [value or b"" for value in column])
     return [b"".join(row) for row in zip(*cells, strict=False)]
 
 
-def encoded(column: Column, values: Iterable[Any]) -> list[bytes | None]:
+def _length(value: bytes | None) -> bytes:
+    if value is None:
+        return _NULL
+    length = len(value)
+    return _LENGTHS[length] if length < len(_LENGTHS) else _INT4(length)
+
+
+def encoded(column: Column, values: Sequence[Any]) -> Sequence[bytes | None]:
     """Return the values of a column as the wire has them."""
+    if empty(values):
+        return values
     encode = ENCODERS[column.sql_type]
     return [None if value is None else encode(value) for value in values]
+
+
+def empty(values: Sequence[Any]) -> bool:
+    """Return whether a column holds nothing, as most of a table do."""
+    return isinstance(values, list) and values[:1] == [None] and values.count(None) == len(values)

@@ -40,6 +40,11 @@ def _nameless(row: str) -> str:
     )
 
 
+def any_nameless(cursor: Cursor, staging: str) -> bool:
+    """Return whether a record that is staged has no id of its own."""
+    return cursor.execute(f"SELECT 1 FROM {staging} s WHERE {_nameless('s')} LIMIT 1").fetchone() is not None
+
+
 def meet_by_place(cursor: Cursor, layer: Layer, staging: str, meets: str, values: dict[str, Any]) -> list[str]:
     """Give staged records without an id the ids of the features that they are; return those ids.
 
@@ -51,7 +56,7 @@ def meet_by_place(cursor: Cursor, layer: Layer, staging: str, meets: str, values
         values: of the merge: the dataset, the date.
 
     """
-    if cursor.execute(f"SELECT 1 FROM {staging} s WHERE {_nameless('s')} LIMIT 1").fetchone() is None:
+    if not any_nameless(cursor, staging):
         return []
     near = LINES_APART_M if layer.geometry == "MultiLineString" else POINTS_APART_M
     cursor.execute(

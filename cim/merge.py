@@ -59,6 +59,11 @@ def create_staging(cursor: psycopg.Cursor[Any], layer: Layer) -> None:
     cursor.execute(f"CREATE TEMP TABLE {staging(layer)} ({columns}) ON COMMIT DROP")
 
 
+def drop_staging(cursor: psycopg.Cursor[Any], layer: Layer) -> None:
+    """Drop a staging table that holds nothing to merge."""
+    cursor.execute(f"DROP TABLE {staging(layer)}")
+
+
 def staging(layer: Layer) -> str:
     """Return the quoted name of a layer's staging table."""
     return f'"stage_{layer.id}"'

@@ -15,6 +15,7 @@ Json = Any
 
 # 12.5 m, 40 ft, 40', 18,5: a number as people write it, with the unit that may follow
 _NUMBER = re.compile(r"^\s*([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(m|米|ft|feet|'|英尺|层|°|km/h|mph)?\s*$")
+_EXACT = 2.0**53  # up to here a float tells every integer from its neighbours
 _FOOT_M, _MILE_KM = 0.3048, 1.609344
 _IN_METRIC = {"ft": _FOOT_M, "feet": _FOOT_M, "'": _FOOT_M, "英尺": _FOOT_M, "mph": _MILE_KM}
 
@@ -53,35 +54,61 @@ def map_fields(
         columns: source name → field name (or `id`), as a dataset.toml says; wins over aliases.
 
     """
-    values: dict[str, list[Any]] = {f.name: [None] * len(records) for f in layer.all_fields}
-    extra: list[dict[str, Json] | None] = []
-    ids: list[str | None] = []
-    misfits: dict[str, list[int]] = {}
-    names = {name: _target(name, layer, columns) for name in dict.fromkeys(k for r in records for k in r)}
-    for position, record in enumerate(records):
-        rest: dict[str, Json] = {}
-        identifier = None
-        for name, raw in record.items():
-            value = plain(raw)
-            if value is None:
+    gathered = _Gathered(layer, catalog, len(records))
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for position, names in enumerate(map(tuple, records)):
+        alike.setdefault(names, []).append(position)
+    for names, positions in alike.items():  # column by column: the records of a table all have the same names
+        rows = records if len(positions) == len(records) else [records[p] for p in positions]
+        for name in names:
+            column = plain_column([row[name] for row in rows])
+            gathered.take(name, column, positions, _target(name, layer, columns))
+    return gathered.mapped()
+
+
+class _Gathered:
+    """What records say, in the layer's terms, as it is mapped column by column."""
+
+    def __init__(self, layer: Layer, catalog: Catalog, count: int) -> None:
+        self._catalog = catalog
+        self._columns: dict[str, list[Any]] = {f.name: [None] * count for f in layer.all_fields}
+        self._extra: list[dict[str, Json]] = [{} for _ in range(count)]
+        self._ids: list[str | None] = [None] * count
+        self._misfits: dict[str, list[int]] = {}
+
+    def take(
+        self, name: str, column: Sequence[Json], positions: Sequence[int], target: LayerField | str | None
+    ) -> None:
+        """Take in the plain values of one name, which the records at some positions have."""
+        given = [(position, value) for position, value in zip(positions, column, strict=True) if value is not None]
+        if target is None:
+            for position, value in given:
+                self._extra[position][name] = value
+        elif isinstance(target, str):
+            for position, value in given:
+                self._ids[position] = _as_text(value)
+        elif given:
+            self._field(name, given, target)
+
+    def _field(self, name: str, given: Sequence[tuple[int, Json]], target: LayerField) -> None:
+        """Fill a field; what doesn't fit it, or comes second, stays under its own name."""
+        values = self._columns[target.name]
+        misfits = []
+        converted = convert_column([value for _, value in given], target, self._catalog)
+        for (position, value), fitting in zip(given, converted, strict=True):
+            if values[position] is None and fitting is not None:
+                values[position] = fitting
                 continue
-            target = names[name]
-            if isinstance(target, str):
-                identifier = _as_text(value)
-            elif target is None or values[target.name][position] is not None:
-                rest[name] = value
-            else:
-                converted = convert(value, target, catalog)
-                if converted is None:
-                    rest[name] = value
-                    misfits.setdefault(f"{name} isn't a {target.type} for {target.name}: kept in extra", []).append(
-                        position
-                    )
-                else:
-                    values[target.name][position] = converted
-        extra.append(rest or None)
-        ids.append(identifier)
-    return Mapped(values, extra, ids, misfits)
+            if values[position] is None:
+                misfits.append(position)
+            self._extra[position][name] = value
+        if misfits:
+            what = f"{name} isn't a {target.type} for {target.name}: kept in extra"
+            self._misfits[what] = sorted([*self._misfits.get(what, ()), *misfits])
+
+    def mapped(self) -> Mapped:
+        """Return all of it."""
+        return Mapped(self._columns, [rest or None for rest in self._extra], self._ids, self._misfits)
 
 
 def _target(name: str, layer: Layer, columns: Mapping[str, str]) -> LayerField | str | None:
@@ -103,14 +130,45 @@ def plain(value: Any) -> Json:
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+        return _plain_float(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, bytes | memoryview):
         return value.hex()
     return value if isinstance(value, dict | list | tuple) else str(value)  # a UUID, a time of day, a duration
+
+
+def plain_column(column: list[Any]) -> list[Json]:
+    """Return the values of a column as JSON has them."""
+    kinds = set(map(type, column)) - {type(None)}
+    if kinds == {str}:
+        return [value and (value.replace("\x00", "").strip() or None) for value in column]
+    if kinds == {float}:
+        return [value if value is None else _plain_float(value) for value in column]
+    return column if kinds <= {int} else [plain(value) for value in column]
+
+
+def _plain_float(value: float) -> Json:
+    if value.is_integer():
+        return int(value) if abs(value) < _EXACT else value
+    return value if math.isfinite(value) else None
+
+
+def convert_column(column: Sequence[Json], field: LayerField, catalog: Catalog) -> list[Any]:
+    """Return the values of a column in the field's type, each kind of value looked at once; None: it doesn't fit."""
+    kinds = set(map(type, column))
+    if field.type == "number" and kinds <= {int, float} and catalog.codes(field) is None:
+        return [float(value) for value in column]
+    if not kinds <= {str, int, float, bool}:
+        return [convert(value, field, catalog) for value in column]
+    if kinds == {str}:
+        if field.type == "text" and catalog.codes(field) is None:
+            return list(column)
+        meanings = {text: convert(text, field, catalog) for text in set(column)}
+        return [meanings[text] for text in column]
+    keys = list(zip(map(type, column), column, strict=True))  # 1, 1.0 and true are one key to a dict
+    known = {key: convert(key[1], field, catalog) for key in set(keys)}
+    return [known[key] for key in keys]
 
 
 def convert(value: Json, field: LayerField, catalog: Catalog) -> Any:

@@ -2,28 +2,26 @@
 
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cim.ahead import ahead
 from cim.audit import COMMAND_LINE, note
 from cim.copy import json_text
-from cim.errors import CimError, NothingToLoad, UnknownLayer, UnreadableFile
+from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load, note_source
-from cim.model import ReadOptions, Source
 from cim.quality import keep_quality
 from cim.quarantine import set_aside
 from cim.store import Connection, Cursor, LostConnection, Store
-from ingest.dataset import DatasetFile, Declared, declared_for, read_options
-from ingest.place import placement
-from ingest.readers import File, Reader, find_files, reader_of
+from ingest.dataset import DatasetFile, Declared, declared_for
+from ingest.opened import Job, Table, closed_after, opened
+from ingest.readers import File, find_files, reader_of
 from ingest.report import FileReport, LoadReport
-from ingest.stage import STAGES, Stage, Table
-from ingest.work import Work, prepared
+from ingest.stage import STAGES, Stage, StagedTable
 
 Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done
 UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"
@@ -71,10 +69,10 @@ def _ingest_files(
     with store.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
         report.load = begin_load(cursor, asker)
-        for number, file in enumerate(files):
+        for number, (file, tables) in enumerate(_in_turn(cursor, store, files, options, settings)):
             declared = declared_for(file.path, file.beside, options, settings)
             told = partial(_told, progress, number, len(files), file.shown)
-            report.files.append(_ingest_file(connection, store, file, declared, report.load or 0, told))
+            report.files.append(_ingest_file(connection, store, file, tables, declared, report.load or 0, told))
         if report.exit_code == 1 or not ending(cursor, report):
             connection.rollback()
             report.load = None
@@ -87,13 +85,42 @@ def _ingest_files(
     return report
 
 
+def _in_turn(
+    cursor: Cursor, store: Store, files: Sequence[File], options: Declared, settings: DatasetFile | None
+) -> Iterator[tuple[File, Iterator[Table]]]:
+    """Yield files with their tables, rasters first and without: when they are in, it is known what others stand on."""
+    kept_whole = [file for file in files if (reader := reader_of(file.path)) and reader.kind == "raster"]
+    yield from ((file, iter(())) for file in kept_whole)
+    others = files[len(kept_whole) :]
+    ground = ground_of(cursor, store)
+    jobs = [
+        Job(
+            path=file.path,
+            shown=file.shown,
+            declared=declared_for(file.path, file.beside, options, settings),
+            catalog=store.catalog,
+            city=store.city,
+            settings=store.settings,
+            ground=ground,
+        )
+        for file in others
+    ]
+    yield from zip(others, opened(jobs, store.settings), strict=True)
+
+
 def _told(progress: Progress, number: int, count: int, name: str, share: float, read: int) -> None:
     """Tell how far a file is, as a part of all files."""
     progress((number + share) / count, f"{Path(name).name}: {read:,}" if read else Path(name).name)
 
 
 def _ingest_file(
-    connection: Connection, store: Store, file: File, declared: Declared, load: int, told: Callable[[float, int], None]
+    connection: Connection,
+    store: Store,
+    file: File,
+    tables: Iterator[Table],
+    declared: Declared,
+    load: int,
+    told: Callable[[float, int], None],
 ) -> FileReport:
     """Load one file in a savepoint of its own."""
     path = file.path
@@ -105,7 +132,7 @@ def _ingest_file(
     started = time.perf_counter()
     try:
         with connection.transaction(), connection.cursor() as cursor:
-            _load_whole(cursor, store, path, declared, load, report)
+            _load(cursor, store, path, tables, declared, load, report)
     except CimError as error:
         report = FileReport(
             file.shown,
@@ -124,11 +151,29 @@ def _ingest_file(
     return report
 
 
-def _load_whole(cursor: Cursor, store: Store, path: Path, declared: Declared, load: int, report: FileReport) -> None:
+def _load(
+    cursor: Cursor,
+    store: Store,
+    path: Path,
+    tables: Iterator[Table],
+    declared: Declared,
+    load: int,
+    report: FileReport,
+) -> None:
+    """Load a file that is kept as one, or its tables.
+
+    Raises:
+        NothingToLoad: no record is in it.
+
+    """
     reader = reader_of(path)
-    if reader is None or path.stat().st_size == 0:
-        raise UnreadableFile(f"{path}: a file of zero bytes")
-    _load_tables(cursor, store, reader, path, declared, load, report)
+    if reader and reader.whole and path.stat().st_size:
+        report.source = note_source(cursor, load, path, report.path)
+        reader.load(cursor, store, path, declared, load, report)
+        return
+    for table in tables:
+        report.source = note_source(cursor, load, path, report.path, table.name)
+        _load_table(cursor, table, StagedTable(store, table.header, declared, load, table.where, report))
     if report.read == 0 and not report.layers:
         raise NothingToLoad(f"{path}: no record in it")
 
@@ -138,63 +183,25 @@ def _shortened(said: str) -> str:
     return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]} …"
 
 
-def _load_tables(
-    cursor: Cursor, store: Store, reader: Reader, path: Path, declared: Declared, load: int, report: FileReport
-) -> None:
-    if reader.whole:
-        report.source = note_source(cursor, load, path, report.path)
-        reader.load(cursor, store, path, declared, load, report)
-        return
-    options = read_options(store.catalog, declared)
-    sources = list(reader.read(path, options))
-    for source in sources:
-        hint = source.header.layer_hint
-        where = str(path) if len(sources) == 1 else f"{path}, table {hint}"
-        report.source = note_source(cursor, load, path, report.path, hint if len(sources) > 1 else None)
-        _load_source(cursor, Table(store, source.header, declared, load, where, report), source, options)
-
-
-def _load_source(cursor: Cursor, table: Table, source: Source, options: ReadOptions) -> None:
-    header, store = table.header, table.store
-    work = Work(
-        catalog=store.catalog,
-        city=store.city,
-        header=header,
-        declared=table.declared,
-        options=options,
-        placement=placement(header, table.declared, store.city, table.where) if header.spatial else None,
-        ground=ground_of(cursor, store),
-        settings=store.settings,
-        path=table.report.path,
-        where=table.where,
-    )
-    for warning in header.warnings:
-        table.report.warn(warning)
+def _load_table(cursor: Cursor, table: Table, staged: StagedTable) -> None:
+    report = staged.report
+    for warning in table.header.warnings:
+        report.warn(warning)
     stages: dict[str, Stage] = {}
-    with _closed_after(source.batches), _closed_after(prepared(work, source, store.settings.worker_count)) as batches:
-        for batch in batches:
-            table.report.absorb(batch.report)
-            _keep_set_aside(cursor, table)
-            table.report.told(0.0, table.report.read)
+    with closed_after(iter(table.batches)) as fresh, closed_after(ahead(fresh)) as batches:
+        for batch in batches:  # the next ones are prepared while the database takes this one in
+            report.absorb(batch.report)
+            _keep_set_aside(cursor, staged)
+            report.told(0.0, report.read)
             for layer, rows in batch.rows:
                 if layer.id not in stages:
-                    stages[layer.id] = STAGES[layer.kind](cursor, table, layer)
+                    stages[layer.id] = STAGES[layer.kind](cursor, staged, layer)
                 stages[layer.id].take(rows)
     for stage in stages.values():
         stage.merge()
-    _keep_set_aside(cursor, table)
+    _keep_set_aside(cursor, staged)
 
 
-@contextmanager
-def _closed_after[T](items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """Let a generator end when the block does, so that what it holds (files, a connection) is let go of at once."""
-    try:
-        yield items
-    finally:
-        if isinstance(items, Generator):
-            items.close()
-
-
-def _keep_set_aside(cursor: Cursor, table: Table) -> None:
+def _keep_set_aside(cursor: Cursor, table: StagedTable) -> None:
     set_aside(cursor, table.load, table.report.path, table.store.city.srid, table.report.set_aside)
     table.report.set_aside = []

@@ -12,7 +12,7 @@ from cim import bodies as bodies_module
 from cim import geometry as geo
 from cim.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
 from cim.catalog.model import Catalog, Layer
-from cim.copy import ENCODERS, encoded, wire_rows
+from cim.copy import ENCODERS, empty, encoded, wire_rows
 from cim.errors import NothingToLoad
 from cim.ground import Ground
 from cim.model import Features, take
@@ -66,6 +66,7 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     flags: list[list[str]] = [[] for _ in ids]
     if preparation.layer.role == "buildings":
         _against_ground(features, ids, preparation)
+    _flag_faults(features, ids, flags, preparation)
     raised = _raised(features, mapped, ids, flags, preparation)
     if not raised.standing.all():
         keep = np.flatnonzero(raised.standing).tolist()
@@ -267,6 +268,16 @@ def _identified(features: Features, mapped: Mapped, preparation: Preparation) ->
     return replace(features, ids=list(ids), parent_id=prefixed, places=named)
 
 
+def _flag_faults(features: Features, ids: list[str], flags: list[list[str]], preparation: Preparation) -> None:
+    """Flag what the checks find in the bodies that the source gave; those raised from footprints are made whole."""
+    for fault, found in zip(FAULTS, find_faults(features.bodies), strict=True):
+        if found.any():
+            wrong = np.unique(features.body_record[found]).tolist()
+            preparation.report.warn(fault.warning, [ids[r] for r in wrong])
+            for r in wrong:
+                flags[r].append(fault.flag)
+
+
 @dataclass(frozen=True)
 class _Raised:
     """A batch with its LoD1 bodies; a record without ground under it doesn't stand."""
@@ -365,16 +376,11 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
     blobs = encode(features.bodies)
     hashes = [content_hash(blob) for blob in blobs]
     is_closed = geo.closed(features.bodies)
-    solid = np.array([_lod_order(lod) >= 1 for lod in features.body_lod], bool)
+    solid_lods = {lod for lod in set(features.body_lod) if _lod_order(lod) >= 1}
+    solid = np.array([lod in solid_lods for lod in features.body_lod], bool)
     open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
     if len(open_records):
         preparation.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
-    for fault, found in zip(FAULTS, find_faults(features.bodies), strict=True):
-        if found.any():
-            wrong = np.unique(features.body_record[found]).tolist()
-            preparation.report.warn(fault.warning, [ids[r] for r in wrong])
-            for r in wrong:
-                flags[r].append(fault.flag)
     lods, lists = _versions_bodies(features, hashes)
     columns: dict[str, Sequence[Any]] = {
         "id": ids,
@@ -430,9 +436,11 @@ def _versions_bodies(
     """Return per record the levels of detail and the hashes of its bodies, the highest level last."""
     lods: list[list[str] | None] = [None] * len(features)
     lists: list[list[bytes] | None] = [None] * len(features)
-    order = sorted(range(len(hashes)), key=lambda b: (_lod_order(features.body_lod[b]), features.body_lod[b]))
+    rank = {lod: (_lod_order(lod), lod) for lod in set(features.body_lod)}
+    order = sorted(range(len(hashes)), key=lambda b: rank[features.body_lod[b]])
+    record_of = features.body_record.tolist()
     for b in order:
-        record = int(features.body_record[b])
+        record = record_of[b]
         known_lods, known = lods[record], lists[record]
         if known_lods is None or known is None:
             lods[record], lists[record] = [features.body_lod[b]], [hashes[b]]
@@ -446,7 +454,7 @@ def _content(records: Mapping[str, Sequence[bytes | None]]) -> list[bytes]:
     """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
     parts = []
     for name, values in records.items():
-        if name not in ("id", "record", "derived_from"):
+        if name not in ("id", "record", "derived_from") and not empty(values):
             tag = name.encode() + b"\0"
             parts.append([b"" if value is None else tag + value for value in values])
-    return [content_hash(b"".join(of_record)) for of_record in zip(*parts, strict=True)]
+    return [content_hash(*of_record) for of_record in zip(*parts, strict=True)]

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
-from cim.merge import Delivery, Merged, create_staging, merge, merge_observations, stage_records, staging, store_bodies
+from cim.match import any_nameless
+from cim.merge import (
+    Delivery,
+    Merged,
+    create_staging,
+    drop_staging,
+    merge,
+    merge_observations,
+    stage_records,
+    staging,
+    store_bodies,
+)
 from cim.model import BATCH_SIZE, Header
 from cim.quarantine import resolve
 from cim.store import Cursor, Store
@@ -17,11 +28,12 @@ from ingest.records import Rows
 from ingest.report import FileReport
 from ingest.shift import suspected_shift
 
+PART = 10_000  # records that are merged at once, where the others of their table needn't be known
 CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
 
 
 @dataclass
-class Table:
+class StagedTable:
     """One table of a file on its way into the store."""
 
     store: Store
@@ -45,10 +57,13 @@ class Stage(Protocol):
 class FeatureStage:
     """The staging table of a feature layer."""
 
-    def __init__(self, cursor: Cursor, table: Table, layer: Layer) -> None:
+    def __init__(self, cursor: Cursor, table: StagedTable, layer: Layer) -> None:
         self._cursor, self._table, self._layer = cursor, table, layer
         self._content_by_id: dict[str, bytes] = {}
         self._bodies: list[bytes] = []  # of batches, too few yet for a statement
+        self._staged = 0  # records since the last merge
+        self._parts = 0  # merges so far
+        self._in_parts = not table.declared.complete and not (layer.topology and layer.topology.rule == "coverage")
         if layer.id not in table.report.layers:
             table.report.layers.append(layer.id)
         create_staging(cursor, layer)
@@ -58,7 +73,18 @@ class FeatureStage:
         self._bodies += rows.bodies
         if len(self._bodies) >= BATCH_SIZE:
             self._store_bodies()
-        stage_records(self._cursor, self._layer, _kept(rows, self._first_of_each_id(rows.ids, rows.content)))
+        fresh = _kept(rows, self._first_of_each_id(rows.ids, rows.content))
+        stage_records(self._cursor, self._layer, fresh)
+        self._staged += len(fresh)
+        if self._staged >= PART and self._in_parts:
+            self._merge_part()
+
+    def _merge_part(self) -> None:
+        """Merge what is staged while other processes prepare what follows; records without ids wait for all others."""
+        self._in_parts = not any_nameless(self._cursor, staging(self._layer))
+        if self._in_parts:
+            self._merge_staged()
+            create_staging(self._cursor, self._layer)
 
     def _store_bodies(self) -> None:
         if self._bodies:
@@ -80,6 +106,13 @@ class FeatureStage:
 
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""
+        if self._staged or not self._parts:
+            self._merge_staged()
+        else:
+            drop_staging(self._cursor, self._layer)
+        resolve(self._cursor, self._layer, self._table.load)
+
+    def _merge_staged(self) -> None:
         self._store_bodies()
         delivery = _delivery(self._cursor, self._table, self._layer)
         table = self._table
@@ -87,13 +120,13 @@ class FeatureStage:
         if shift:
             table.report.warn(shift)
         _count(table, self._layer, merge(self._cursor, delivery))
-        resolve(self._cursor, self._layer, self._table.load)
+        self._staged, self._parts = 0, self._parts + 1
 
 
 class ObservationStage:
     """The staging table of an observation layer."""
 
-    def __init__(self, cursor: Cursor, table: Table, layer: Layer) -> None:
+    def __init__(self, cursor: Cursor, table: StagedTable, layer: Layer) -> None:
         self._cursor, self._table, self._layer = cursor, table, layer
         self._staged: set[str] = set()
         if layer.id not in table.report.layers:
@@ -126,7 +159,7 @@ class ObservationStage:
         )
 
 
-STAGES: Mapping[KindName, Callable[[Cursor, Table, Layer], Stage]] = {
+STAGES: Mapping[KindName, Callable[[Cursor, StagedTable, Layer], Stage]] = {
     "feature": FeatureStage,
     "observation": ObservationStage,
 }
@@ -136,7 +169,7 @@ def _kept(rows: Rows, keep: list[bool]) -> list[bytes]:
     return rows.records if all(keep) else list(compress(rows.records, keep))
 
 
-def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:
+def _delivery(cursor: Cursor, table: StagedTable, layer: Layer) -> Delivery:
     """Note the dataset, and return what all records of the table share."""
     declared, header = table.declared, table.header
     surveyed = declared.date or header.surveyed
@@ -160,7 +193,7 @@ def _delivery(cursor: Cursor, table: Table, layer: Layer) -> Delivery:
     )
 
 
-def _count(table: Table, layer: Layer, outcome: Merged) -> None:
+def _count(table: StagedTable, layer: Layer, outcome: Merged) -> None:
     report = table.report
     report.loaded += outcome.loaded
     report.updated += outcome.updated

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ PREPARED: Mapping[KindName, Callable[[Features, Preparation], Rows]] = {
     "observation": prepare_observations,
 }
 
-FEW_PARTS = 4  # of a table, for which other processes aren't worth their start
+FEW_PARTS, FEW_BATCHES = 4, 8  # of a table, for which other processes aren't worth their start
 
 
 @dataclass(frozen=True)
@@ -131,23 +132,57 @@ class Prepared:
     rows: list[tuple[Layer, Rows]] = field(default_factory=list)
 
 
-def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
-    """Yield the batches of a table as rows, in its order; a source that comes in many parts goes through processes.
+Task = Callable[[Work], Iterator[Prepared]]
 
-    They need a second to start; until the first of them stands, this process makes the rows itself.
+
+def prepared(work: Work, source: Source, workers: int) -> Iterator[Prepared]:
+    """Yield the batches of a table as rows, in its order; a big table goes through processes.
+
+    They need a second to start; until the first of them stands, this process makes the rows itself. A source that
+    comes in parts is read by the processes too; the batches of others are read here and given out, which pays where
+    there are more cores than this process and the database keep busy.
     """
-    if workers < 2 or len(source.parts) < FEW_PARTS:
-        first = 1
-        for batch in source.batches:
-            yield work.prepare(batch, first)
-            first += len(batch) + len(batch.refused)
+    tasks: Iterator[Task] = map(_Part, source.parts) if source.parts else _batch_tasks(source.batches)
+    few, least_workers = (FEW_PARTS, 2) if source.parts else (FEW_BATCHES, 3)
+    beginning = list(islice(tasks, few)) if workers >= least_workers else []
+    tasks = chain(beginning, tasks)
+    if len(beginning) < few:
+        for task in tasks:
+            yield from task(work)
         return
-    parts = iter(source.parts)
     with process_pool(workers, __name__, _begin, (work,)) as pool:
-        while not pool.standing.done() and (part := next(parts, None)):
-            yield from map(work.prepare, part())
-        for of_part in in_order(pool.executor, _prepare_part, parts, ahead=2 * workers):
-            yield from of_part
+        while not pool.standing.done() and (next_task := next(tasks, None)):
+            yield from next_task(work)
+        for of_task in in_order(pool.executor, _run, tasks, ahead=2 * workers):
+            yield from of_task
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a table that is still to be read."""
+
+    read: Callable[[], Iterator[Features]]
+
+    def __call__(self, work: Work) -> Iterator[Prepared]:
+        return map(work.prepare, self.read())
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch of a table, and the number of its first record."""
+
+    features: Features
+    first: int
+
+    def __call__(self, work: Work) -> Iterator[Prepared]:
+        yield work.prepare(self.features, self.first)
+
+
+def _batch_tasks(batches: Iterable[Features]) -> Iterator[_Batch]:
+    first = 1
+    for batch in batches:
+        yield _Batch(batch, first)
+        first += len(batch) + len(batch.refused)
 
 
 def _begin(work: Work) -> None:
@@ -159,6 +194,6 @@ def _begin(work: Work) -> None:
 _WORK: Work | None = None
 
 
-def _prepare_part(part: Callable[[], Iterator[Features]]) -> list[Prepared]:
+def _run(task: Task) -> list[Prepared]:
     assert _WORK is not None  # noqa: S101 - the pool began with it
-    return [_WORK.prepare(batch) for batch in part()]
+    return list(task(_WORK))

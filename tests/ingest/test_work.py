@@ -3,23 +3,27 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
+from cim.config import Settings
 from cim.errors import UnreadableFile
 from cim.ground import Ground
 from cim.model import ReadOptions
-from cim.parallel import in_order
+from cim.parallel import Pool, in_order, process_pool
 from cim.store import Store
-from ingest import cityjson
+from ingest import cityjson, opened
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.place import placement
 from ingest.work import Prepared, Work, prepared
 from tests.benchmarks.town import write_sequence
+from tests.conftest import MakeStore
 
 COUNT = 300
 
@@ -42,6 +46,7 @@ def rows_of(file: Path, workers: int) -> Iterator[Prepared]:
         options=options,
         placement=placement(source.header, declared, YANGQUAN, str(file)),
         ground=Ground(),
+        settings=Settings(),
         path=str(file),
         where=str(file),
     )
@@ -102,3 +107,49 @@ def test_who_waits_is_told_how_far_it_is(store: Store, tmp_path: Path) -> None:
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[0] == (0.0, "a.csv")
     assert "b.csv: 2" in [what for _, what in told]
+
+
+@contextmanager
+def standing_pool(workers: int, home: str) -> Iterator[Pool]:
+    with process_pool(workers, home) as pool:
+        pool.standing.result(60)
+        yield pool
+
+
+def test_many_small_files_are_read_by_processes_with_the_same_outcome(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files in their order, a broken one and a foreign one told of by themselves, whoever reads them."""
+    monkeypatch.setattr(opened, "FEW_BYTES", 0)
+    monkeypatch.setattr(opened, "process_pool", standing_pool)
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for number in range(14):
+        rows = "".join(f"H{number}-{k},{462000 + k},{4190000 + number}\n" for k in range(20))
+        (folder / f"{number:02}.csv").write_text("id,x,y\n" + rows + ("H3-0,462500,4190000\n" if number == 3 else ""))
+    (folder / "05.csv").write_bytes(b"\xff\xfe\x00id,x\n\x81")
+    (folder / "07.csv").write_text("id,x,y\nF,2600000,1200000\n")
+    said = Declared(layer="hydrant", crs="EPSG:4547")
+    outcomes = []
+    for workers in (1, 2):
+        made = make_store()
+        store = replace(made, settings=replace(made.settings, workers=workers))
+        report = ingest(store, [folder], said)
+        with store.connect() as connection:
+            kept = connection.execute("SELECT id, content, record FROM twin.hydrant ORDER BY id").fetchall()
+        shown = [file.as_json() | {"seconds": 0} for file in report.files]
+        outcomes.append((kept, shown))
+    assert outcomes[0] == outcomes[1]
+    kept, shown = outcomes[1]
+    assert len(kept) == 12 * 20
+    assert [file["path"][-6:] for file in shown if file.get("error")] == ["05.csv", "07.csv"]
+
+
+def test_a_fault_in_a_process_is_told_of_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = opened.Job(tmp_path / "a.csv", "a.csv", Declared(), read_catalog(), YANGQUAN, Settings(), Ground())
+    job.path.write_text("id,x,y\n1,2,3\n")
+    monkeypatch.setattr(opened, "tables", lambda *_, **__: 1 / 0)
+    done = opened.read_whole(job)
+    assert done.tables == []
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: division by zero"):
+        list(opened._again(done))
