@@ -21,32 +21,41 @@ from cim.model import Anchor, ReadOptions
 DATASET_FILE = "dataset.toml"
 
 
+def _said(zh: str, en: str, default: Any = None) -> Any:
+    """Return a key of dataset.toml, with what it is."""
+    return Field(default=default, json_schema_extra={"zh": zh, "en": en})
+
+
 class Declared(BaseModel):
     """What can be said about a dataset, a file, or on the command line; None: not said here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layer: str | None = None
-    dataset: str | None = None
-    date: dt.date | None = None
-    crs: str | None = None
-    axes: Literal["xy", "yx"] | None = None  # yx: northing or latitude comes first
-    vertical_datum: str | None = None
-    height_anomaly_m: float | None = None  # of this dataset's ellipsoidal heights; else the city's
-    height_anomaly_grid: Path | None = None  # a raster of it
-    z_unit_m: float | None = None  # metres of a unit of its heights, such as 0.3048; else what the file says
-    encoding: str | None = None
-    id_prefix: str | None = None
-    complete: bool | None = None
-    licence: str | None = None
-    timezone: str | None = None  # of times without an offset; else the city's
-    public: bool | None = None  # False: only who is signed in sees it
-    columns: Mapping[str, str] = Field(default_factory=dict)  # column of the file → field of the layer, or `id`
-    anchor: tuple[float, float, float] | None = None  # where a model's origin stands: longitude, latitude, height
-    heading: float | None = None  # degrees clockwise from north of a model's y
-    up: Literal["y", "z"] | None = None  # a model's axis that is up
-    unit_m: float | None = None  # metres of a model's unit
-    layers: Mapping[str, str] = Field(default_factory=dict)  # class or drawing layer, or a pattern → layer of the city
+    layer: str | None = _said("图层", "the layer that its records go to")
+    dataset: str | None = _said("数据集名称", "the name of the dataset; else the file's title or name")
+    date: dt.date | None = _said("测绘日期", "the date that it shows the city at")
+    crs: str | None = _said(
+        "坐标系：EPSG 代码、中文名、GCJ-02、BD-09，或 WKT、PROJ、四/七参数文件",
+        "EPSG code, Chinese name, GCJ-02, BD-09, or a file of WKT, PROJ text, or four or seven parameters",
+    )
+    axes: Literal["xy", "yx"] | None = _said("坐标顺序", "yx: northing or latitude comes first")
+    vertical_datum: str | None = _said("高程基准", "`city`, `ellipsoidal`, or a CRS such as EPSG:5737")
+    height_anomaly_m: float | None = _said("高程异常（米）", "of this dataset's ellipsoidal heights; else the city's")
+    height_anomaly_grid: Path | None = _said("高程异常格网", "a raster of it")
+    z_unit_m: float | None = _said("高程单位（米）", "metres of a unit of its heights, such as 0.3048")
+    encoding: str | None = _said("文字编码", "of its texts; wins over what the file says")
+    id_prefix: str | None = _said("编号前缀", "before each id, to tell datasets with the same ids apart")
+    complete: bool | None = _said("完整交付", "what is stored of the dataset and isn't in it has ended")
+    licence: str | None = _said("许可", "the licence of the data")
+    timezone: str | None = _said("时区", "of times without an offset; else the city's")
+    public: bool | None = _said("是否公开", "false: only who is signed in sees it")
+    columns: Mapping[str, str] = _said("列与字段", "column of the file → field of the layer, or `id`", {})
+    values: tuple[str, ...] = _said("观测值列", "columns of a table that are each a series of its own", ())
+    anchor: tuple[float, float, float] | None = _said("模型原点", "a model's origin: longitude, latitude, height")
+    heading: float | None = _said("模型方向", "degrees clockwise from north of a model's y")
+    up: Literal["y", "z"] | None = _said("模型向上轴", "a model's axis that is up")
+    unit_m: float | None = _said("模型单位（米）", "metres of a model's unit")
+    layers: Mapping[str, str] = _said("图层对照", "class or drawing layer, or a pattern → layer of the city", {})
 
     @field_validator("anchor", mode="before")
     @classmethod
@@ -55,7 +64,7 @@ class Declared(BaseModel):
 
     def over(self, other: "Declared") -> "Declared":
         """Return this, and what it leaves open from `other`."""
-        return other.model_copy(update={k: v for k, v in self if v is not None and v != {}})
+        return other.model_copy(update={k: v for k, v in self if v is not None and v not in ({}, ())})
 
 
 class DatasetFile(Declared):

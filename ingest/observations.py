@@ -1,6 +1,6 @@
 """Observations: rows of a table to values of features at moments, refused where feature, time or value is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,25 +8,44 @@ from zoneinfo import ZoneInfo
 from cim.bodies import content_hash
 from cim.catalog.model import Layer
 from cim.copy import ENCODERS, encoded, wire_rows
+from cim.errors import BadSettings
 from cim.model import Features
 from cim.schema import field_columns, record_columns
-from ingest.fields import map_fields
+from ingest.fields import Mapped, convert, map_fields, plain
 from ingest.records import Preparation, Rows
+
+TIME_PARTS = (
+    ("year", "年"),
+    ("month", "月"),
+    ("day", "日"),
+    ("hour", "时", "小时"),
+    ("minute", "分"),
+    ("second", "秒"),
+)
+NOTHING = frozenset({"na", "n/a", "nan", "null", "none", "-", "--", "无"})  # how tables write that there is no value
+_POINTS = ("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW")
+COMPASS = {point: 22.5 * number for number, point in enumerate(_POINTS)}  # degrees clockwise from north
 
 
 def prepare_observations(features: Features, preparation: Preparation) -> Rows:
-    """Make rows of a batch of observations; where a table has no column for the feature, its `id` is the feature's."""
+    """Make rows of a batch of observations; where a table has no column for the feature, its `id` is the feature's.
+
+    A time may stand in columns of its parts (year, month, day …). Where the table's `values` are declared, each of
+    those columns is a series of its own, of the feature `feature/column`.
+    """
     layer, report = preparation.layer, preparation.report
-    mapped = map_fields(features.attributes, layer, preparation.catalog, preparation.columns)
+    records = with_times(features.attributes, layer, preparation.columns)
+    wide = preparation.values
+    told = [{name: value for name, value in record.items() if name not in wide} for record in records]
+    mapped = map_fields(told if wide else records, layer, preparation.catalog, preparation.columns)
     for what, positions in mapped.misfits.items():
         report.warn(what, [_label(mapped.ids, p) for p in positions])
     zone = ZoneInfo(preparation.timezone)
-    fields = [f.name for f in layer.fields]
     columns: dict[str, list[Any]] = {c.name: [] for c in record_columns(layer)}
     without_offset = 0
-    for row, own in enumerate(mapped.ids):
-        feature, time = mapped.columns["feature"][row] or own, mapped.columns["time"][row]
-        values = {name: mapped.columns[name][row] for name in fields}
+    entries = _series_of(records, features.places, preparation) if wide else _values_of(mapped, layer)
+    for row, series, values, extra in entries:
+        feature, time = mapped.columns["feature"][row] or mapped.ids[row], mapped.columns["time"][row]
         reason = _missing(feature, time, values, layer)
         if reason:
             report.refuse(_label(mapped.ids, row), reason)
@@ -35,9 +54,9 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
             without_offset += 1
             time = time.replace(tzinfo=zone)
         moment = time.astimezone(UTC)
-        feature = f"{preparation.id_prefix}{feature}"
+        feature = f"{preparation.id_prefix}{feature}{series}"
         identifier = name_of(feature, moment)
-        row_values = {"id": identifier, "feature": feature, "time": moment, "extra": mapped.extra[row], **values}
+        row_values = {"id": identifier, "feature": feature, "time": moment, "extra": extra, **values}
         row_values["content"] = _content(row_values, layer)
         for name, column in columns.items():
             column.append(row_values[name])
@@ -45,6 +64,78 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
         report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
     wired = wire_rows([encoded(c, columns[c.name]) for c in record_columns(layer)])
     return Rows(columns["id"], columns["content"], wired)
+
+
+Entry = tuple[int, str, Mapping[str, Any], Any]  # row, what its feature's id ends with, values by field, what is kept
+
+
+def _values_of(mapped: Mapped, layer: Layer) -> Iterator[Entry]:
+    fields = [f.name for f in layer.fields]
+    for row in range(len(mapped.ids)):
+        yield row, "", {name: mapped.columns[name][row] for name in fields}, mapped.extra[row]
+
+
+def _series_of(
+    records: Sequence[Mapping[str, Any]], places: Sequence[str | None] | None, preparation: Preparation
+) -> Iterator[Entry]:
+    """Yield the values of a table's columns of values; a place without one is a gap, and counted.
+
+    Raises:
+        BadSettings: the layer's observations have more than one value, or a column isn't there.
+
+    """
+    layer = preparation.layer
+    if len(layer.fields) != 1:
+        raise BadSettings(f"{preparation.where}: `values` is for a layer of one value; {layer.id} has several")
+    (field,) = layer.fields
+    names = {name for record in records for name in record}
+    if missing := sorted(set(preparation.values) - names):
+        raise BadSettings(f"{preparation.where}: no column {', '.join(missing)}, which `values` names")
+    stand = [place or f"row {row + 1}" for row, place in enumerate(places or [None] * len(records))]
+    for name in preparation.values:
+        gaps: list[str] = []
+        for row, record in enumerate(records):
+            raw = plain(record.get(name))
+            if raw is None or str(raw).casefold() in NOTHING:
+                gaps.append(stand[row])
+                continue
+            value = convert(COMPASS.get(str(raw), raw), field, preparation.catalog)
+            if value is None:
+                called = f"{name}, {stand[row]}"
+                preparation.report.refuse(called, f"not a {field.type}: {raw!r}", source=record)
+                continue
+            yield row, f"/{name}", {field.name: value}, None
+        if gaps:
+            preparation.report.warn(f"no value in the column {name}: gaps", gaps)
+
+
+def with_times(
+    records: Sequence[Mapping[str, Any]], layer: Layer, columns: Mapping[str, str]
+) -> Sequence[Mapping[str, Any]]:
+    """Return records with a time, put together of its parts where the table has those and no column of times."""
+    names = dict.fromkeys(name for record in records for name in record)
+    if any(columns.get(name, name).casefold() in _names_of_time(layer) for name in names):
+        return records
+    parts = [next((name for name in names if name.casefold() in known), None) for known in TIME_PARTS]
+    if None in parts[:3]:
+        return records
+    given = [name for name in parts if name]
+    return [
+        {name: value for name, value in record.items() if name not in given} | {"time": _together(record, parts)}
+        for record in records
+    ]
+
+
+def _names_of_time(layer: Layer) -> set[str]:
+    return {alias for alias, field in layer.field_by_alias.items() if field.name == "time"}
+
+
+def _together(record: Mapping[str, Any], parts: Sequence[str | None]) -> str | None:
+    try:
+        numbers = [int(float(record[name])) for name in parts if name]
+        return datetime(*numbers).isoformat()  # type: ignore[arg-type]
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
 
 
 def name_of(feature: str, moment: datetime) -> str:

@@ -48,6 +48,7 @@ class Preparation:
     ground: Ground
     report: FileReport
     where: str
+    values: Sequence[str] = ()  # columns of a table that are series of their own
 
 
 def prepare(features: Features, preparation: Preparation) -> Rows:

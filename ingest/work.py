@@ -93,6 +93,7 @@ class Work:
             ground=self.ground,
             report=report,
             where=self.where,
+            values=self.declared.values,
         )
 
     def _by_layer(self, features: Features) -> Iterable[tuple[Layer, Features]]:

@@ -1,11 +1,13 @@
-"""Reference pages made from what the program is: `docs/commands.md`, `docs/settings.md`, `docs/readers.md`."""
+"""Reference pages made from what the program is: commands, settings, readers, dataset.toml."""
 
 from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 import click
 
 from cim.config import Settings
+from ingest.dataset import Declared
 from ingest.readers import READERS
 from services.cli import cli
 
@@ -48,7 +50,31 @@ def readers_page() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"commands": commands_page, "settings": settings_page, "readers": readers_page}
+def dataset_page() -> str:
+    """Return the page of dataset.toml: what can be said of files that don't say it themselves."""
+    lines = ["# dataset.toml 数据集说明", "", _MADE, "", *_OF_DATASETS, "", "| key | 中文 | English |", "|---|---|---|"]
+    for name, key in Declared.model_fields.items():
+        said = cast("dict[str, str]", key.json_schema_extra)
+        lines.append(f"| `{name}` | {said['zh']} | {said['en']} |")
+    return "\n".join([*lines, ""])
+
+
+_OF_DATASETS = (
+    'It lies beside the files; `[files."PATTERN"]` says what holds for some of them. An option of `cim ingest` wins.',
+    '文件旁的 dataset.toml 说明文件自身未说明的内容；`[files."PATTERN"]` 只对部分文件有效；命令行选项优先。',
+    "",
+    "```toml",
+    'vertical_datum = "city"',
+    "date = 2025-03-01",
+    "",
+    '[files."air*.csv"]',
+    'layer = "sensor_observation"',
+    'values = ["PM2.5", "PM10"]',
+    'columns = { station = "feature" }',
+    "```",
+)
+
+PAGES = {"commands": commands_page, "dataset": dataset_page, "settings": settings_page, "readers": readers_page}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

@@ -90,3 +90,45 @@ def test_a_place_without_a_declared_crs_is_refused(store: Store, tmp_path: Path)
     report = ingest(store, [path], Declared())
     assert report.exit_code == 1
     assert "--crs" in (report.files[0].error or "")
+
+
+def test_two_stations_of_beijing_with_a_time_in_four_columns(store: Store, shared_data: Path) -> None:
+    """35,064 hours each, twelve quantities; the values are those that pandas reads, NA is a gap, the wind is a text."""
+    folder = shared_data / "air_beijing"
+    quantities = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3", "TEMP", "PRES", "DEWP", "RAIN", "wd", "WSPM")
+    said = Declared(layer="sensor_observation", timezone="Asia/Shanghai", values=quantities)
+    paths = sorted(folder.glob("*.csv"))
+    report = ingest(store, paths, said)
+    # one value is a blank, which pandas takes for a text
+    tables = [pd.read_csv(path, na_values=[" "], low_memory=False) for path in paths]
+    for file, table in zip(report.files, tables, strict=True):
+        present = int(table[list(quantities)].notna().sum().sum())
+        assert (file.error, file.read, file.loaded, file.refused) == (None, 35_064, present, 0)
+    gaps = [len(file.warned["no value in the column PM2.5: gaps"]) for file in report.files]
+    assert gaps == [925, 750]
+    dongsi = tables[1].assign(time=pd.to_datetime(tables[1][["year", "month", "day", "hour"]]))
+    layer = store.catalog.layers["sensor_observation"]
+    with store.connect() as connection, connection.cursor() as cursor:
+        monthly = series(cursor, layer, "Dongsi/PM2.5", period="month", timezone="Asia/Shanghai")
+        wind = series(
+            cursor, layer, "Dongsi/wd", (datetime(2013, 2, 28, 16, tzinfo=UTC), datetime(2013, 2, 28, 18, tzinfo=UTC))
+        )
+    expected = dongsi.set_index("time")["PM2.5"].resample("MS").mean()
+    assert all(abs(a - b) < 1e-9 for a, b in zip(monthly.mean["value"], expected, strict=True) if a is not None)
+    assert wind.mean["value"] == [337.5, 315.0]  # NNW, NW
+
+
+def test_columns_of_values_that_do_not_fit(store: Store, tmp_path: Path) -> None:
+    table = write(
+        tmp_path / "air.csv", "站点,年,月,日,时,PM10,wd\nA,2024,5,6,8,40,N\nA,2024,5,6,9,much,NE\nA,2024,2,30,9,3,E\n"
+    )
+    said = Declared(layer="sensor_observation", values=("PM10", "wd"))
+    (file,) = ingest(store, [table], said).files
+    assert (file.loaded, file.refused) == (3, 3)
+    assert dict(file.reasons) == {"not a number: 'much'": 1, "no time, or one that can't be read": 2}
+    (file,) = ingest(store, [table], said.model_copy(update={"values": ("PM99",)})).files
+    assert file.error is not None
+    assert "no column PM99, which `values` names" in file.error
+    (file,) = ingest(store, [table], said.model_copy(update={"layer": "parking_observation"})).files
+    assert file.error is not None
+    assert "is for a layer of one value" in file.error
