@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from cim.bodies import Bodies, Bool, Float, Int, ranges
+from ingest.piercing import piercing
 
 PLANE_M = 0.01  # how far a face's points may lie from its plane
 AREA_M2 = 1e-6  # a face of less has none
@@ -131,6 +132,7 @@ FAULTS = (
     Fault("not_orientable", "faces that don't look the same way", not_orientable),
     Fault("not_manifold", "an edge of more than two faces", not_manifold),
     Fault("self_intersection", "a face whose outline crosses itself", crossing),
+    Fault("faces_cross", "faces that pass through each other", piercing),
 )
 
 

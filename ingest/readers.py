@@ -141,7 +141,7 @@ def find_files(paths: list[Path], scratch: Path) -> list[File]:
             found = (
                 _unpacked(file, scratch / str(len(files)))
                 if _is_archive(file)
-                else [File(file, str(file), file.parent)]
+                else [File(file, str(file), _nearest(file.parent, path) or file.parent)]
             )
             files |= {f.path: f for f in found if f.path not in files}
     # LoD1 stands on rasters; the sort is stable
@@ -173,10 +173,17 @@ def _unpacked(path: Path, folder: Path) -> list[File]:
     inside = [p for p in _inside(folder) if (reader := reader_of(p)) and not reader.leads_elsewhere]
     if not inside:
         return [File(path, str(path), path.parent, f"{path}: no file in it that any reader knows ({_known()})")]
-    return [
-        File(p, f"{path}/{p.relative_to(folder)}", p.parent if (p.parent / DATASET_FILE).is_file() else path.parent)
-        for p in inside
-    ]
+    return [File(p, f"{path}/{p.relative_to(folder)}", _nearest(p.parent, folder) or path.parent) for p in inside]
+
+
+def _nearest(folder: Path, top: Path) -> Path | None:
+    """Return the folder with the dataset.toml that holds for a folder: its own, else the next above it, up to `top`."""
+    for above in (folder, *folder.parents):
+        if (above / DATASET_FILE).is_file():
+            return above
+        if above == top or top not in above.parents:
+            return None
+    return None
 
 
 def _known() -> str:

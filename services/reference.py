@@ -60,8 +60,11 @@ def dataset_page() -> str:
 
 
 _OF_DATASETS = (
-    'It lies beside the files; `[files."PATTERN"]` says what holds for some of them. An option of `cim ingest` wins.',
-    '文件旁的 dataset.toml 说明文件自身未说明的内容；`[files."PATTERN"]` 只对部分文件有效；命令行选项优先。',
+    "It lies in the folder of the files or above it, within what is loaded; the nearest holds.",
+    '`[files."PATTERN"]` says what holds for some of them. An option of `cim ingest` wins.',
+    "",
+    "dataset.toml 放在文件所在目录或其上级（在所加载的目录之内），以最近者为准；",
+    '`[files."PATTERN"]` 只对部分文件有效；命令行选项优先。',
     "",
     "```toml",
     'vertical_datum = "city"',

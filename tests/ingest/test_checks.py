@@ -55,10 +55,63 @@ def star() -> Bodies:
     return body(points.tolist(), [[0, 1, 2, 3, 4]])
 
 
+def joined(*parts: Bodies) -> Bodies:
+    """The faces of several bodies as one."""
+    whole = concatenate(parts)
+    return from_sizes(
+        whole.vertices, whole.indices, np.diff(whole.index_start), [1] * len(whole.face_class),
+        [len(whole.face_class)], whole.face_class,
+    )  # fmt: skip
+
+
+def shifted(by: Sequence[float], scale: float = 1.0) -> Bodies:
+    return body((scale * np.array(CUBE) + by).tolist())
+
+
+def sunk_corner() -> Bodies:
+    """A cube whose roof corner is drawn down through its floor."""
+    points = [list(p) for p in CUBE]
+    points[6] = [4.0, 4.0, -3.0]
+    split = [
+        [0, 3, 2],
+        [0, 2, 1],
+        [4, 5, 6],
+        [4, 6, 7],
+        [0, 1, 5, 4],
+        [1, 2, 6],
+        [1, 6, 5],
+        [2, 3, 7],
+        [2, 7, 6],
+        [3, 0, 4, 7],
+    ]
+    return body(points, split)
+
+
+def courtyard() -> Bodies:
+    """A ring of walls: far from convex, and sound."""
+    inner = [[3, 3, 0], [7, 3, 0], [7, 7, 0], [3, 7, 0], [3, 3, 10], [7, 3, 10], [7, 7, 10], [3, 7, 10]]
+    holes = [[8, 12, 13, 9], [9, 13, 14, 10], [10, 14, 15, 11], [11, 15, 12, 8]]
+    rings = [0, 3, 2, 1, 8, 9, 10, 11, 4, 5, 6, 7, 12, 15, 14, 13]
+    walls = [*FACES[2:], *holes]
+    flat = [*rings, *[i for face in walls for i in face]]
+    return from_sizes(
+        np.array([*CUBE, *inner], float), flat, [4] * (4 + len(walls)), [2, 2, *[1] * len(walls)],
+        [2 + len(walls)], [0] * (2 + len(walls)),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("make", "flags"),
     [
         (body, set()),
+        (courtyard, set()),
+        (lambda: joined(body(), shifted([10, 0, 0])), {"not_manifold", "not_orientable"}),  # wall to wall
+        (lambda: joined(body(), shifted([10, 2, 2], 0.5)), set()),  # touches
+        (lambda: joined(body(), shifted([10 - 5e-4, 2, 2], 0.5)), set()),  # within the margin
+        (lambda: joined(body(), shifted([2, 2, 2], 0.5)), set()),  # lies inside
+        (lambda: joined(body(), shifted([7, 2, 2], 0.5)), {"faces_cross"}),
+        (lambda: joined(body(), shifted([2, 2, 7], 0.5)), {"faces_cross"}),
+        (sunk_corner, {"faces_cross"}),
         (lambda: moved(6, [0, 0, 0.5]), {"not_planar"}),
         (lambda: moved(6, [0, 0, 0.004]), set()),
         (turned, {"not_orientable"}),
@@ -83,7 +136,8 @@ def test_an_hourglass_is_found_though_its_area_is_none() -> None:
 def test_a_face_with_a_hole_outside_itself_is_found() -> None:
     points = [*CUBE[:4], [20, 20, 0], [22, 20, 0], [22, 22, 0]]
     sheet = from_sizes(np.array(points, float), [0, 1, 2, 3, 4, 6, 5], [4, 3], [2], [1], [0])
-    assert find_faults(canonical(sheet).bodies)[-1].tolist() == [True]
+    found = dict(zip((f.flag for f in FAULTS), find_faults(canonical(sheet).bodies), strict=True))
+    assert found["self_intersection"].tolist() == [True]
 
 
 def test_no_bodies_have_no_faults() -> None:

@@ -121,3 +121,17 @@ def test_a_datum_that_needs_a_grid_that_is_not_installed_is_refused_by_its_name(
     report = ingest(make_store(city), [shared_data / "cityjson_delft3dbag/delft.json"], Declared())
     assert report.exit_code == 1
     assert "it needs the grid" in report.summary()
+
+
+def test_a_dataset_file_holds_for_the_folders_below_it_until_another_one(store: Store, tmp_path: Path) -> None:
+    delivery = tmp_path / "delivery"
+    for name in ("a", "b", "b/c"):
+        (delivery / name).mkdir(parents=True)
+        (delivery / name / "hydrant.csv").write_text(f"id,x,y\n{name},462000,4190000\n", "utf-8")
+    (tmp_path / "dataset.toml").write_text('layer = "manhole"\n', "utf-8")  # outside of what is loaded
+    (delivery / "dataset.toml").write_text('crs = "EPSG:4547"\ndataset = "upper"\n', "utf-8")
+    (delivery / "b" / "dataset.toml").write_text('crs = "EPSG:4547"\ndataset = "lower"\n', "utf-8")
+    assert ingest(store, [delivery], Declared()).exit_code == 0
+    with store.connect() as connection:
+        found = connection.execute("SELECT id, dataset FROM twin.hydrant ORDER BY id").fetchall()
+    assert found == [("a", "upper"), ("b", "lower"), ("b/c", "lower")]
