@@ -24,7 +24,8 @@ _TEXT_OID, _BYTEA_OID = 25, 17
 _HEADER = b"PGCOPY\n\xff\r\n\0" + _INT4(0) + _INT4(0)
 _END = _INT2(-1)
 _NULL = _INT4(-1)
-_LENGTHS = [_INT4(length) for length in range(4096)]
+_SHORT = 4096
+_LENGTHS = [_INT4(length) for length in range(_SHORT)]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -96,15 +97,12 @@ def wire_rows(columns: Sequence[Sequence[bytes | None]]) -> list[bytes]:
         if empty(column):
             cells.append(repeat(_NULL))
         else:
-            cells += (map(_length, column), [value or b"" for value in column])
+            lengths = [
+                _NULL if value is None else _LENGTHS[size] if (size := len(value)) < _SHORT else _INT4(size)
+                for value in column
+            ]
+            cells += (lengths, [value or b"" for value in column])
     return [b"".join(row) for row in zip(*cells, strict=False)]
-
-
-def _length(value: bytes | None) -> bytes:
-    if value is None:
-        return _NULL
-    length = len(value)
-    return _LENGTHS[length] if length < len(_LENGTHS) else _INT4(length)
 
 
 def encoded(column: Column, values: Sequence[Any]) -> Sequence[bytes | None]:

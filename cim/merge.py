@@ -17,6 +17,8 @@ from cim.copy import copy_rows
 from cim.match import meet_by_place
 from cim.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
 
+HASH_IN_ROW = slice(6, 22)  # of a body's row on the wire: behind the number of its columns and the length of the hash
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -75,13 +77,16 @@ def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[byte
 
 
 def store_bodies(cursor: psycopg.Cursor[Any], rows: Sequence[bytes]) -> None:
-    """Write bodies that the store doesn't have yet: rows as the wire has them, of `BODY_COLUMNS`."""
-    columns = ", ".join(f"{c.name} {c.sql_type}" for c in BODY_COLUMNS)
-    cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_body ({columns}) ON COMMIT DROP")
-    copy_rows(cursor, "stage_body", BODY_COLUMNS, rows)
-    names = ", ".join(c.name for c in BODY_COLUMNS)
-    cursor.execute(f"INSERT INTO cim.body ({names}) SELECT {names} FROM stage_body ON CONFLICT DO NOTHING")
-    cursor.execute("TRUNCATE stage_body")
+    """Write bodies that the store doesn't have yet: rows as the wire has them, of `BODY_COLUMNS`.
+
+    The transaction must hold the lock of loads, as every writer of bodies does.
+    """
+    of_hash = {row[HASH_IN_ROW]: row for row in rows}
+    known = cursor.execute("SELECT hash FROM cim.body WHERE hash = ANY(%b)", [list(of_hash)], binary=True).fetchall()
+    for (body,) in known:
+        del of_hash[bytes(body)]
+    if of_hash:
+        copy_rows(cursor, "cim.body", BODY_COLUMNS, list(of_hash.values()))
 
 
 def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:

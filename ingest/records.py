@@ -437,6 +437,10 @@ def _versions_bodies(
     """Return per record the levels of detail and the hashes of its bodies, the highest level last."""
     lods: list[list[str] | None] = [None] * len(features)
     lists: list[list[bytes] | None] = [None] * len(features)
+    if len(np.unique(features.body_record)) == len(hashes):
+        for record, lod, hashed in zip(features.body_record.tolist(), features.body_lod, hashes, strict=True):
+            lods[record], lists[record] = [lod], [hashed]
+        return lods, lists
     rank = {lod: (_lod_order(lod), lod) for lod in set(features.body_lod)}
     order = sorted(range(len(hashes)), key=lambda b: rank[features.body_lod[b]])
     record_of = features.body_record.tolist()
