@@ -92,11 +92,11 @@ def layer_counts(cursor: Cursor, layers: Sequence[Layer], at: datetime | None = 
     return dict(cursor.fetchall())
 
 
-def point_counts(cursor: Cursor, at: datetime | None = None) -> dict[str, int]:
-    """Return how many points the clouds of each layer hold at a moment."""
+def file_counts(cursor: Cursor, at: datetime | None = None) -> dict[str, int]:
+    """Return how many points the clouds of each layer hold at a moment; of layers of other files, how many files."""
     cursor.execute(
-        f"""SELECT v.layer, sum((v.about->>'points')::bigint)::bigint FROM cim.asset v
-            WHERE v.about ? 'points' AND {current()} GROUP BY 1""",
+        f"""SELECT v.layer, sum(coalesce((v.about->>'points')::bigint, 1))::bigint FROM cim.asset v
+            WHERE {current()} GROUP BY 1""",
         {"at": at},
     )
     return dict(cursor.fetchall())

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
 from cim.kinds import kind_of
-from cim.reads import extent, key_figures, layer_counts, layer_datasets, point_counts, read_marks, search
+from cim.reads import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
 from cim.store import Cursor
 from services import context
 from services.ask import ASK
@@ -47,7 +47,7 @@ def catalog(request: Request) -> Response:
     known, city = state.store.catalog, state.store.city
     features = known.of_kind("feature")
     with state.cursor() as cursor:
-        counts = layer_counts(cursor, features, ASK.get().at) | point_counts(cursor, ASK.get().at)
+        counts = layer_counts(cursor, features, ASK.get().at) | file_counts(cursor, ASK.get().at)
         solid = [layer for layer in features if layer.leaf_level is not None and not layer.symbol]
         box = extent(cursor, solid) or extent(cursor, features)
         figures = key_figures(cursor, features, ASK.get().at)

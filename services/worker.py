@@ -172,11 +172,11 @@ def follow_changes(store: Store) -> None:
         connection.execute(f'LISTEN "{changes.CHANGED}"'.encode())
         place = changes.here(connection)
         clock = datetime.now(UTC)
-        changed = {layer.id for layer in store.catalog.layers.values() if tiler_of(layer)}  # what nobody followed
+        changed = _tiled(connection)  # what nobody followed since they were
         while True:
             for name in sorted(changed):
                 layer = store.catalog.layers.get(name)
-                tiler = tiler_of(layer) if layer and _tiled(connection, name) else None
+                tiler = tiler_of(layer) if layer else None
                 if layer and tiler:
                     tiler(store, layer)
                 changes.announce_update(connection, name, tiles=tiler is not None)
@@ -189,8 +189,8 @@ def follow_changes(store: Store) -> None:
             clock = now
 
 
-def _tiled(connection: Connection, layer: str) -> bool:
-    return connection.execute("SELECT 1 FROM cim.tile_root WHERE layer = %s", [layer]).fetchone() is not None
+def _tiled(connection: Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT DISTINCT layer FROM cim.tile_root").fetchall()}
 
 
 def _wait(connection: Connection, clock: datetime) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cim.catalog.model import Layer
+from cim.changes import announce_update
 from cim.errors import UnknownLayer
 from cim.kinds import kind_of
 from cim.store import Store
@@ -36,6 +37,9 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
             continue
         started = time.perf_counter()
         outcome = tiler(store, layer, progress)
+        if outcome.built:
+            with store.connect() as connection:
+                announce_update(connection, layer.id, tiles=True)
         yield f"{layer.id}: {outcome.tiles} tiles, {outcome.built} built in {time.perf_counter() - started:.1f} s"
 
 

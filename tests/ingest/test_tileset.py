@@ -1,13 +1,16 @@
 """Sets of 3D tiles that others made: taken whole, placed, re-based, dated; what is broken in them is set aside."""
 
 import json
+import os
 import shutil
 import struct
+import time
 import zipfile
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import trimesh
@@ -16,6 +19,7 @@ from pyproj import Transformer
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
+from tests.conftest import serving
 from tiles.run import prune_store, reached, run
 from tiles.sets import tile_sets
 
@@ -258,3 +262,15 @@ def test_our_own_tiles_are_a_set_too(store: Store, tmp_path: Path, sample_folder
     )
     assert ours == theirs
     assert len(ours) > 40
+
+
+def test_a_layer_loaded_beside_a_running_server_is_tiled_by_it(store: Store, tmp_path: Path) -> None:
+    """Nobody has to run `cim tiles` for what an upload, a feed or an officer brings first."""
+    state = {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url, "CIM_WORKERS": "1"}
+    with serving(os.environ | state) as address:
+        assert ingest(store, [write_set(tmp_path / "set")], Declared(dataset="set")).exit_code == 0
+        deadline = time.monotonic() + 60
+        while httpx.get(f"{address}/3dtiles/reality_mesh/tileset.json").status_code != 200:
+            assert time.monotonic() < deadline, "it wasn't tiled"
+            time.sleep(0.5)
+    assert root_of(store)

@@ -19,7 +19,8 @@ export function followChanges(catalog: Catalog, layers: DrawnLayers, widget: Ces
   const show = async () => {
     const now = [...changed];
     changed.clear();
-    await Promise.allSettled([...now.map((id) => layers.refresh(id)), recount(catalog)]);
+    await recount(catalog); // it says which layers have tiles now
+    await Promise.allSettled(now.map((id) => layers.refresh(id)));
   };
   const note = (ids: Iterable<string>) => {
     for (const id of ids) changed.add(id);

@@ -1,5 +1,5 @@
 import type { CesiumWidget } from "@cesium/engine";
-import type { Catalog } from "../api";
+import type { Catalog, Layer } from "../api";
 import { state } from "../state";
 import { bodies } from "./bodies";
 import { cloud } from "./cloud";
@@ -31,10 +31,17 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
       widget.scene.requestRender();
     });
   };
+  /** Begins to draw a layer of files, once there are tiles of it. */
+  const drawFiles = async (layer: Layer) => {
+    const draw = layer.kind === "points" ? cloud : layer.kind === "tileset" ? sets : undefined;
+    if (!draw || !layer.tiled || byLayer.has(layer.id)) return false;
+    byLayer.set(layer.id, []);
+    follow(layer.id, await draw(layer, widget));
+    return true;
+  };
   await Promise.all(
     catalog.layers.map(async (layer) => {
-      if (layer.kind === "points" && layer.tiled) follow(layer.id, await cloud(layer, widget));
-      if (layer.kind === "tileset" && layer.tiled) follow(layer.id, await sets(layer, widget));
+      await drawFiles(layer);
       if (layer.kind !== "feature") return;
       if (layer.bodies) follow(layer.id, await bodies(layer, catalog, widget));
       if (layer.symbol) return;
@@ -48,6 +55,8 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
   });
   const refresh = async (id: string) => {
     drape.refresh(id);
+    const layer = catalog.layers.find((l) => l.id === id);
+    if (layer && (await drawFiles(layer))) return;
     await Promise.all((byLayer.get(id) ?? []).map((r) => r.refresh?.()));
   };
   return { renderers, drape, refresh };

@@ -44,7 +44,7 @@ function row(layer: Layer, catalog: Catalog, open: Set<string>, show: () => void
   const id = `layer-${layer.id}`;
   const box = element("input", { type: "checkbox", id, checked: state.visible.value.has(layer.id) });
   box.onchange = () => toggleLayer(layer.id);
-  const counted = layer.kind === "feature" || layer.kind === "points";
+  const counted = layer.kind === "feature" || layer.kind === "points" || layer.kind === "tileset";
   const empty = counted ? layer.count === 0 : layer.role !== "ground" || !catalog.terrain;
   const more = element("button", { className: "more", type: "button", title: text("details"), ariaLabel: `${local(layer.title)}: ${text("details")}` }, "⋯");
   more.setAttribute("aria-expanded", String(open.has(layer.id)));
