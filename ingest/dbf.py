@@ -1,17 +1,23 @@
 """The text of a Shapefile's table: which encoding it is in, and text cut by a field's width.
 
-What is said wins: the option, then the .cpg, then the table's language byte. Where nothing is said, the bytes decide:
-text that is UTF-8 throughout is UTF-8 (other encodings are so by accident only in single characters), else GB 18030.
+The option wins, then the .cpg, then the table's language byte, unless the bytes contradict: several values that are
+UTF-8 throughout are UTF-8, whatever else is said (other encodings are so by accident only in single words). Where
+nothing is said, text that is UTF-8 throughout is UTF-8, else GB 18030.
 """
 
 import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 
 from cim.errors import UndecidableEncoding
 
 # language driver ids of the dBASE header, byte 29; 0 says nothing, and 0x57 ("ANSI") is written by default
 _LANGUAGE = {0x4D: "gb18030", 0x78: "big5", 0x7A: "gb18030", 0x7B: "cp932", 0x79: "cp949"}
 _LONGEST = 4  # bytes of a character
+_EVIDENCE = 2  # different values that are all UTF-8 by accident are too many
+
+Table = bytes | mmap
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Text:
         )
 
 
-def text_of(dbf: bytes, cpg: str | None, option: str | None, where: str) -> Text:
+def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text:
     """Return how a table's text is encoded.
 
     Raises:
@@ -48,18 +54,22 @@ def text_of(dbf: bytes, cpg: str | None, option: str | None, where: str) -> Text
     rows = int.from_bytes(dbf[4:8], "little") if len(dbf) >= 32 else None
     if option:
         return Text(_known(option, where, "--encoding"), rows)
-    if cpg and cpg.strip():
-        return Text(_known(cpg.strip(), where, "the .cpg"), rows)
     language = dbf[29] if len(dbf) > 29 else 0
-    if language in _LANGUAGE:
-        return Text(_LANGUAGE[language], rows)
-    body = dbf[int.from_bytes(dbf[8:10], "little") :] if len(dbf) >= 32 else b""
-    if body.isascii():
+    said = None
+    if cpg and cpg.strip():
+        said = _known(cpg.strip(), where, "the .cpg")
+    elif language in _LANGUAGE:
+        said = _LANGUAGE[language]
+    if said == "utf-8":
+        return Text(said, rows)
+    evidence = _evidence(dbf) if len(dbf) >= 32 else _Evidence()
+    if said and evidence.values >= _EVIDENCE and evidence.utf8:
+        return Text("utf-8", rows, (f"its text is said to be {said}, and is UTF-8 throughout: read as UTF-8",))
+    if said:
+        return Text(said, rows)
+    if evidence.utf8:
         return Text("utf-8", rows)
-    fields = _texts(dbf)
-    if all(_is(field, "utf-8") for field in fields):
-        return Text("utf-8", rows)
-    if all(_is(field, "gb18030") for field in fields):
+    if evidence.gbk:
         return Text("gb18030", rows, ("no .cpg and no language byte: text read as GBK (GB 18030)",))
     raise UndecidableEncoding(f"{where}: nothing tells its encoding, and it is neither UTF-8 nor GBK: --encoding NAME")
 
@@ -72,20 +82,46 @@ def _known(name: str, where: str, said_by: str) -> str:
         raise UndecidableEncoding(f"{where}: {said_by} says {name!r}, which is no encoding known here") from None
 
 
-def _texts(dbf: bytes) -> list[bytes]:
-    """Return the non-ASCII values of the table's character fields."""
+@dataclass
+class _Evidence:
+    """What all text of a table can be."""
+
+    values: int = 0  # different ones with more than ASCII, at most as many as tell
+    utf8: bool = True
+    gbk: bool = True
+
+
+def _evidence(dbf: Table) -> _Evidence:
+    """Look at all text of a table, record by record."""
+    found = _Evidence()
+    seen: set[bytes] = set()
+    for value in _texts(dbf):
+        if len(seen) < _EVIDENCE:
+            seen.add(value)
+        found.utf8 = found.utf8 and _is(value, "utf-8")
+        found.gbk = found.gbk and _is(value, "gb18030")
+        if not found.utf8 and not found.gbk:
+            break
+    found.values = len(seen)
+    return found
+
+
+def _texts(dbf: Table) -> Iterator[bytes]:
+    """Yield the non-ASCII values of the table's character fields."""
     header, width = int.from_bytes(dbf[8:10], "little"), int.from_bytes(dbf[10:12], "little")
     spans, position = [], 1
-    for offset in range(32, header - 1, 32):
-        if dbf[offset] == 0x0D:
+    for offset in range(32, min(header, len(dbf)) - 1, 32):
+        if dbf[offset] == 0x0D or offset + 17 > len(dbf):
             break
         kind, length = dbf[offset + 11 : offset + 12], dbf[offset + 16]
         if kind == b"C":
             spans.append((position, position + length))
         position += length
-    records = [dbf[start : start + width] for start in range(header, len(dbf), width or 1)]
-    values = [record[a:b].rstrip(b" \x00") for record in records for a, b in spans]
-    return [value for value in values if not value.isascii()]
+    for start in range(header, len(dbf), width or 1):
+        record = dbf[start : start + width]
+        if not record.isascii():
+            values = (record[a:b].rstrip(b" \x00") for a, b in spans)
+            yield from (value for value in values if not value.isascii())
 
 
 def _is(raw: bytes, encoding: str) -> bool:

@@ -13,9 +13,13 @@ from cim.catalog.model import Catalog, Layer, LayerField
 ID_NAMES = ("id", "identifier", "gml_id", "编号", "标识码")
 Json = Any
 
+_FEET_INCHES = re.compile(r"""^\s*(\d+)\s*'\s*(\d+(?:\.\d+)?)\s*("|'')\s*$""")
 # 12.5 m, 40 ft, 40', 18,5: a number as people write it, with the unit that may follow
-_NUMBER = re.compile(r"^\s*([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(m|米|ft|feet|'|英尺|层|°|km/h|mph)?\s*$")
+_NUMBER = re.compile(
+    r"^\s*[约≈~]?\s*([+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?)\s*(m|米|ft|feet|'|英尺|层|°|km/h|mph)?\s*$"
+)
 _EXACT = 2.0**53  # up to here a float tells every integer from its neighbours
+_INCHES = 12
 _FOOT_M, _MILE_KM = 0.3048, 1.609344
 _IN_METRIC = {"ft": _FOOT_M, "feet": _FOOT_M, "'": _FOOT_M, "英尺": _FOOT_M, "mph": _MILE_KM}
 
@@ -208,6 +212,8 @@ def _as_boolean(value: Json) -> bool | None:
 def _as_number(value: Json) -> float | None:
     if isinstance(value, int | float):
         return float(value)
+    if isinstance(value, str) and (both := _FEET_INCHES.match(value)):
+        return (int(both[1]) + float(both[2]) / _INCHES) * _FOOT_M
     match = _NUMBER.match(str(value)) if isinstance(value, str) else None
     if not match:
         return None

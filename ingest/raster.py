@@ -1,6 +1,8 @@
 """GeoTIFF into the asset store, kept in its own grid: heights in the city's datum, amounts and colours as they are."""
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ import numpy as np
 import rasterio
 from pyproj import CRS
 from rasterio.errors import RasterioIOError
+from rasterio.windows import Window
 
 from cim.assets import put_asset
 from cim.catalog.model import Layer
-from cim.crs import Float, check_place, label, operation, split, to_wgs84
+from cim.crs import Float, Operation, check_place, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
@@ -21,6 +24,12 @@ from ingest.sheets import Sheet, enter, sheet_layer
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value
 _LOWEST_GROUND_M = -500.0
+BLOCK_ROWS, BLOCK_COLUMNS = 1024, 4096  # cells that are held at once: about 200 MB on their way
+SAMPLED = 512  # rows and columns whose places tell where a raster lies
+TILED = {
+    "driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+    "bigtiff": "IF_SAFER",
+}  # fmt: skip
 
 
 def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
@@ -39,102 +48,96 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     if layer.cells != "height":
         _load_as_it_is(cursor, store, layer, path, declared, number, report)
         return
-    try:
-        with rasterio.open(path) as file:
-            profile: dict[str, Any] = dict(file.profile)
-            crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
-            values: Float = file.read(1, masked=True).astype(np.float64).filled(np.nan)
-            area_or_point = file.tags().get("AREA_OR_POINT", "Area")
-    except RasterioIOError as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
-    if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N")
-    values = _without_voids(values, path, report)
-    horizontal, _ = split(crs)
-    transform = profile["transform"]
-    x, y = _centres(values.shape, transform)
-    west, south, east, north = _extent(x, y, horizontal, store, path, report)
-    datum = declared.vertical_datum or datum_of(crs)
-    if datum is None:
-        raise UnknownVerticalDatum(
-            f"{path}: nothing tells the vertical datum of its heights: --vertical-datum EPSG:N, ellipsoidal, or city"
-        )
-    to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
-    name, heights = to_city_heights(datum, heights_city(declared, store.city))
-    city_x, city_y = to_city(x.ravel(), y.ravel())
-    known = np.isfinite(values).ravel()
-    flat = values.ravel()
-    flat[known] = heights(city_x[known], city_y[known], flat[known] * (declared.z_unit_m or 1.0))
-    corners = _outline(city_x.reshape(values.shape), city_y.reshape(values.shape))
-    resolution_m = float(
-        np.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]) / (values.shape[1] - 1 or 1)
-    )
-    sha256 = _store_file(store, values, profile, horizontal, area_or_point)
+    with _opened(path) as file:
+        crs = _crs_of(file, path, declared)
+        horizontal, _ = split(crs)
+        shape, transform = file.shape, file.transform
+        west, south, east, north = _extent(shape, transform, horizontal, store, path, report)
+        datum = declared.vertical_datum or datum_of(crs)
+        if datum is None:
+            raise UnknownVerticalDatum(
+                f"{path}: nothing tells the vertical datum of its heights: "
+                "--vertical-datum EPSG:N, ellipsoidal, or city"
+            )
+        to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
+        name, heights = to_city_heights(datum, heights_city(declared, store.city))
+
+        def in_city(values: Float, x: Float, y: Float) -> Float:
+            known = np.isfinite(values)
+            city_x, city_y = to_city(x[known], y[known])
+            values[known] = heights(city_x, city_y, values[known] * (declared.z_unit_m or 1.0))
+            return values
+
+        sha256 = _store_heights(store, file, horizontal, in_city, path, report)
+    corners, resolution_m = _outline(shape, transform, to_city)
     report.layers, report.crs, report.vertical_datum = [layer.id], label(horizontal), datum
     report.operation, report.extent, report.read = to_city.name, (west, south, east, north), 1
     report.heights = name
-    about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": values.shape}
+    about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": shape}
     enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, number, report)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with rasterio.open(path) as file:
+            yield file
+    except RasterioIOError as fault:
+        raise UnreadableFile(f"{path}: {fault}") from fault
+
+
+def _crs_of(file: Any, path: Path, declared: Declared) -> CRS:
+    crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
+    if crs is None:
+        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N")
+    return crs
 
 
 def _load_as_it_is(
     cursor: Cursor, store: Store, layer: Layer, path: Path, declared: Declared, load: int, report: FileReport
 ) -> None:
     """Keep a raster of amounts or colours: its bands, types and grid."""
-    try:
-        with rasterio.open(path) as file:
-            crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
-            bands, profile, colors = file.read(), dict(file.profile), file.colorinterp
-            first = file.read(1, masked=True).astype(np.float64).filled(np.nan)
-    except RasterioIOError as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
-    if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N")
-    if not np.isfinite(first).any():
-        raise UnreadableFile(f"{path}: no cell has a value")
-    horizontal, _ = split(crs)
-    x, y = _centres(first.shape, profile["transform"])
-    box = _extent(x, y, horizontal, store, path, report)
+    with _opened(path) as file:
+        horizontal, _ = split(_crs_of(file, path, declared))
+        shape, transform, bands = file.shape, file.transform, file.count
+        box = _extent(shape, transform, horizontal, store, path, report)
+        sha256, total = _store_as_it_is(store, file, horizontal, path)
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
-    city_x, city_y = to_city(x.ravel(), y.ravel())
-    corners = _outline(city_x.reshape(first.shape), city_y.reshape(first.shape))
-    width_m = float(np.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]))
-    profile |= {
-        "driver": "GTiff", "crs": horizontal.to_wkt(), "tiled": True, "blockxsize": 256, "blockysize": 256,
-        "compress": "deflate", "interleave": "pixel",
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "raster.tif"
-        with rasterio.open(kept, "w", **profile) as target:
-            target.write(bands)
-            target.colorinterp = colors
-        sha256 = put_asset(store.settings, kept)
+    corners, resolution_m = _outline(shape, transform, to_city)
     about: dict[str, Any] = {
-        "resolution_m": width_m / (first.shape[1] - 1 or 1),
+        "resolution_m": resolution_m,
         "crs": label(horizontal),
         "extent": box,
-        "shape": first.shape,
-        "bands": len(bands),
+        "shape": shape,
+        "bands": bands,
     }
     if layer.cells == "amount":
-        about["sum"] = float(np.nansum(first))
+        about["sum"] = total
     report.layers, report.crs, report.extent, report.read = [layer.id], label(horizontal), box, 1
     enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
 
 
-def _without_voids(values: Float, path: Path, report: FileReport) -> Float:
-    void = np.isin(values, _VOIDS) | (values < _LOWEST_GROUND_M)
-    if void.any():
-        report.warn(f"{int(void.sum())} cells with a void value ({values[void][0]:g}) that the file doesn't declare")
-        values = np.where(void, np.nan, values)
-    if not np.isfinite(values).any():
-        raise UnreadableFile(f"{path}: no cell has a value")
-    return values
+def _blocks(shape: tuple[int, int]) -> Iterator[Window]:
+    """Yield windows over a raster, row by row, of whole tiles of the stored file."""
+    for row in range(0, shape[0], BLOCK_ROWS):
+        for column in range(0, shape[1], BLOCK_COLUMNS):
+            yield Window(column, row, min(BLOCK_COLUMNS, shape[1] - column), min(BLOCK_ROWS, shape[0] - row))
 
 
-def _centres(shape: tuple[int, ...], transform: Any) -> tuple[Float, Float]:
-    rows, columns = shape
-    column, row = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
+def _numbers(file: Any, window: Window) -> Float:
+    """Return the numbers of the first band as they stand, NaN where there is none."""
+    return np.asarray(file.read(1, window=window, masked=True).astype(np.float64).filled(np.nan))
+
+
+def _centres(window: Window, transform: Any) -> tuple[Float, Float]:
+    """Return where the centres of a window's cells are, each (rows, columns)."""
+    column, row = np.meshgrid(
+        window.col_off + np.arange(window.width) + 0.5, window.row_off + np.arange(window.height) + 0.5
+    )
+    return _places(column, row, transform)
+
+
+def _places(column: Float, row: Float, transform: Any) -> tuple[Float, Float]:
     return (
         transform.c + transform.a * column + transform.b * row,
         transform.f + transform.d * column + transform.e * row,
@@ -142,9 +145,12 @@ def _centres(shape: tuple[int, ...], transform: Any) -> tuple[Float, Float]:
 
 
 def _extent(
-    x: Float, y: Float, horizontal: CRS, store: Store, path: Path, report: FileReport
+    shape: tuple[int, int], transform: Any, horizontal: CRS, store: Store, path: Path, report: FileReport
 ) -> tuple[float, float, float, float]:
-    lon, lat = to_wgs84(horizontal)(x[:: max(len(x) // 8, 1)].ravel(), y[:: max(len(x) // 8, 1)].ravel())
+    """Return the box in degrees of a raster's cells, by some of them."""
+    rows, columns = (np.linspace(0.5, size - 0.5, min(size, SAMPLED)) for size in shape)
+    x, y = _places(*np.meshgrid(columns, rows), transform)
+    lon, lat = to_wgs84(horizontal)(x.ravel(), y.ravel())
     box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     inside = store.city.extent and box[0] < store.city.extent[0] and box[2] > store.city.extent[2]
@@ -155,32 +161,63 @@ def _extent(
     return box
 
 
-def _outline(x: Float, y: Float) -> list[tuple[float, float]]:
-    corners = ((0, 0), (0, -1), (-1, -1), (-1, 0), (0, 0))
-    return [(float(x[i, j]), float(y[i, j])) for i, j in corners]
+def _outline(shape: tuple[int, int], transform: Any, to_city: Operation) -> tuple[list[tuple[float, float]], float]:
+    """Return the middles of the corner cells as a ring in the city's plane, and a cell's width there in metres."""
+    low, right, down = 0.5, shape[1] - 0.5, shape[0] - 0.5
+    x, y = to_city(*_places(np.array([low, right, right, low, low]), np.array([low, low, down, down, low]), transform))
+    corners = list(zip(x.tolist(), y.tolist(), strict=True))
+    return corners, float(np.hypot(x[1] - x[0], y[1] - y[0]) / (shape[1] - 1 or 1))
 
 
-def _store_file(store: Store, values: Float, profile: dict[str, Any], horizontal: CRS, area_or_point: str) -> str:
-    """Write the heights as a tiled, compressed GeoTIFF of one band; the same values give the same bytes."""
+def _store_heights(
+    store: Store,
+    file: Any,
+    horizontal: CRS,
+    in_city: Callable[[Float, Float, Float], Float],
+    path: Path,
+    report: FileReport,
+) -> str:
+    """Write heights as a tiled, compressed GeoTIFF of one band, block by block; the same values give the same bytes."""
+    profile = TILED | {
+        "height": file.height, "width": file.width, "count": 1, "dtype": "float32", "nodata": float("nan"),
+        "crs": horizontal.to_wkt(), "transform": file.transform, "predictor": 3,
+    }  # fmt: skip
+    voids, void, known = 0, 0.0, False
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "terrain.tif"
-        with rasterio.open(
-            file,
-            "w",
-            driver="GTiff",
-            height=values.shape[0],
-            width=values.shape[1],
-            count=1,
-            dtype="float32",
-            nodata=float("nan"),
-            crs=horizontal.to_wkt(),
-            transform=profile["transform"],
-            tiled=True,
-            blockxsize=256,
-            blockysize=256,
-            compress="deflate",
-            predictor=3,
-        ) as target:
-            target.write(values.astype(np.float32), 1)
-            target.update_tags(AREA_OR_POINT=area_or_point)
-        return put_asset(store.settings, file)
+        kept = Path(folder) / "terrain.tif"
+        with rasterio.open(kept, "w", **profile) as target:
+            for window in _blocks(file.shape):
+                numbers = _numbers(file, window)
+                values = numbers * file.scales[0] + file.offsets[0]  # many write tenths as whole numbers, and say so
+                undeclared = np.isin(numbers, _VOIDS) | (values < _LOWEST_GROUND_M)
+                if undeclared.any():
+                    void = void if voids else float(numbers[undeclared][0])
+                    voids += int(undeclared.sum())
+                    values[undeclared] = np.nan
+                known = known or bool(np.isfinite(values).any())
+                target.write(in_city(values, *_centres(window, file.transform)).astype(np.float32), 1, window=window)
+            target.update_tags(AREA_OR_POINT=file.tags().get("AREA_OR_POINT", "Area"))
+        if voids:
+            report.warn(f"{voids} cells with a void value ({void:g}) that the file doesn't declare")
+        if not known:
+            raise UnreadableFile(f"{path}: no cell has a value")
+        return put_asset(store.settings, kept)
+
+
+def _store_as_it_is(store: Store, file: Any, horizontal: CRS, path: Path) -> tuple[str, float]:
+    """Write a raster's bands as they are, block by block; return its name in the asset store, and the first's sum."""
+    profile = dict(file.profile) | TILED | {"crs": horizontal.to_wkt(), "interleave": "pixel"}
+    total, known = 0.0, False
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "raster.tif"
+        with rasterio.open(kept, "w", **profile) as target:
+            target.colorinterp = file.colorinterp
+            target.scales, target.offsets = file.scales, file.offsets
+            for window in _blocks(file.shape):
+                target.write(file.read(window=window), window=window)
+                values = _numbers(file, window) * file.scales[0] + file.offsets[0]
+                total += float(np.nansum(values))
+                known = known or bool(np.isfinite(values).any())
+        if not known:
+            raise UnreadableFile(f"{path}: no cell has a value")
+        return put_asset(store.settings, kept), total

@@ -38,12 +38,15 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
 
 
 def encoding_of(path: Path) -> str:
-    """Return UTF-8 where the whole file is, else GB 18030 where the whole file is.
+    """Return UTF-16 where its mark stands first, UTF-8 where the whole file is, else GB 18030 where the whole file is.
 
     Raises:
         UndecidableEncoding: it is neither.
 
     """
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # "Unicode text" of spreadsheets
+            return "utf-16"
     for encoding in ("utf-8-sig", "gb18030"):
         decoder = codecs.getincrementaldecoder(encoding)()
         try:

@@ -1,8 +1,10 @@
 """Vector files: GeoPackage, Shapefile, GeoJSON, FlatGeobuf, KML, TopoJSON through GDAL, GeoParquet through Arrow."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from cim.crs import parse_reference
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
 from ingest.curves import is_curve, linear
-from ingest.dbf import Text, text_of
+from ingest.dbf import Table, Text, text_of
 
+_CRS_MEMBER = re.compile(rb'"crs"\s*:\s*\{[^{}]*"properties"\s*:\s*\{[^{}]*"name"\s*:\s*"([^"]+)"')
+_BEGINNING = 1 << 16  # bytes of a file in which the member is looked for
 _LATIN = "ISO-8859-1"  # each byte becomes one character, so that we decode the text ourselves
 
 
@@ -37,7 +42,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     for dataset in _datasets(path):
         text = text_of(dataset.dbf, dataset.cpg, options.encoding, str(path)) if dataset.dbf is not None else None
         for table in _tables(dataset.address, path):
-            yield _source(dataset, table, text, path)
+            yield _source(dataset, table, text, path, declared=options.crs is not None)
 
 
 @dataclass(frozen=True)
@@ -46,18 +51,28 @@ class _Dataset:
 
     address: str
     stem: str
-    dbf: bytes | None = None
+    dbf: Table | None = None
     cpg: str | None = None
 
 
 def _datasets(path: Path) -> Iterator[_Dataset]:
     if path.suffix.lower() == ".shp":
         beside = {p.suffix.lower(): p for p in path.parent.glob(f"{_glob_safe(path.stem)}.*")}
-        dbf = beside[".dbf"].read_bytes() if ".dbf" in beside else b""
+        if ".shx" not in beside:
+            raise UnreadableFile(f"{path}: its index, the .shx, isn't beside it: deliver all files of the Shapefile")
+        dbf = _mapped(beside[".dbf"]) if ".dbf" in beside else b""
         cpg = beside[".cpg"].read_text("ascii", "replace") if ".cpg" in beside else None
         yield _Dataset(str(path), path.stem, dbf, cpg)
     else:
         yield _Dataset(str(path), path.stem)
+
+
+def _mapped(path: Path) -> Table:
+    """Return a file's bytes, read as they are looked at."""
+    if path.stat().st_size == 0:
+        return b""
+    with path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
 def _glob_safe(stem: str) -> str:
@@ -71,19 +86,37 @@ def _tables(address: str, path: Path) -> list[str]:
         raise UnreadableFile(f"{path}: {fault}") from fault
 
 
-def _source(dataset: _Dataset, table: str, text: Text | None, path: Path) -> Source:
+def _source(dataset: _Dataset, table: str, text: Text | None, path: Path, *, declared: bool) -> Source:
     try:
         info = pyogrio.read_info(dataset.address, layer=table, encoding=_LATIN if text else None)
     except (DataSourceError, DataLayerError) as fault:
         raise UnreadableFile(f"{path}: {fault}") from fault
     several = info["driver"] in ("GPKG",) or table == dataset.stem
     warnings = [*(text.warnings if text else ())]
+    if text and text.rows is None:
+        warnings.append("no .dbf beside it: shapes without attributes")
     if text and text.rows is not None and info["features"] > text.rows:
         warnings.append(f"the .dbf has {text.rows} rows for {info['features']} shapes: the rest have no attributes")
     # TopoJSON says no CRS: it is that of GeoJSON
     crs = _crs(info["crs"] or ("EPSG:4326" if info["driver"] == "TopoJSON" else None))
+    if info["driver"] == "GeoJSON" and not declared:
+        crs = _said_by_member(path) or crs
     header = Header(crs=crs, layer_hint=table if several else dataset.stem, warnings=tuple(warnings))
     return Source(header, _batches(dataset, table, text, path))
+
+
+def _said_by_member(path: Path) -> CRS | None:
+    """Return the CRS of the `crs` member that GeoJSON had until 2016, where one stands before the features.
+
+    GDAL takes a name that it doesn't know for WGS 84.
+
+    Raises:
+        UnknownCrs: it names no CRS that PROJ knows.
+
+    """
+    with path.open("rb") as file:
+        found = _CRS_MEMBER.search(file.read(_BEGINNING))
+    return parse_reference(found[1].decode("utf-8", "replace")) if found else None
 
 
 def _crs(declared: str | None) -> CRS | None:
@@ -94,7 +127,8 @@ def _crs(declared: str | None) -> CRS | None:
     except CRSError:
         return None
     # a GeoPackage's "undefined" systems are engineering CRS; a plain name isn't a place
-    return crs if crs.is_geographic or crs.is_projected or crs.is_compound else None
+    placed = crs.is_geographic or crs.is_projected or crs.is_compound
+    return crs if placed and not crs.name.startswith("Undefined ") else None
 
 
 def _batches(dataset: _Dataset, table: str, text: Text | None, path: Path) -> Iterator[Features]:
