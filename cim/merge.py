@@ -89,6 +89,24 @@ def store_bodies(cursor: psycopg.Cursor[Any], rows: Sequence[bytes]) -> None:
         copy_rows(cursor, "cim.body", BODY_COLUMNS, list(of_hash.values()))
 
 
+def described(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[bytes]) -> list[Clash]:
+    """Return what records say that can't be staged, rows as the wire has them, in their order."""
+    columns = ", ".join(f'"{c.name}" {c.sql_type}' for c in record_columns(layer))
+    cursor.execute(f"CREATE TEMP TABLE stage_twice ({columns}, place bigint GENERATED ALWAYS AS IDENTITY)")
+    copy_rows(cursor, "stage_twice", record_columns(layer), rows)
+    cursor.execute(f"{_described(layer, 'stage_twice')} ORDER BY s.place")
+    found = [Clash(*row) for row in cursor]
+    cursor.execute("DROP TABLE stage_twice")
+    return found
+
+
+def _described(layer: Layer, staged: str | None = None) -> str:
+    """Return the query for what staged records `s` say: id, attributes, shape."""
+    fields = ", ".join(f"'{f.name}', s.\"{f.name}\"" for f in layer.fields)
+    return f"""SELECT s.id, jsonb_strip_nulls(coalesce(s.extra, '{{}}') || jsonb_build_object({fields})),
+                      ST_AsBinary(s.geom) FROM {staged or staging(layer)} s"""
+
+
 def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     """Merge what is staged into the layer's table, and drop the staging table."""
     layer = delivery.layer
@@ -293,12 +311,7 @@ def _outcome(
 ) -> tuple[dict[str, int], tuple[Clash, ...], tuple[str, ...]]:
     cursor.execute("SELECT action, count(*) FROM merge_plan GROUP BY action")
     counts = dict(cursor.fetchall())
-    fields = ", ".join(f"'{f.name}', s.\"{f.name}\"" for f in delivery.layer.fields)
-    cursor.execute(
-        f"""SELECT s.id, jsonb_strip_nulls(coalesce(s.extra, '{{}}') || jsonb_build_object({fields})),
-                   ST_AsBinary(s.geom)
-            FROM merge_plan p JOIN {staging(delivery.layer)} s USING (id) WHERE p.action = 'clash' ORDER BY id"""
-    )
+    cursor.execute(f"{_described(delivery.layer)} JOIN merge_plan p USING (id) WHERE p.action = 'clash' ORDER BY s.id")
     clashes = tuple(Clash(*row) for row in cursor)
     cursor.execute(
         "SELECT id FROM merge_plan WHERE action IN ('replace', 'split') AND old_dataset <> %s ORDER BY id",

@@ -13,6 +13,7 @@ from cim.merge import (
     Delivery,
     Merged,
     create_staging,
+    described,
     drop_staging,
     merge,
     merge_observations,
@@ -29,6 +30,7 @@ from ingest.report import FileReport
 from ingest.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known
+TWICE = "duplicate id: an earlier object of this file has it"
 CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
 
 
@@ -73,7 +75,10 @@ class FeatureStage:
         self._bodies += rows.bodies
         if len(self._bodies) >= BATCH_SIZE:
             self._store_bodies()
-        fresh = _kept(rows, self._first_of_each_id(rows.ids, rows.content))
+        keep, twice = self._first_of_each_id(rows.ids, rows.content)
+        fresh = _kept(rows, keep)
+        if twice:
+            self._set_aside([rows.records[k] for k in twice])
         stage_records(self._cursor, self._layer, fresh)
         self._staged += len(fresh)
         if self._staged >= PART and self._in_parts:
@@ -91,18 +96,22 @@ class FeatureStage:
             store_bodies(self._cursor, self._bodies)
             self._bodies = []
 
-    def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> list[bool]:
-        keep = []
-        for identifier, hashed in zip(ids, content, strict=True):
+    def _first_of_each_id(self, ids: list[str], content: list[bytes]) -> tuple[list[bool], list[int]]:
+        """Return which records are the first of their id, and where others say something else under it."""
+        keep, twice = [], []
+        for position, (identifier, hashed) in enumerate(zip(ids, content, strict=True)):
             first = self._content_by_id.setdefault(identifier, hashed)
             new = first is hashed
             keep.append(new)
             if not new and first == hashed:
                 self._table.report.unchanged += 1
             elif not new:
-                reason = "duplicate id: an earlier object of this file has it"
-                self._table.report.refuse(identifier, reason, layer=self._layer.id)
-        return keep
+                twice.append(position)
+        return keep, twice
+
+    def _set_aside(self, records: list[bytes]) -> None:
+        for record in described(self._cursor, self._layer, records):
+            self._table.report.refuse(record.id, TWICE, layer=self._layer.id, source=record.attributes, wkb=record.wkb)
 
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""

@@ -116,3 +116,23 @@ def test_a_load_that_fails_leaves_nothing_behind(store: Store, tmp_path: Path) -
     path = write(tmp_path / "hydrant.geojson", [({"id": "none"}, None)])
     assert ingest(store, [path], Declared()).exit_code == 1
     assert rows(store, "SELECT count(*) FROM cim.quarantine") == [(0,)]
+
+
+def test_what_comes_second_under_an_id_is_kept_as_it_is(store: Store, tmp_path: Path) -> None:
+    """Nothing is lost of it: its attributes and its place, to be loaded again under another id."""
+    path = write(
+        tmp_path / "hydrant.geojson",
+        [
+            ({"id": "H1", "name": "甲", "压力": 0.4}, HYDRANT),
+            ({"id": "H1", "name": "乙", "压力": 0.5}, HYDRANT | {"coordinates": [113.59, 37.87]}),
+            ({"id": "H1", "name": "甲", "压力": 0.4}, HYDRANT),
+        ],
+    )
+    (report,) = ingest(store, [path], Declared()).files
+    assert (report.loaded, report.unchanged, report.refused) == (1, 1, 1)
+    ((attributes, x, y),) = rows(
+        store,
+        "SELECT attributes, ST_X(ST_Transform(geometry, 4326)), ST_Y(ST_Transform(geometry, 4326)) FROM cim.quarantine",
+    )
+    assert attributes == {"name": "乙", "压力": 0.5}
+    assert (x, y) == (pytest.approx(113.59, abs=1e-8), pytest.approx(37.87, abs=1e-8))
