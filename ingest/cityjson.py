@@ -21,6 +21,7 @@ from cim.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.crs import parse_reference
 from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
+from ingest.cityjson_large import LARGE_BYTES, LargeDocument
 from ingest.cityjson_looks import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
 
 PART_BYTES = 1 << 20  # of a sequence, for one process at a time
@@ -35,10 +36,13 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
 
     """
     with path.open("rb") as file:
-        first = file.readline()
-        head = _parse(first, path, line=1) if first.rstrip().endswith(b"}") else None
-        if head is None or head.get("CityObjects") or path.stat().st_size == len(first):
-            document = head or _parse(path.read_bytes(), path)
+        size, first = path.stat().st_size, file.readline(LARGE_BYTES)
+        whole = first.endswith(b"\n") or len(first) == size
+        head = _parse(first, path, line=1) if whole and first.rstrip().endswith(b"}") else None
+        if head is None or head.get("CityObjects") or size == len(first):
+            document: Mapping[str, Any] = head or (
+                LargeDocument(path) if size > LARGE_BYTES else _parse(path.read_bytes(), path)
+            )
             _check_document(document, path)
             yield Source(_header(document, path), _batches([document], document, path))
             return
@@ -158,7 +162,7 @@ class _Frame:
 class _Document:
     """The vertices of a document, as they stand in the file, and in metres where somebody asks."""
 
-    raw: list[Any]
+    raw: list[Any] | Float
     frame: _Frame
     palette: Palette
 
@@ -234,7 +238,10 @@ class _Gathered:
         geometry = np.full(len(self.ids), None, object)
         for record, shape in self.points.items():
             geometry[record] = shape
-        bodies = surfaces.bodies(np.concatenate([self._vertices(), *self.placed]), self.vertex_count)
+        vertices = self._vertices()
+        if self.placed:
+            vertices = np.concatenate([vertices, *self.placed])
+        bodies = _with_own_vertices(surfaces.bodies(vertices, self.vertex_count))
         features = Features(
             ids=self.ids,
             attributes=self.attributes,
@@ -256,6 +263,14 @@ class _Gathered:
             return _vertices([document.raw for document in self.documents], self.documents[0].frame)
         except UnreadableFile:  # one of them tells which vertices
             return np.concatenate([document.vertices for document in self.documents])
+
+
+def _with_own_vertices(bodies: Bodies) -> Bodies:
+    """Return bodies of a part of a document without the vertices of all its other parts."""
+    if len(bodies.vertices) <= 2 * len(bodies.indices):
+        return bodies
+    used, renumbered = np.unique(bodies.indices, return_inverse=True)
+    return replace(bodies, vertices=bodies.vertices[used], indices=renumbered)
 
 
 _UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
@@ -336,7 +351,7 @@ def _faults(shells: list[_Shell]) -> dict[int, str]:
 
 
 def _batches(
-    documents: Iterator[dict[str, Any]] | list[dict[str, Any]], head: Mapping[str, Any], path: Path
+    documents: Iterator[Mapping[str, Any]] | list[Mapping[str, Any]], head: Mapping[str, Any], path: Path
 ) -> Iterator[Features]:
     transform = head.get("transform")
     frame = _Frame(
@@ -348,7 +363,8 @@ def _batches(
     gathered = _Gathered()
     for content in documents:
         palette = read_palette(content.get("appearance"), path)
-        document = _Document(content.get("vertices") or [], frame, palette)
+        raw = content.get("vertices")
+        document = _Document([] if raw is None else raw, frame, palette)
         gathered.enter(document)
         for identifier, city_object in _family_order(content.get("CityObjects") or {}):
             if len(gathered.ids) >= BATCH_SIZE and not city_object.get("parents"):
@@ -360,13 +376,15 @@ def _batches(
         yield gathered.batch()
 
 
-def _vertices(lists: list[list[Any]], frame: _Frame) -> Float:
+def _vertices(lists: list[list[Any] | Float], frame: _Frame) -> Float:
     """Return the vertices of documents, one document after the other, in metres.
 
     Raises:
         UnreadableFile: they aren't lists of numbers.
 
     """
+    if len(lists) == 1 and isinstance(lists[0], np.ndarray):
+        return lists[0] * frame.scale + frame.translate
     rows = list(chain.from_iterable(lists))
     try:
         whole = all(size == 3 for size in set(map(len, rows)))
@@ -411,8 +429,8 @@ def _family_order(objects: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, A
                 yield name, current
                 children = current.get("children") or []
                 stack += [(c, objects[c]) for c in reversed(children) if isinstance(objects.get(c), dict)]
-    for identifier, city_object in objects.items():
-        if identifier not in yielded and isinstance(city_object, dict):
+    for identifier in objects:
+        if identifier not in yielded and isinstance(city_object := objects[identifier], dict):
             yield identifier, city_object
 
 
