@@ -5,10 +5,8 @@ has the same content in either encoding.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +14,14 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from cim.appearance import Appearance, Paint
-from cim.bodies import CLASS_INDEX, Bodies, Float, canonical, from_sizes
+from cim.bodies import CLASS_INDEX, canonical
 from cim.crs import lands_in_area, parse_reference, split
-from cim.errors import UnreadableFile
 from cim.geometry import closed, volumes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from ingest.citygml_attributes import XLINK, dictionary, generic, typed, value_of
+from ingest.citygml_batch import Faces, Gathered
 from ingest.citygml_looks import FaceLook, Looks, looks_of_file
-from ingest.xml import Element, elements, local_name
+from ingest.xml import Element, children, elements, local_name
 
 _RENAMED = {
     "Room": "BuildingRoom",
@@ -50,14 +48,8 @@ _SURFACES = frozenset(CLASS_INDEX) - {""} | {
 # fmt: on
 _AS_SURFACE = {"WindowSurface": "Window", "DoorSurface": "Door", "Marking": "TransportationMarking"}
 _LOD = re.compile(r"lod(\d)(\w*)$")
-_INTEGERS = frozenset({"storeysAboveGround", "storeysBelowGround", "yearOfConstruction", "yearOfDemolition"})
-_LENGTHS = frozenset({"measuredHeight", "height", "trunkDiameter", "crownDiameter", "averageHeight"})
-_LENGTH_LISTS = frozenset({"storeyHeightsAboveGround", "storeyHeightsBelowGround"})
 _GENERIC = frozenset({"intAttribute", "doubleAttribute", "measureAttribute", "stringAttribute", "dateAttribute"})
 _PLAIN_HEIGHT = ("highestRoofEdge", "lowestGroundPoint", "measured")  # what CityJSON's measuredHeight means
-_METRES = frozenset({"", "m", "#m", "metre", "meter", "urn:ogc:def:uom:EPSG::9001", "urn:ogc:def:uom:UCUM::m"})
-_XLINK = "{http://www.w3.org/1999/xlink}href"
-_NOWHERE = (0.0, 0.0)  # in an image
 _MEMBERS = ("cityObjectMember", "featureMember")
 
 
@@ -97,105 +89,6 @@ def _head(path: Path) -> tuple[str | None, int, str | None]:
     return reference, dimension, title
 
 
-@dataclass
-class _Faces:
-    """The faces of one geometry."""
-
-    rings: list[list[int]] = field(default_factory=list)  # sizes of the rings of each face
-    classes: list[int] = field(default_factory=list)
-    points: list[list[float]] = field(default_factory=list)  # ring after ring, in the order of the file's axes
-    offsets: list[list[float]] = field(default_factory=list)  # of a template's points, easting first; else none
-    paints: list[Paint | None] = field(default_factory=list)  # of each face; none where no face has one
-    uv: list[Sequence[float]] = field(default_factory=list)  # of each point; none where no face has a paint
-
-    def add(self, rings: list[list[list[float]]], turned: bool, index: int, look: FaceLook | None) -> None:
-        """Add a face; a turned one runs the other way."""
-        step = -1 if turned else 1
-        if look and not self.paints:
-            self.paints = [None] * len(self.rings)
-            self.uv = [_NOWHERE] * len(self.points)
-        self.points += [p for ring in rings for p in ring[::step]]
-        self.rings.append([len(ring) for ring in rings])
-        self.classes.append(index)
-        if self.paints or look:
-            self.paints.append(look.paint if look else None)
-            places = (look and look.places) or [[_NOWHERE] * len(ring) for ring in rings]
-            self.uv += [st for ring in places for st in ring[::step]]
-
-
-@dataclass
-class _Gathered:
-    """What a batch grows by."""
-
-    ids: list[str | None] = field(default_factory=list)
-    attributes: list[dict[str, Any]] = field(default_factory=list)
-    object_class: list[str | None] = field(default_factory=list)
-    parent_id: list[str | None] = field(default_factory=list)
-    plane: dict[int, Any] = field(default_factory=dict)  # record → shapely geometry without faces
-    bodies: list[tuple[int, str, _Faces]] = field(default_factory=list)  # record, level of detail, faces
-    refused: list[Refusal] = field(default_factory=list)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-
-    def warn(self, what: str, identifier: str | None = None) -> None:
-        """Note what was dropped, of an object or of the file."""
-        self.warnings.setdefault(what, []).extend([identifier] if identifier else [])
-
-    def batch(self, swapped: bool) -> Features:
-        """Return the records, x before y."""
-        geometry = np.full(len(self.ids), None, object)
-        for record, shape in self.plane.items():
-            geometry[record] = _flipped(shape) if swapped else shape
-        faces = [face for _, _, face in self.bodies]
-        vertices = _array([p for f in faces for p in f.points])[:, [1, 0, 2] if swapped else [0, 1, 2]]
-        if any(f.offsets for f in faces):
-            vertices += _array([p for f in faces for p in f.offsets or [[0.0] * 3] * len(f.points)])
-        return Features(
-            ids=self.ids,
-            attributes=self.attributes,
-            geometry=geometry,
-            object_class=self.object_class,
-            parent_id=self.parent_id,
-            bodies=_bodies(vertices, faces),
-            body_record=np.array([record for record, _, _ in self.bodies], np.int64),
-            body_lod=[lod for _, lod, _ in self.bodies],
-            refused=tuple(self.refused),
-            warnings={what: tuple(ids) for what, ids in self.warnings.items()},
-        )
-
-
-def _array(points: list[list[float]]) -> Float:
-    return np.fromiter(chain.from_iterable(points), np.float64, 3 * len(points)).reshape(-1, 3)
-
-
-def _bodies(vertices: Float, faces: list[_Faces]) -> Bodies:
-    rings = list(chain.from_iterable(f.rings for f in faces))
-    return from_sizes(
-        vertices,
-        np.arange(len(vertices)),
-        list(chain.from_iterable(rings)),
-        [len(sizes) for sizes in rings],
-        [len(f.rings) for f in faces],
-        list(chain.from_iterable(f.classes for f in faces)),
-        _appearance(faces),
-    )
-
-
-def _appearance(faces: list[_Faces]) -> Appearance | None:
-    if not any(f.paints for f in faces):
-        return None
-    number: dict[Paint | None, int] = {}
-    of_face = [number.setdefault(paint, len(number)) for f in faces for paint in f.paints or [None] * len(f.rings)]
-    uv = [st for f in faces for st in f.uv or [_NOWHERE] * len(f.points)]
-    paints = tuple(paint for paint in number if paint)
-    place = dict(zip(paints, range(len(paints)), strict=True))
-    renumbered = np.array([place[paint] if paint else -1 for paint in number], np.int64)
-    return Appearance(paints, renumbered[of_face], np.array(uv, np.float32).reshape(-1, 2))
-
-
-def _flipped(shape: Any) -> Any:
-    return shapely.transform(shape, lambda p: p[:, [1, 0, *range(2, p.shape[1])]], include_z=bool(shapely.has_z(shape)))
-
-
 class _Reading:
     """One pass over a file, and what it has to remember of it: implicit geometries, code lists, the axis order."""
 
@@ -203,7 +96,7 @@ class _Reading:
         self._path, self._crs, self._reference, self._dimension = path, crs, reference, dimension
         self._templates: dict[str, Element] = {}
         self._code_lists: dict[str, dict[str, str]] = {}
-        self._gathered = _Gathered()
+        self._gathered = Gathered()
         self._by_id: dict[str, Element] = {}  # of the member that is read
         self._swapped: bool | None = None
         self._looks = looks_of_file(path)
@@ -212,26 +105,16 @@ class _Reading:
 
     def batches(self) -> Iterator[Features]:
         """Yield the city objects in the order of the file, an object and what belongs to it in one batch."""
-        root, depth = None, 0
-        for event, element in elements(self._path):
-            if event == "start":
-                root = element if root is None else root
-                depth += 1
-                continue
-            depth -= 1
-            if depth != 1:
-                continue
+        for element in children(self._path):
             if local_name(element) in _MEMBERS:
                 self._member(element)
-            if root is not None:
-                root.clear(keep_tail=False)  # what was read needs no place any more
             if len(self._gathered.ids) >= BATCH_SIZE:
                 yield self._flushed()
         if self._gathered.ids or self._gathered.refused:
             yield self._flushed()
 
     def _flushed(self) -> Features:
-        gathered, self._gathered = self._gathered, _Gathered()
+        gathered, self._gathered = self._gathered, Gathered()
         if self._swapped is None:
             self._swapped, warning = _is_swapped(gathered.batch(swapped=False), self._crs, self._reference)
             if warning:
@@ -295,7 +178,7 @@ class _Reading:
                 if not len(prop) and (target := self._target(prop)) is not None:
                     self._inner(target, own)
             elif name in _GENERIC or name in ("genericAttributeSet", "genericAttribute"):
-                own.attributes.update(_generic(prop))
+                own.attributes.update(generic(prop))
             elif name not in ("appearance", "extent"):
                 self._attribute(prop, name, own.attributes)
 
@@ -335,12 +218,12 @@ class _Reading:
             shape = self._plane(prop)
             own.plane = own.plane if shape is None else shape
 
-    def _levels(self, own: "_Object") -> Iterator[tuple[str, _Faces]]:
+    def _levels(self, own: "_Object") -> Iterator[tuple[str, Faces]]:
         """Yield the faces of each level: those of its solid or surface, with the class of the surface each is of."""
         for lod in sorted(own.direct.keys() | own.thematic.keys()):
             class_of = {id(polygon): index for polygon, _, index in own.thematic.get(lod, ())}
             chosen = own.direct.get(lod) or own.thematic[lod]
-            faces = _Faces()
+            faces = Faces()
             flat = []
             for polygon, turned, _ in chosen:
                 rings, dimension = self._rings(polygon)
@@ -371,7 +254,7 @@ class _Reading:
                 found += self._faces(child, turns, warnings)
             elif name not in ("posList", "pos", "Point", "LineString", "Curve"):
                 found += self._faces(child, turns, warnings)
-                if not len(child) and child.get(_XLINK):
+                if not len(child) and child.get(XLINK):
                     target = self._target(child)
                     if target is None:
                         if warnings is not None:
@@ -383,7 +266,7 @@ class _Reading:
         return found
 
     def _target(self, element: Element) -> Element | None:
-        reference = element.get(_XLINK) or ""
+        reference = element.get(XLINK) or ""
         return self._by_id.get(reference.rpartition("#")[2])
 
     def _rings(self, polygon: Element) -> tuple[list[list[list[float]]], int]:
@@ -439,7 +322,7 @@ class _Reading:
             own.warnings.add("an implicit geometry in another file left out")
             return
         template = next(iter(relative), None)
-        reference = (relative.get(_XLINK) or "").rpartition("#")[2]
+        reference = (relative.get(XLINK) or "").rpartition("#")[2]
         if template is not None:
             name = next((v for k, v in template.attrib.items() if k.endswith("}id")), None)
             if name:
@@ -453,15 +336,13 @@ class _Reading:
         if "transformationMatrix" in parts:
             matrix = np.array(parts["transformationMatrix"].text.split(), np.float64).reshape(4, 4)
         origin = self._positions(parts["referencePoint"])[0][0]
-        faces = _Faces()
+        faces = Faces()
         for polygon, turned, _ in self._faces([template], 0, own.warnings):
             rings, _ = self._rings(polygon)
-            faces.rings.append([len(ring) for ring in rings])
-            faces.classes.append(0)
+            faces.add([[origin] * len(ring) for ring in rings], turned, 0, self._look(polygon, rings, own))
             for ring in rings:
                 local = np.c_[np.array(ring), np.ones(len(ring))] @ matrix.T
                 faces.offsets += (local[:, :3] / local[:, 3:]).tolist()[:: -1 if turned else 1]
-                faces.points += [origin] * len(ring)
         if faces.rings:
             own.placed.append((level, faces))
 
@@ -471,11 +352,11 @@ class _Reading:
             return
         if name == "name" and "name" in attributes:
             return
-        value = _value(prop)
+        value = value_of(prop)
         if value is None:
             return
         if isinstance(value, str):
-            value = _typed(name, value, prop.get("uom") or "")
+            value = typed(name, value, prop.get("uom") or "")
         known = attributes.get(name)
         if known is not None:
             value = [*(known if isinstance(known, list) else [known]), value]
@@ -487,11 +368,11 @@ class _Reading:
 
     def _height(self, prop: Element, attributes: dict[str, Any]) -> None:
         """Take a height of CityGML 3.0, which says from where to where; one from foot to ridge is measuredHeight."""
-        said = _value(prop)
+        said = value_of(prop)
         if not isinstance(said, dict) or "value" not in said:
             return
         unit = next((e.get("uom") or "" for e in prop.iter() if local_name(e) == "value"), "")
-        height = _typed("measuredHeight", str(said["value"]), unit)
+        height = typed("measuredHeight", str(said["value"]), unit)
         plain = (said.get("highReference"), said.get("lowReference"), said.get("status")) == _PLAIN_HEIGHT
         if plain or "measuredHeight" not in attributes:
             attributes["measuredHeight"] = height
@@ -503,7 +384,7 @@ class _Reading:
         if space not in self._code_lists:
             file = self._path.parent / space
             beside = "://" not in space and not Path(space).is_absolute() and file.is_file()
-            self._code_lists[space] = _dictionary(file) if beside else {}
+            self._code_lists[space] = dictionary(file) if beside else {}
         return self._code_lists[space].get((code or "").strip())
 
 
@@ -515,79 +396,10 @@ class _Object:
     attributes: dict[str, Any] = field(default_factory=dict)
     direct: dict[str, list[tuple[Element, bool, int]]] = field(default_factory=dict)  # level → its own polygons
     thematic: dict[str, list[tuple[Element, bool, int]]] = field(default_factory=dict)  # level → polygons of surfaces
-    placed: list[tuple[str, _Faces]] = field(default_factory=list)
+    placed: list[tuple[str, Faces]] = field(default_factory=list)
     children: list[Element] = field(default_factory=list)
     plane: Any = None
     warnings: set[str] = field(default_factory=set)
-
-
-def _value(element: Element) -> Any:
-    """Return an element as JSON: text, or what its children say; a type's own element in between is passed over."""
-    children = [child for child in element if isinstance(child.tag, str)]
-    if not children:
-        return (element.text or "").strip() or element.get(_XLINK)
-    if len(children) == 1 and local_name(children[0])[:1].isupper() and len(children[0]):
-        return _value(children[0])
-    found: dict[str, Any] = {}
-    for child in children:
-        value = _value(child)
-        if value is None:
-            continue
-        name = local_name(child)
-        held = found.get(name)
-        found[name] = value if held is None else [*(held if isinstance(held, list) else [held]), value]
-    return found or None
-
-
-def _typed(name: str, text: str, unit: str) -> Any:
-    """Return an attribute's text in the type that the standard gives it; a length in another unit keeps the unit."""
-    try:
-        if name in _INTEGERS:
-            return int(text[:4]) if name.startswith("year") else int(text)
-        if name in _LENGTHS:
-            return float(text) if unit in _METRES else f"{float(text)} {unit.lstrip('#')}"
-        if name in _LENGTH_LISTS:
-            return [float(part) for part in text.split()]
-    except ValueError:
-        pass
-    return text
-
-
-def _generic(prop: Element) -> dict[str, Any]:
-    """Return a generic attribute: its own name, and its value in its type."""
-    element = prop[0] if local_name(prop) == "genericAttribute" and len(prop) else prop
-    kind = local_name(element).lower()
-    parts = {local_name(child): child for child in element}
-    name = element.get("name") or (parts["name"].text if "name" in parts else None)
-    if not name:
-        return {}
-    if "set" in kind:
-        inside: dict[str, Any] = {}
-        for child in element:
-            inside.update(_generic(child))
-        return {name: inside}
-    value = (parts["value"].text or "").strip() if "value" in parts else None
-    if not value:
-        return {}
-    unit = parts["value"].get("uom")
-    found: dict[str, Any] = {f"{name}_uom": unit} if unit else {}
-    try:
-        found[name] = int(value) if kind.startswith("int") else float(value) if kind[:4] in ("doub", "meas") else value
-    except ValueError:
-        found[name] = value
-    return found
-
-
-def _dictionary(file: Path) -> dict[str, str]:
-    """Return code → text of a gml:Dictionary; an unreadable one is none."""
-    meanings: dict[str, str] = {}
-    with suppress(UnreadableFile):
-        for event, element in elements(file):
-            if event == "end" and local_name(element) == "Definition":
-                parts = {local_name(child): (child.text or "").strip() for child in element}
-                if "name" in parts and "description" in parts:
-                    meanings[parts["name"]] = parts["description"]
-    return meanings
 
 
 def _north_first(crs: CRS) -> bool:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from cim.appearance import Paint, Wrap
 from ingest.appearance import beside
-from ingest.xml import Element, elements, local_name
+from ingest.citygml_attributes import XLINK
+from ingest.xml import Element, children, local_name
 
 GEOREFERENCED = "images laid over the ground (GeoreferencedTexture) left out"
 UNFIT = "texture coordinates that don't fit the surface's outline left out"
 _WRAPS: Mapping[str, Wrap] = {"wrap": "repeat", "mirror": "mirror"}
-_XLINK = "{http://www.w3.org/1999/xlink}href"
 
 Ring = list[list[float]]
 
@@ -104,7 +104,7 @@ class Looks:
 
 
 def _identifier(target: Element) -> str:
-    said = target.get("uri") or target.get(_XLINK) or target.text or ""
+    said = target.get("uri") or target.get(XLINK) or target.text or ""
     return said.strip().rpartition("#")[2]
 
 
@@ -164,17 +164,7 @@ def looks_of_file(path: Path) -> Looks:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         if text.find(b"appearanceMember") < 0:
             return looks
-    root, depth = None, 0
-    for event, element in elements(path):
-        if event == "start":
-            root = element if root is None else root
-            depth += 1
-            continue
-        depth -= 1
-        if depth != 1:
-            continue
+    for element in children(path):
         if local_name(element) == "appearanceMember":
             looks.read(element)
-        if root is not None:
-            root.clear(keep_tail=False)
     return looks

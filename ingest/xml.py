@@ -31,6 +31,25 @@ def read_xml(path: Path) -> Element:
     return root
 
 
+def children(path: Path) -> Iterator[Element]:
+    """Yield the children of the root, each when it is whole; who asks for the next one is done with those before.
+
+    Raises:
+        UnreadableFile: not XML, cut short, or with a document type declaration.
+
+    """
+    root, depth = None, 0
+    for event, element in elements(path):
+        if event == "start":
+            root = element if root is None else root
+            depth += 1
+            continue
+        depth -= 1
+        if depth == 1 and root is not None:
+            yield element
+            root.clear(keep_tail=False)  # what was read needs no place any more
+
+
 def elements(path: Path) -> Iterator[tuple[str, Element]]:
     """Yield `start` and `end` of each element; who reads a big file clears what is done with.
 

@@ -40,7 +40,8 @@ def main(role: str) -> None:
 
 
 def _end_with_the_server() -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # not buffered: Python ends without waiting for this thread
+        pass
     os._exit(0)
 
 

@@ -147,6 +147,16 @@ def test_implicit_geometry_is_placed_and_found_again_by_later_objects(tmp_path: 
     assert batch.body_record.tolist() == [0, 1]
     assert batch.bodies.vertices[:, 0].min() == 462_990
     assert np.array_equal(batch.bodies.vertices[:4], batch.bodies.vertices[4:])
+    red = (
+        '<app:appearanceMember xmlns:app="http://www.opengis.net/citygml/appearance/2.0"><app:Appearance>'
+        "<app:surfaceDataMember><app:X3DMaterial><app:diffuseColor>1 0 0</app:diffuseColor><app:target>#t</app:target>"
+        "</app:X3DMaterial></app:surfaceDataMember></app:Appearance></app:appearanceMember></core:CityModel>"
+    )
+    painted = tmp_path / "painted.gml"
+    painted.write_text((tmp_path / "a.gml").read_text("utf-8").replace("</core:CityModel>", red), "utf-8")
+    looks = the_batch(painted).bodies.appearance
+    assert looks is not None
+    assert [looks.paints[p].color for p in looks.face_paint] == [(1.0, 0.0, 0.0)] * 2
 
 
 def test_attributes_keep_their_types_units_and_nested_parts(tmp_path: Path) -> None:
