@@ -6,12 +6,13 @@ A storey and a building have the outline of what they hold; a building also its 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
-import ifcopenshell
 import ifcopenshell.geom
 import ifcopenshell.util.element
 import ifcopenshell.util.shape
@@ -20,45 +21,44 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from cim.bodies import Float, Int, from_sizes, select
+from cim.bodies import Float, Int, from_sizes
 from cim.crs import parse, parse_reference
 from cim.errors import UnknownCrs, UnreadableFile
 from cim.geometry import footprints
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from ingest.ifc_parts import Entity, Part, Parts, parts_of
 
 ELEMENT = "IfcElement"
 _CLASSES = {"IfcBuilding": "Building", "IfcBuildingStorey": "BuildingStorey", "IfcSpace": "BuildingRoom"}
-_NO_ELEMENTS = ("IfcOpeningElement", "IfcVirtualElement")
 _LOD = "4"
 _UNIT_TOLERANCE = 0.01
 _ARC = (1.0, 1 / 60, 1 / 3600, 1 / 3.6e9)  # degrees in a degree, minute, second, millionth of a second
-Entity = Any  # of ifcopenshell, which is typed in part
 geom: Any = ifcopenshell.geom
 elements: Any = ifcopenshell.util.element
 shapes: Any = ifcopenshell.util.shape
 units: Any = ifcopenshell.util.unit
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 - IFC says its encoding itself
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Read a building model.
 
     Raises:
         UnreadableFile: not IFC, or cut short.
 
     """
+    parts = parts_of(path, options.workers)
     try:
-        model = ifcopenshell.open(str(path))
-        placing = _placing(model)
-    except (ifcopenshell.Error, OSError, RuntimeError, AttributeError, TypeError, ValueError) as fault:
+        placing = _placing(parts.frame)
+    except (RuntimeError, AttributeError, TypeError, ValueError) as fault:
         raise UnreadableFile(f"{path}: not readable as IFC ({fault})") from fault
-    project: Any = next(iter(model.by_type("IfcProject")), None)
+    project: Any = next(iter(parts.frame.by_type("IfcProject")), None)
     header = Header(
         crs=placing.crs,
         title=(project.LongName or project.Name) if project else None,
         layer_hint=path.stem,
         warnings=placing.warnings,
     )
-    yield Source(header, _batches(model, placing, path))
+    yield Source(header, _batches(parts, placing, path))
 
 
 @dataclass(frozen=True)
@@ -151,23 +151,21 @@ def _degrees(angle: Sequence[int]) -> float:
     return sum(part * unit for part, unit in zip(angle, _ARC, strict=False))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Gathered:
-    """What a batch grows by."""
+    """Elements, with the vertices (n, 3) and the triangles (m, 3) of each."""
 
-    records: list[Entity] = field(default_factory=list)
-    vertices: list[Float] = field(default_factory=list)
-    faces: list[Int] = field(default_factory=list)
+    records: list[Entity]
+    vertices: Sequence[Float]
+    faces: Sequence[Int]
 
     def features(self, placing: _Placing) -> Features:
         """Return the records with their bodies, in the map's place."""
         shifts = np.cumsum([0, *(len(v) for v in self.vertices)])[:-1]
-        corners = [f + shift for f, shift in zip(self.faces, shifts, strict=True)]
-        triangles = np.concatenate(corners) if corners else np.empty((0, 3), np.int64)
-        points = np.concatenate(self.vertices) if self.vertices else np.empty((0, 3))
+        triangles = np.concatenate([f + shift for f, shift in zip(self.faces, shifts, strict=True)])
         count = len(triangles)
         bodies = from_sizes(
-            placing(points),
+            placing(np.concatenate(self.vertices)),
             triangles.ravel(),
             np.full(count, 3, np.int64),
             np.ones(count, np.int64),
@@ -186,6 +184,12 @@ class _Gathered:
             body_lod=[_LOD] * len(records),
         )
 
+    def heights(self, placing: _Placing) -> list[tuple[float, float]]:
+        """Return from where to where each record reaches, in metres of the map."""
+        base = placing.origin[2]
+        levels = [v[f, 2] + base for v, f in zip(self.vertices, self.faces, strict=True)]
+        return [(float(z.min()), float(z.max())) for z in levels]
+
 
 def _whole_of(entity: Entity) -> str | None:
     """Return the id of the element that an element is a part of."""
@@ -201,75 +205,98 @@ class _Extent:
     low: float = math.inf
     high: float = -math.inf
 
+    def grow(self, outlines: Sequence[Any], low: float, high: float) -> None:
+        """Cover more."""
+        self.outlines += outlines
+        self.low, self.high = min(self.low, low), max(self.high, high)
 
-def _batches(model: Any, placing: _Placing, path: Path) -> Iterator[Features]:
+
+@dataclass(frozen=True)
+class _Bare:
+    """An element that has no shape of its own."""
+
+    number: int
+    guid: str
+    kind: str
+    represented: bool
+
+
+@dataclass
+class _Shaped:
+    """What a part gives: its elements, what their wholes, storeys and buildings cover, and elements without a shape."""
+
+    batches: list[Features] = field(default_factory=list)
+    extents: dict[str, _Extent] = field(default_factory=lambda: defaultdict(_Extent))
+    bare: list[_Bare] = field(default_factory=list)
+
+
+def _batches(parts: Parts, placing: _Placing, path: Path) -> Iterator[Features]:
     """Yield spaces and elements, a batch at a time; storeys and buildings last, when their extent is known."""
-    wanted = {
-        entity.GlobalId: entity
-        for kind in ("IfcElement", "IfcSpace")
-        for entity in model.by_type(kind)
-        if not any(entity.is_a(other) for other in _NO_ELEMENTS)
-    }
     extents: dict[str, _Extent] = defaultdict(_Extent)
-    seen: set[str] = set()
-    gathered = _Gathered()
-    for identifier, vertices, faces in _shapes(model, path):
-        if identifier not in wanted or identifier in seen:
-            continue
-        seen.add(identifier)
-        gathered.records.append(wanted[identifier])
-        gathered.vertices.append(vertices)
-        gathered.faces.append(faces)
-        if len(gathered.records) >= BATCH_SIZE:
-            yield _grown(gathered.features(placing), gathered.records, extents)
-            gathered = _Gathered()
-    last = _grown(gathered.features(placing), gathered.records, extents)
-    whole = [e for identifier, e in wanted.items() if identifier not in seen and extents[identifier].outlines]
-    bare = [e for identifier, e in wanted.items() if identifier not in seen and not extents[identifier].outlines]
-    kinds = Counter(entity.is_a() for entity in bare if not entity.Representation)
+    bare: list[_Bare] = []
+    for shaped in parts.done(partial(_shaped, placing=placing, path=path)):
+        yield from shaped.batches
+        bare += shaped.bare
+        for guid, extent in shaped.extents.items():
+            extents[guid].grow(extent.outlines, extent.low, extent.high)
+    yield _left_out([one for one in bare if one.guid not in extents])
+    wholes = [one for one in bare if one.guid in extents]
+    outlined = partial(_outlined_part, extents={one.guid: extents[one.guid] for one in wholes})
+    yield from parts.done(outlined, [one.number for one in wholes])
+    yield _outlined([*parts.frame.by_type("IfcBuildingStorey"), *parts.frame.by_type("IfcBuilding")], extents)
+
+
+def _shaped(part: Part, placing: _Placing, path: Path) -> _Shaped:
+    """Shape the elements of a part."""
+    model, wanted = part.opened()
+    shaped, found = _Shaped(), set[int]()
+    for some in batched(_shapes(model, wanted, path), BATCH_SIZE):
+        numbers, vertices, faces = zip(*some, strict=True)
+        found.update(numbers)
+        gathered = _Gathered([model.by_id(number) for number in numbers], vertices, faces)
+        batch = gathered.features(placing)
+        shaped.batches.append(batch)
+        outlines = footprints(batch.bodies)
+        for entity, outline, (low, high) in zip(gathered.records, outlines, gathered.heights(placing), strict=True):
+            if outline is not None and not shapely.is_empty(outline):
+                for holder in (*_holders(entity), *_wholes(entity)):
+                    shaped.extents[holder.GlobalId].grow([outline], low, high)
+    for extent in shaped.extents.values():
+        extent.outlines = [shapely.union_all(extent.outlines)]
+    shaped.bare = [
+        _Bare(entity.id(), entity.GlobalId, entity.is_a(), bool(entity.Representation))
+        for entity in wanted
+        if entity.id() not in found
+    ]
+    return shaped
+
+
+def _left_out(bare: Sequence[_Bare]) -> Features:
+    """Return no records, and what is said of elements without geometry that hold none either."""
+    kinds = Counter(one.kind for one in bare if not one.represented)
     refused = tuple(
-        Refusal(entity.GlobalId, f"the geometry of this {entity.is_a()} can't be built")
-        for entity in bare
-        if entity.Representation
+        Refusal(one.guid, f"the geometry of this {one.kind} can't be built") for one in bare if one.represented
     )
     said = {f"without geometry, left out: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}": ()} if kinds else {}
-    yield Features(
-        last.ids, last.attributes, last.geometry, last.object_class, last.parent_id, last.bodies, last.body_record,
-        last.body_lod, refused, said,
-    )  # fmt: skip
-    yield _spatial(model, whole, extents)
+    return Features([], [], np.empty(0, object), [], [], refused=refused, warnings=said)
 
 
-def _shapes(model: Any, path: Path) -> Iterator[tuple[str, Float, Int]]:
-    """Yield the shape of each product in metres of the model: vertices (n, 3) and triangles (m, 3)."""
+def _shapes(model: Any, wanted: Sequence[Entity], path: Path) -> Iterator[tuple[int, Float, Int]]:
+    """Yield the shapes of elements in metres of the model: their number, vertices (n, 3) and triangles (m, 3)."""
     settings = geom.settings()
     settings.set("use-world-coords", True)
     settings.set("weld-vertices", True)
     try:
-        iterator = geom.iterator(settings, model, 1)
-        going = iterator.initialize()
+        iterator = geom.iterator(settings, model, 1, include=wanted)
+        going = bool(wanted) and iterator.initialize()
         while going:
             shape = iterator.get()
             faces = shapes.get_faces(shape.geometry)
             if len(faces):
-                yield shape.guid, np.array(shapes.get_vertices(shape.geometry)), np.array(faces, np.int64)
+                yield shape.id, np.array(shapes.get_vertices(shape.geometry)), np.array(faces, np.int64)
             going = iterator.next()
     except RuntimeError as fault:
         raise UnreadableFile(f"{path}: its geometry can't be read ({fault})") from fault
-
-
-def _grown(batch: Features, records: Sequence[Entity], extents: dict[str, _Extent]) -> Features:
-    """Add what a batch covers to its storeys and buildings."""
-    outlines = footprints(select(batch.bodies, np.arange(len(batch.bodies))))
-    for body, (entity, outline) in enumerate(zip(records, outlines, strict=True)):
-        one = select(batch.bodies, np.array([body]))
-        z = one.vertices[one.indices, 2]
-        for holder in (*_holders(entity), *_wholes(entity)):
-            extent = extents[holder.GlobalId]
-            if outline is not None and not shapely.is_empty(outline):
-                extent.outlines.append(outline)
-            extent.low, extent.high = min(extent.low, float(z.min())), max(extent.high, float(z.max()))
-    return batch
 
 
 def _holders(entity: Entity) -> Iterator[Entity]:
@@ -320,10 +347,14 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-def _spatial(model: Any, whole: Sequence[Entity], extents: dict[str, _Extent]) -> Features:
-    """Return elements of parts, storeys and buildings over what they hold; one that holds nothing is set aside."""
-    records = [*whole, *model.by_type("IfcBuildingStorey"), *model.by_type("IfcBuilding")]
-    kept = [entity for entity in records if extents[entity.GlobalId].outlines]
+def _outlined_part(part: Part, extents: Mapping[str, _Extent]) -> Features:
+    _model, wholes = part.opened()  # which are there as long as their model is
+    return _outlined(wholes, extents)
+
+
+def _outlined(records: Sequence[Entity], extents: Mapping[str, _Extent]) -> Features:
+    """Return elements of parts, storeys or buildings over what they hold; one that holds nothing is set aside."""
+    kept = [entity for entity in records if entity.GlobalId in extents]
     geometry = np.full(len(kept), None, object)
     attributes = []
     for row, entity in enumerate(kept):

@@ -60,7 +60,7 @@ def tables(job: Job, *, workers: int) -> Iterator[Table]:
     reader = reader_of(job.path)
     if reader is None or job.path.stat().st_size == 0:
         raise UnreadableFile(f"{job.path}: a file of zero bytes")
-    options = read_options(job.catalog, job.declared)
+    options = replace(read_options(job.catalog, job.declared), workers=workers)
     sources = list(reader.read(job.path, options))
     for source in sources:
         hint = source.header.layer_hint if len(sources) > 1 else None

@@ -25,8 +25,8 @@ RESTING = """() => {
   }
   return true;
 }"""
-# while it loads the scene is drawn small and plain, with the detail that it needs at its full size: the ground first,
-# then what stands on it
+# while it loads the scene is drawn small, without light and air, with the detail that it needs at its full size: the
+# ground first, then what stands on it
 DRAFT = """() => {
   const { scene } = window.cim.widget;
   window.hidden = [];
@@ -34,7 +34,8 @@ DRAFT = """() => {
     const p = scene.primitives.get(i);
     if (p.show) { window.hidden.push(p); p.show = false; }
   }
-  scene.shadowMap.enabled = false;
+  scene.shadowMap.enabled = scene.globe.showGroundAtmosphere = scene.globe.enableLighting = false;
+  scene.skyAtmosphere.show = scene.fog.renderable = false;
   scene.msaaSamples = 1;
   window.cim.widget.resolutionScale = SHARE;
   scene.globe.maximumScreenSpaceError *= SHARE;
@@ -44,7 +45,8 @@ DRAFT = """() => {
 STANDING = "() => { for (const p of window.hidden) p.show = true; }"
 FINAL = """() => {
   const { scene } = window.cim.widget;
-  scene.shadowMap.enabled = true;
+  scene.shadowMap.enabled = scene.globe.showGroundAtmosphere = scene.globe.enableLighting = true;
+  scene.skyAtmosphere.show = scene.fog.renderable = true;
   scene.msaaSamples = 4;
   window.cim.widget.resolutionScale = 1;
   scene.globe.maximumScreenSpaceError /= SHARE;
