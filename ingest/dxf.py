@@ -8,6 +8,7 @@ symbol and becomes one point; another is taken apart. Z that is zero all over an
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ import shapely
 from ezdxf import bbox, path
 from ezdxf.entities.dxfentity import DXFEntity
 from ezdxf.entities.insert import Insert
-from ezdxf.filemanagement import readfile
 from ezdxf.lldxf.const import DXFError
 from ezdxf.lldxf.encoding import decode_dxf_unicode
 from pyproj import CRS
 
-from cim.bodies import from_sizes
+from cim.bodies import Float, from_sizes
 from cim.catalog.model import Layer
-from cim.errors import UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from ingest.dxf_parts import Drawing, drawing_of, has_handles
 
 SAGITTA = 0.01  # drawing units between a curve and the chords that stand for it
 SYMBOL_SIZE = 20.0  # drawing units across, up to which a block is a symbol
@@ -42,25 +42,12 @@ def read(file: Path, options: ReadOptions) -> Iterator[Source]:
         UnreadableFile: not a DXF, or damaged beyond what can be recovered.
 
     """
-    document, warnings = _opened(file, options.encoding)
-    crs, matrix, said = _georeference(document)
-    reading = _Reading(options, file.stem, matrix)
-    header = Header(crs=crs, layer_hint=file.stem, warnings=(*warnings, *said))
-    yield Source(header, reading.batches(document))
-
-
-def _opened(file: Path, encoding: str | None) -> tuple[Any, list[str]]:
-    try:
-        try:
-            return readfile(file, encoding=encoding), []
-        except DXFError:
-            from ezdxf import recover
-
-            document, auditor = recover.readfile(file)
-            faults = len(auditor.errors) + len(auditor.fixes)
-            return document, [f"a damaged drawing: recovered, with {faults} faults left or mended"]
-    except (DXFError, OSError, ValueError, LookupError, RuntimeError, StopIteration) as fault:
-        raise UnreadableFile(f"{file}: not readable as DXF ({fault})") from fault
+    drawing = drawing_of(file, options.encoding, options.workers)
+    crs, _, said = _georeference(drawing.frame)
+    header = Header(crs=crs, layer_hint=file.stem, warnings=(*drawing.warnings, *said))
+    yield Source(
+        header, _batches(drawing, _Setting(options, options.catalog.named_by((file.stem,)), has_handles(file)))
+    )
 
 
 def _georeference(document: Any) -> tuple[CRS | None, Any, list[str]]:
@@ -102,28 +89,74 @@ def _fits(layer: Layer, what: str, *, closed: bool) -> bool:
     return layer.geometry is not None and what in kinds[layer.geometry]
 
 
-class _Reading:
-    """One pass over a drawing."""
+@dataclass(frozen=True)
+class _Setting:
+    """What is known of a drawing besides its document."""
 
-    def __init__(self, options: ReadOptions, stem: str, matrix: Any) -> None:
-        self._options, self._matrix = options, matrix
-        self._named = options.catalog.named_by((stem,))
+    options: ReadOptions
+    named: Layer | None  # by the file's own name
+    handles: bool  # its entities have names of their own
+
+    def class_of(self, layer: str, what: str, *, closed: bool = False) -> str | None:
+        """Return the drawing layer where a layer of the city takes it, else what the entity is.
+
+        Nothing where the file's own name says a layer that takes it.
+        """
+        target = self.options.layer_of(layer)
+        if target and _fits(target, what, closed=closed):
+            return layer
+        return None if self.named and _fits(self.named, what, closed=closed) else what
+
+
+@dataclass
+class _Rest:
+    """What is told when all entities are read: the faces of each drawing layer, and what was left out."""
+
+    faces: dict[str, list[Float]] = field(default_factory=lambda: defaultdict(list))
+    """Corners (n, 3) of each."""
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "_Rest") -> None:
+        """Take in the rest of a part."""
+        self.left_out.update(other.left_out)
+        for layer, faces in other.faces.items():
+            self.faces[layer] += faces
+
+
+def _batches(drawing: Drawing, setting: _Setting) -> Iterator[Features]:
+    """Yield the entities in the order of the drawing; faces come last, one body for each drawing layer."""
+    rest = _Rest()
+    for batches, more in drawing.read(partial(_read_part, setting=setting)):
+        yield from batches
+        rest.add(more)
+    left_out = ", ".join(f"{count} {kind}" for kind, count in rest.left_out.most_common())
+    yield _Gathered().batch({f"entities left out: {left_out}": ()} if left_out else {})
+    if rest.faces:
+        yield _bodies(rest.faces, setting)
+
+
+def _read_part(document: Any, setting: _Setting) -> tuple[Iterator[Features], _Rest]:
+    reading = _Reading(setting, _georeference(document)[1])
+    return reading.batches(document), reading.rest
+
+
+class _Reading:
+    """One pass over a document."""
+
+    def __init__(self, setting: _Setting, matrix: Any) -> None:
+        self._setting, self._matrix = setting, matrix
         self._gathered = _Gathered()
-        self._faces: dict[str, list[list[tuple[float, float, float]]]] = defaultdict(list)
-        self._left_out: Counter[str] = Counter()
         self._symbols: dict[str, bool] = {}
+        self.rest = _Rest()
 
     def batches(self, document: Any) -> Iterator[Features]:
-        """Yield the entities in the order of the drawing; faces come last, one body for each drawing layer."""
+        """Yield the entities in their order."""
         for entity in document.modelspace():
             self._take(entity, {}, 0)
             if len(self._gathered.ids) >= BATCH_SIZE:
                 yield self._gathered.batch()
                 self._gathered = _Gathered()
-        left_out = ", ".join(f"{count} {kind}" for kind, count in self._left_out.most_common())
-        yield self._gathered.batch({f"entities left out: {left_out}": ()} if left_out else {})
-        if self._faces:
-            yield self._bodies()
+        yield self._gathered.batch()
 
     def _take(self, entity: DXFEntity, around: dict[str, Any], depth: int) -> None:
         kind = entity.dxftype()
@@ -141,9 +174,9 @@ class _Reading:
             elif kind in _CURVES:
                 self._take_curve(entity, around)
             elif kind == "IMAGE":
-                self._left_out[f"IMAGE {Path(entity.image_def.dxf.filename.replace(chr(92), '/')).name}"] += 1  # type: ignore[attr-defined]
+                self.rest.left_out[f"IMAGE {Path(entity.image_def.dxf.filename.replace(chr(92), '/')).name}"] += 1  # type: ignore[attr-defined]
             else:
-                self._left_out[kind] += 1
+                self.rest.left_out[kind] += 1
         except (DXFError, ValueError, TypeError, ZeroDivisionError, AttributeError, LookupError) as fault:
             self._gathered.refused.append(Refusal(entity.dxf.handle or "", f"{kind} can't be read: {fault}"))
 
@@ -184,7 +217,7 @@ class _Reading:
         else:
             found = [entity.wcs_vertices()]  # type: ignore[attr-defined]
         for face in found:
-            self._faces[decode_dxf_unicode(entity.dxf.layer)].append([tuple(p) for p in self._placed(face, solid=True)])
+            self.rest.faces[decode_dxf_unicode(entity.dxf.layer)].append(self._placed(face, solid=True))
 
     def _take_block(self, entity: Insert, around: dict[str, Any], depth: int) -> None:
         name = entity.dxf.name
@@ -206,7 +239,7 @@ class _Reading:
             self._symbols[name] = not box.has_data or max(box.size.x, box.size.y) <= SYMBOL_SIZE
         return self._symbols[name]
 
-    def _placed(self, points: Any, *, solid: bool = False) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def _placed(self, points: Any, *, solid: bool = False) -> Float:
         """Return (n, 2 or 3) coordinates where the drawing's GEODATA puts them; 2 where Z is zero all over."""
         placed = self._matrix.transform_vertices(points) if self._matrix is not None else points
         found = np.array([tuple(p) for p in placed], np.float64).reshape(-1, 3)
@@ -214,41 +247,33 @@ class _Reading:
 
     def _add(self, entity: DXFEntity, what: str, shape: Any, attributes: dict[str, Any]) -> None:
         gathered, layer = self._gathered, decode_dxf_unicode(entity.dxf.layer)
-        gathered.ids.append(entity.dxf.handle and f"dxf-{entity.dxf.handle}")
+        named = self._setting.handles and entity.dxf.handle
+        gathered.ids.append(f"dxf-{entity.dxf.handle}" if named else None)
         said = {name: decode_dxf_unicode(v) if isinstance(v, str) else v for name, v in attributes.items()}
         gathered.attributes.append({"图层": layer, "layer": layer, **said})
         gathered.geometry.append(shape)
-        gathered.object_class.append(self._class_of(layer, what, closed=shape.geom_type == "LinearRing"))
+        gathered.object_class.append(self._setting.class_of(layer, what, closed=shape.geom_type == "LinearRing"))
 
-    def _class_of(self, layer: str, what: str, *, closed: bool = False) -> str | None:
-        """Return the drawing layer where a layer of the city takes it, else what the entity is.
 
-        Nothing where the file's own name says a layer that takes it.
-        """
-        target = self._options.layer_of(layer)
-        if target and _fits(target, what, closed=closed):
-            return layer
-        return None if self._named and _fits(self._named, what, closed=closed) else what
-
-    def _bodies(self) -> Features:
-        layers = list(self._faces)
-        faces = [face for layer in layers for face in self._faces[layer]]
-        points = np.array([point for face in faces for point in face], np.float64)
-        bodies = from_sizes(
-            points,
-            np.arange(len(points)),
-            [len(face) for face in faces],
-            [1] * len(faces),
-            [len(self._faces[layer]) for layer in layers],
-            np.zeros(len(faces), np.uint8),
-        )
-        return Features(
-            ids=[f"dxf-faces-{layer}" for layer in layers],
-            attributes=[{"图层": layer, "layer": layer} for layer in layers],
-            geometry=np.full(len(layers), None, object),
-            object_class=[self._class_of(layer, BODY) for layer in layers],
-            parent_id=[None] * len(layers),
-            bodies=bodies,
-            body_record=np.arange(len(layers)),
-            body_lod=["2"] * len(layers),
-        )
+def _bodies(faces: dict[str, list[Float]], setting: _Setting) -> Features:
+    layers = list(faces)
+    every = [face for layer in layers for face in faces[layer]]
+    points = np.concatenate(every)
+    bodies = from_sizes(
+        points,
+        np.arange(len(points)),
+        [len(face) for face in every],
+        [1] * len(every),
+        [len(faces[layer]) for layer in layers],
+        np.zeros(len(every), np.uint8),
+    )
+    return Features(
+        ids=[f"dxf-faces-{layer}" for layer in layers],
+        attributes=[{"图层": layer, "layer": layer} for layer in layers],
+        geometry=np.full(len(layers), None, object),
+        object_class=[setting.class_of(layer, BODY) for layer in layers],
+        parent_id=[None] * len(layers),
+        bodies=bodies,
+        body_record=np.arange(len(layers)),
+        body_lod=["2"] * len(layers),
+    )

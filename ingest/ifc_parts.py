@@ -11,7 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched, islice
+from itertools import batched
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -21,13 +21,11 @@ import numpy as np
 
 from cim.bodies import Int
 from cim.errors import UnreadableFile
-from cim.parallel import in_order, process_pool
+from ingest.parts import LARGE_BYTES, done
 
-LARGE_BYTES = 32 << 20  # a file of more is read in parts
 PART_ELEMENTS = 2000
 PART_BYTES = 8 << 20  # of text, beyond which a part takes no more elements
 _STEP = 100  # elements that are gathered at once
-_PARTS_A_PROCESS = 8
 _MANY = 1000  # members of a relation that isn't read again for each part
 Entity = Any  # of ifcopenshell, which is typed in part
 
@@ -191,10 +189,7 @@ class _Split:
         return _Links(*_sorted(members, of)), _Links(*_sorted(froms, tos))
 
     def done[R](self, work: Callable[[Part], R], numbers: Sequence[int] | None = None) -> Iterator[R]:
-        parts = self._parts(self._elements if numbers is None else numbers)
-        for some in iter(lambda: tuple(islice(parts, _PARTS_A_PROCESS * self._workers)), ()):
-            with process_pool(self._workers, __name__) as pool:
-                yield from in_order(pool.executor, work, some, ahead=self._workers + 1)
+        return done(work, self._parts(self._elements if numbers is None else numbers), self._workers, __name__)
 
     def _parts(self, numbers: Sequence[int]) -> Iterator[Part]:
         done = 0

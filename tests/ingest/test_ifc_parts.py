@@ -12,7 +12,7 @@ from cim.bodies import select
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.model import ReadOptions
-from ingest import ifc, ifc_parts
+from ingest import ifc, ifc_parts, parts
 from tests.ingest.test_ifc import written
 
 
@@ -22,7 +22,7 @@ def parts_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ifc_parts, "LARGE_BYTES", 10)
     monkeypatch.setattr(ifc_parts, "PART_ELEMENTS", 1)
     monkeypatch.setattr(ifc_parts, "_STEP", 1)
-    monkeypatch.setattr(ifc_parts, "_PARTS_A_PROCESS", 100)
+    monkeypatch.setattr(parts, "_PARTS_A_PROCESS", 100)
 
 
 def said(path: Path) -> list[Any]:
