@@ -23,13 +23,13 @@ def _sentences() -> tuple[Mapping[str, str], list[tuple[re.Pattern[str], str]]]:
 
 
 def in_chinese(said: str) -> str:
-    """Return a sentence in Chinese; one that nobody has translated stays as it is."""
+    """Return a sentence in Chinese, and what it quotes; what nobody has translated stays as it is."""
     fixed, patterns = _sentences()
     if said in fixed:
         return fixed[said]
     for pattern, chinese in patterns:
         if match := pattern.fullmatch(said):
-            return chinese.format(*match.groups())
+            return chinese.format(*map(in_chinese, match.groups()))
     return said
 
 
