@@ -177,7 +177,7 @@ class _Reading:
                 self.rest.left_out[f"IMAGE {Path(entity.image_def.dxf.filename.replace(chr(92), '/')).name}"] += 1  # type: ignore[attr-defined]
             else:
                 self.rest.left_out[kind] += 1
-        except (DXFError, ValueError, TypeError, ZeroDivisionError, AttributeError, LookupError) as fault:
+        except (DXFError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError, AssertionError) as fault:
             self._gathered.refused.append(Refusal(entity.dxf.handle or "", f"{kind} can't be read: {fault}"))
 
     def _take_curve(self, entity: DXFEntity, around: dict[str, Any]) -> None:
@@ -248,11 +248,12 @@ class _Reading:
     def _add(self, entity: DXFEntity, what: str, shape: Any, attributes: dict[str, Any]) -> None:
         gathered, layer = self._gathered, decode_dxf_unicode(entity.dxf.layer)
         named = self._setting.handles and entity.dxf.handle
-        gathered.ids.append(f"dxf-{entity.dxf.handle}" if named else None)
         said = {name: decode_dxf_unicode(v) if isinstance(v, str) else v for name, v in attributes.items()}
+        object_class = self._setting.class_of(layer, what, closed=shape.geom_type == "LinearRing")
+        gathered.ids.append(f"dxf-{named}" if named else None)
         gathered.attributes.append({"图层": layer, "layer": layer, **said})
         gathered.geometry.append(shape)
-        gathered.object_class.append(self._setting.class_of(layer, what, closed=shape.geom_type == "LinearRing"))
+        gathered.object_class.append(object_class)
 
 
 def _bodies(faces: dict[str, list[Float]], setting: _Setting) -> Features:

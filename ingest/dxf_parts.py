@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
+import numpy as np
 from ezdxf.filemanagement import readfile
 from ezdxf.lldxf.const import DXFError
 
@@ -86,7 +87,7 @@ def _opened(file: Path, encoding: str | None) -> tuple[Any, list[str]]:
             document, auditor = recover.readfile(file)
             faults = len(auditor.errors) + len(auditor.fixes)
             return document, [f"a damaged drawing: recovered, with {faults} faults left or mended"]
-    except (DXFError, OSError, ValueError, LookupError, RuntimeError, StopIteration) as fault:
+    except Exception as fault:  # ezdxf asserts, and looks up, what a damaged drawing may not have
         raise UnreadableFile(f"{file}: not readable as DXF ({fault})") from fault
 
 
@@ -155,8 +156,10 @@ class _OfPart[R]:
     encoding: str | None
 
     def __call__(self, text: bytes) -> tuple[list[Features], R]:
-        batches, rest = self.work(_opened_text(text, self.file, self.encoding)[0])
-        return list(batches), rest
+        document, warnings = _opened_text(text, self.file, self.encoding)
+        batches, rest = self.work(document)
+        told = Features([], [], np.empty(0, object), [], [], warnings=dict.fromkeys(warnings, ()))
+        return [*batches, told], rest
 
 
 def _opened_text(text: bytes, file: Path, encoding: str | None) -> tuple[Any, list[str]]:

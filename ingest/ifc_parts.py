@@ -122,12 +122,16 @@ class _Text:
 
     text: bytes
     numbers: tuple[int, ...]
+    of: Path
 
     def opened(self) -> tuple[Any, list[Entity]]:
         with TemporaryDirectory(prefix="cim-ifc-") as folder:
             path = Path(folder, "part.ifc")
             path.write_bytes(self.text)
-            model = ifcopenshell.open(str(path))
+            try:
+                model = ifcopenshell.open(str(path))
+            except (ifcopenshell.Error, OSError, RuntimeError) as fault:
+                raise UnreadableFile(f"{self.of}: not readable as IFC ({fault})") from fault
         return model, [model.by_id(number) for number in self.numbers]
 
 
@@ -152,7 +156,7 @@ class _Split:
         self._index(data.end(), relations)
         self._long: dict[int, _Relation] = {}
         self._relations, self._relating = self._linked(relations)
-        self.frame, _ = _Text(self._file_of(self._with({}, self._frame)), ()).opened()
+        self.frame, _ = _Text(self._file_of(self._with({}, self._frame)), (), self._path).opened()
 
     def _index(self, start: int, relations: "array[int]") -> None:
         """Find where each instance begins, and which are elements, relations or the frame."""
@@ -201,7 +205,7 @@ class _Split:
                 done = min(done + _STEP, len(numbers))
                 if sum(map(len, texts.values())) > PART_BYTES:
                     break
-            yield _Text(self._file_of(self._with(texts, self._frame)), tuple(numbers[first:done]))
+            yield _Text(self._file_of(self._with(texts, self._frame)), tuple(numbers[first:done]), self._path)
 
     def _with(self, texts: dict[int, bytes], wanted: Sequence[int]) -> dict[int, bytes]:
         """Add instances, what they refer to, and what their relations say of them."""

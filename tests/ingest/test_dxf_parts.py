@@ -121,6 +121,16 @@ def test_a_large_drawing_cut_short_gives_what_is_there_and_says_so(tmp_path: Pat
     assert [record[1]["layer"] for record in records][:4] == ["DGX", "DGX", "JMD", "0"]
 
 
+def test_a_part_that_must_be_recovered_says_so(tmp_path: Path, parts_of_one: None) -> None:
+    path = tmp_path / "a.dxf"
+    filled().saveas(path)
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("\n 10\n463000", "\n 10\nx463000", 1), "utf-8")
+    _, records, _, warned, _ = said(path)
+    assert len(records) == 8
+    assert any("a damaged drawing: recovered" in warning for batch in warned for warning in batch)
+
+
 def test_a_large_file_that_is_no_drawing_is_an_error(tmp_path: Path, parts_of_one: None) -> None:
     path = tmp_path / "a.dxf"
     path.write_text("this is not a drawing\n" * 10, "ascii")
