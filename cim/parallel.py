@@ -3,6 +3,7 @@
 Whatever is a `concurrent.futures.Executor` does: a pool of processes here, a cluster's executor elsewhere.
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,8 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 
@@ -46,9 +48,23 @@ def process_pool(
     """
     context = get_context("forkserver")
     context.set_forkserver_preload([home])
-    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=initializer, initargs=initargs)
+    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(initializer, initargs))
     with ThreadPoolExecutor(1) as starter, processes:
         yield Pool(processes, starter.submit(_start, processes, workers))
+
+
+def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    """Be a process of the pool, which ends with the one that lends it, even where that one is killed."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _start(processes: Executor, workers: int) -> None:

@@ -1,0 +1,41 @@
+"""Processes that take tasks: results in order, and none left behind by a program that was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cim.parallel import in_order, process_pool
+
+PROGRAM = """
+import os, time
+from cim.parallel import process_pool
+with process_pool(2, "cim.parallel") as pool:
+    one, two = pool.executor.submit(os.getpid), pool.executor.submit(time.sleep, 600)
+    print(one.result(), flush=True)
+    time.sleep(600)
+"""
+
+
+def alive(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text("ascii").rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_results_come_in_the_order_of_the_tasks() -> None:
+    with process_pool(2, __name__) as pool:
+        assert list(in_order(pool.executor, abs, range(-20, 0), ahead=3)) == list(range(20, 0, -1))
+
+
+def test_processes_end_with_a_program_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        worker = int(program.stdout.readline())
+        assert alive(worker)
+        os.kill(program.pid, signal.SIGKILL)
+        until = time.monotonic() + 20
+        while alive(worker) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not alive(worker)
