@@ -314,7 +314,7 @@ def distance_outside_m(lon: float, lat: float, extent: Extent) -> float:
     return float(distance)
 
 
-def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[float, float]) -> list[str]:
+def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[float, float]) -> dict[str, float]:
     """Check that a box of data lies in the city and in the area of use of its CRS.
 
     Args:
@@ -325,7 +325,7 @@ def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[floa
         at: the middle of its coordinates as the file has them.
 
     Returns:
-        Warnings: what lies a little outside, and by how much.
+        What it lies a little outside of, and by how many metres.
 
     Raises:
         WrongCity: it lies more than 50 km outside, or isn't on the earth.
@@ -337,7 +337,7 @@ def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[floa
             f"{where}: read as {label(crs)} the data would lie at longitude {west:.4f} to {east:.4f}, latitude "
             f"{south:.4f} to {north:.4f}, which isn't on the earth; {_other_readings(at, crs, city)}"
         )
-    outside = []
+    outside = {}
     extents = {f"the extent of {city.name}": city.extent, f"the area of use of {label(crs)}": area_of_use(crs)}
     for what, extent in extents.items():
         if extent is None:
@@ -349,7 +349,7 @@ def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[floa
                 f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_other_readings(at, crs, city)}"
             )
         if distance > 1.0:
-            outside.append(f"lies up to {distance:.0f} m outside {what}")
+            outside[what] = distance
     return outside
 
 

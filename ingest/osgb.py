@@ -62,10 +62,10 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         if not tree["nodes"]:
             raise UnreadableFile(f"{path}: none of its {len(roots)} tiles can be read")
         west, south, east, north = work.box_degrees(store)
-        for warning in check_place(
-            (west, south, east, north), city=store.city, crs=placing.horizontal, where=str(path), at=(west, south)
-        ):
-            report.warn(warning)
+        box = (west, south, east, north)
+        report.lies_outside(
+            check_place(box, city=store.city, crs=placing.horizontal, where=str(path), at=(west, south))
+        )
         sha256 = put_asset(store.settings, Path(scratch) / "mesh.zip")
     report.layers, report.read = [layer.id], work.files + report.refused
     report.crs, report.vertical_datum = label(placing.horizontal), placing.datum

@@ -179,9 +179,7 @@ def _check_extent(xy: Float, placement: Placement, report: FileReport) -> None:
     lon, lat = to_wgs84(placement.horizontal)(x.ravel(), y.ravel())
     box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
     at = (float(x.ravel()[4]), float(y.ravel()[4]))
-    warnings = check_place(box, city=placement.city, crs=placement.horizontal, where=placement.where, at=at)
-    for warning in warnings:
-        report.warn(warning)
+    report.lies_outside(check_place(box, city=placement.city, crs=placement.horizontal, where=placement.where, at=at))
     report.widen(*box)
     report.crs = label(placement.horizontal)
     report.vertical_datum = placement.vertical_datum

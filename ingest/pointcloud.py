@@ -58,12 +58,11 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
                 seen = _rewritten(reader, placing, kept, report)
                 if not seen.count:
                     raise UnreadableFile(f"{path}: no point in it")
-                report.extent, warnings = _check_place(seen.raw_low, seen.raw_high, placing, store, path)
+                report.extent, outside = _check_place(seen.raw_low, seen.raw_high, placing, store, path)
                 sha256 = put_asset(store.settings, kept)
     except _FAULTS as fault:
         raise UnreadableFile(f"{path}: not readable as LAS, or cut short ({fault})") from fault
-    for warning in warnings:
-        report.warn(warning)
+    report.lies_outside(outside)
     report.layers, report.read = [layer.id], reader.header.point_count
     report.crs, report.vertical_datum = label(placing.horizontal), placing.datum
     report.operation = placing.operation.name
@@ -247,8 +246,8 @@ def _header(placing: _Placing) -> laspy.LasHeader:
 
 def _check_place(
     low: Sequence[float], high: Sequence[float], placing: _Placing, store: Store, path: Path
-) -> tuple[Extent, list[str]]:
-    """Return the box in degrees around a box of the file, and what is to be said of where it lies."""
+) -> tuple[Extent, dict[str, float]]:
+    """Return the box in degrees around a box of the file, and what it lies outside of by how many metres."""
     x, y = np.linspace(low[0], high[0], 3), np.linspace(low[1], high[1], 3)
     grid = np.meshgrid(x, y)
     lon, lat = to_wgs84(placing.horizontal)(grid[0].ravel(), grid[1].ravel())

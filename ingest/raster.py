@@ -157,8 +157,7 @@ def _extent(
     inside = store.city.extent and box[0] < store.city.extent[0] and box[2] > store.city.extent[2]
     place = (*centre, *centre) if inside else box  # a DEM may reach well beyond the city it covers
     at = (float(x.mean()), float(y.mean()))
-    for warning in check_place(place, city=store.city, crs=horizontal, where=str(path), at=at):
-        report.warn(warning)
+    report.lies_outside(check_place(place, city=store.city, crs=horizontal, where=str(path), at=at))
     return box
 
 

@@ -15,6 +15,10 @@ def _untold(share: float, read: int) -> None:
     """Tell nobody: a function of its own, which goes to other processes."""
 
 
+def _far(metres: float, what: str) -> str:
+    return f"lies up to {metres:.0f} m outside {what}"
+
+
 @dataclass
 class FileReport:
     """What became of one file; read = loaded + updated + unchanged + refused."""
@@ -35,6 +39,7 @@ class FileReport:
     reasons: Counter[str] = field(default_factory=Counter)
     refused_ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     warned: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what → ids
+    outside: dict[str, float] = field(default_factory=dict)  # of what the file lies, and by how many metres
     error: str | None = None
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
@@ -60,6 +65,15 @@ class FileReport:
         """Note what was dropped, repaired, clipped or assumed, and on which records."""
         self.warned[what] += list(identifiers)
 
+    def lies_outside(self, distances: Mapping[str, float]) -> None:
+        """Note what the file lies outside of, and by how many metres; the farthest of its parts tells."""
+        for what, metres in distances.items():
+            before = self.outside.get(what, 0.0)
+            if metres > before:
+                self.warned.pop(_far(before, what), None)
+                self.warn(_far(metres, what))
+                self.outside[what] = metres
+
     def absorb(self, other: "FileReport") -> None:
         """Take in what is reported of a part of the file's records."""
         self.read += other.read
@@ -69,6 +83,11 @@ class FileReport:
         for mine, others in ((self.refused_ids, other.refused_ids), (self.warned, other.warned)):
             for what, ids in others.items():
                 mine[what] += ids
+        for what, metres in other.outside.items():
+            del self.warned[_far(metres, what)]
+        for what, metres in self.outside.items():
+            self.warn(_far(metres, what))
+        self.lies_outside(other.outside)
         if other.extent:
             self.widen(*other.extent)
         for name in ("crs", "vertical_datum", "operation", "heights"):

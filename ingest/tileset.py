@@ -49,8 +49,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     if not found.contents:
         raise UnreadableFile(f"{path}: none of its contents can be read")
     anchor, box = _placed(found, declared, path)
-    for warning in check_place(box[:4], city=store.city, crs=WGS84, where=str(path), at=(box[0], box[1])):
-        report.warn(warning)
+    report.lies_outside(check_place(box[:4], city=store.city, crs=WGS84, where=str(path), at=(box[0], box[1])))
     report.layers, report.crs, report.extent = [layer.id], "EPSG:4978", box[:4]
     report.vertical_datum = declared.vertical_datum if anchor else "ellipsoidal"
     report.operation = "tiles stay as they are"

@@ -216,3 +216,12 @@ def test_heights_as_people_write_them(store: Store, tmp_path: Path, written: str
         ((height, extra, flags),) = connection.execute("SELECT height_m, extra, flags FROM twin.building").fetchall()
     assert height == (None if metres is None else pytest.approx(metres, abs=1e-9))
     assert metres is not None or (extra == {"height": written} and flags == ["no_height"])
+
+
+def test_where_parts_of_a_file_lie_outside_the_farthest_tells() -> None:
+    whole = FileReport("a.shp")
+    for metres in (300.0, 1200.0, 1200.0, 500.0):
+        part = FileReport("a.shp")
+        part.lies_outside({"the extent of X": metres})
+        whole.absorb(part)
+    assert list(whole.warned) == ["lies up to 1200 m outside the extent of X"]
