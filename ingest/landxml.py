@@ -3,6 +3,7 @@
 Format: http://www.landxml.org/schema/LandXML-1.2/ ; a point is northing, easting, elevation.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from cim.bodies import Bodies, concatenate, empty, from_sizes
+from cim.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
 from cim.crs import parse
 from cim.errors import UnreadableFile
 from cim.model import Features, Header, ReadOptions, Refusal, Source
@@ -48,6 +49,40 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     yield Source(header, iter([content.batch()]))
 
 
+class _Surface:
+    """A TIN as its points and faces come, in little more than its numbers need."""
+
+    def __init__(self) -> None:
+        self._row: dict[str, int] = {}
+        self._places = array("d")
+        self._corners = array("q")
+        self._early: list[list[str]] = []  # faces that came before their points
+        self.points = self.faces = 0
+
+    def add_point(self, name: str | None, place: list[float]) -> None:
+        """Take in northing, easting and height; what isn't three numbers is no point that a face can have."""
+        self.points += 1
+        if len(place) == 3:
+            self._row[name or str(self.points)] = len(self._places) // 3
+            self._places.extend((place[1], place[0], place[2]))
+
+    def add_face(self, names: list[str]) -> None:
+        """Take in the names of three points."""
+        self.faces += 1
+        if len(names) != 3:
+            return
+        try:
+            self._corners.extend([self._row[name] for name in names])
+        except KeyError:
+            self._early.append(names)
+
+    def arrays(self) -> tuple[Float, Int]:
+        """Return easting, northing and height (n, 3), and the corners (m, 3) of the faces whose points are there."""
+        late = [[self._row[name] for name in names] for names in self._early if all(n in self._row for n in names)]
+        corners = np.concatenate([np.frombuffer(self._corners, np.int64), np.array(late, np.int64).ravel()])
+        return np.frombuffer(self._places, np.float64).reshape(-1, 3), corners.reshape(-1, 3)
+
+
 @dataclass
 class _Content:
     """What is gathered of a file: it is small beside the TIN it makes, and its unit may stand anywhere."""
@@ -65,8 +100,7 @@ class _Content:
     body_record: list[int] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    points: dict[str, list[float]] = field(default_factory=dict)  # of the surface that is read
-    faces: list[list[str]] = field(default_factory=list)
+    surface: _Surface = field(default_factory=_Surface)  # that is read
 
     def take(self, element: Any) -> None:
         """Take an element that has ended."""
@@ -96,35 +130,34 @@ class _Content:
 
     def _point(self, element: Any) -> None:
         try:
-            self.points[element.get("id") or str(len(self.points) + 1)] = list(map(float, (element.text or "").split()))
+            place = [float(number) for number in (element.text or "").split()]
         except ValueError:
-            self.points[element.get("id") or ""] = []
-        element.clear()
+            place = []
+        self.surface.add_point(element.get("id"), place)
+        _let_go(element)
 
     def _face(self, element: Any) -> None:
         if element.get("i") == "1":  # invisible: outside the surface's boundary
             self.left_out["invisible face"] += 1
         else:
-            self.faces.append((element.text or "").split())
-        element.clear()
+            self.surface.add_face((element.text or "").split())
+        _let_go(element)
 
     def _surface(self, element: Any) -> None:
         identifier = element.get("name") or f"surface {len(self.ids) + 1}"
-        points, faces, self.points, self.faces = self.points, self.faces, {}, []
-        row = {name: n for n, (name, place) in enumerate(points.items()) if len(place) == 3}
-        whole = [face for face in faces if len(face) == 3 and all(corner in row for corner in face)]
-        if len(whole) < len(faces):
-            self.left_out[f"face of {identifier} with a point that isn't there"] += len(faces) - len(whole)
-        if not whole:
+        surface, self.surface = self.surface, _Surface()
+        places, corners = surface.arrays()
+        count = len(corners)
+        if count < surface.faces:
+            self.left_out[f"face of {identifier} with a point that isn't there"] += surface.faces - count
+        if not count:
             self.refused.append(Refusal(identifier, "a surface without triangles"))
             return
-        places = np.array([place if len(place) == 3 else [np.nan] * 3 for place in points.values()], np.float64)
-        corners = np.array([[row[corner] for corner in face] for face in whole], np.int64)
-        count = len(whole)
-        body = from_sizes(places[:, [1, 0, 2]], corners.ravel(), [3] * count, [1] * count, [count], [0] * count)
+        faces = np.full(count, 3, np.int64)
+        body = from_sizes(places, corners.ravel(), faces, np.ones(count, np.int64), [count], np.zeros(count, np.uint8))
         self.body_record.append(len(self.ids))
         self.bodies.append(body)
-        said = {"name": identifier, "description": element.get("desc"), "points": len(points), "triangles": count}
+        said = {"name": identifier, "description": element.get("desc"), "points": surface.points, "triangles": count}
         self._add(identifier, said, None, SURFACE)
 
     def _survey_point(self, element: Any) -> None:
@@ -166,3 +199,11 @@ class _Content:
             body_lod=["2"] * len(self.bodies),
             refused=tuple(self.refused),
         )
+
+
+def _let_go(element: Any) -> None:
+    """Forget an element that is done with, and those before it."""
+    element.clear()
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]

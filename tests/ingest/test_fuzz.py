@@ -16,6 +16,7 @@ import pytest
 
 from cim.errors import UnreadableFile
 from cim.store import Store
+from ingest import dxf_parts, ifc_parts
 from ingest.dataset import Declared
 from ingest.pipeline import UNEXPECTED, ingest
 from tests.factory import cityjson
@@ -194,6 +195,21 @@ def declared(name: str) -> Declared:
 
 @pytest.mark.parametrize("name", SOUND)
 def test_whatever_is_broken_is_said_and_nothing_is_half_in(store: Store, tmp_path: Path, name: str) -> None:
+    try_all(store, tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["drawing.dxf", "model.ifc"])
+def test_so_it_is_with_files_that_are_read_in_parts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for module in (dxf_parts, ifc_parts):
+        monkeypatch.setattr(module, "LARGE_BYTES", 10)
+        monkeypatch.setattr(module, "done", lambda work, parts, *_: map(work, parts))  # here: processes take time
+    try_all(store, tmp_path, name)
+
+
+def try_all(store: Store, tmp_path: Path, name: str) -> None:
+    """Load a file broken in every way, one after the other."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for what, content in broken(name):
         (tmp_path / name).write_bytes(content)
