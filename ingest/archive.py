@@ -5,10 +5,16 @@ from pathlib import Path, PurePosixPath
 
 from cim.errors import UnreadableFile
 
+ARCHIVES = (".zip", ".ifczip")
 MOST_MEMBERS = 5_000
 LEAST_BOUND = 2_000_000_000  # bytes that any archive may unpack to
 MOST_RATIO = 100  # times its own size that a big one may
 _UTF8_FLAG = 0x800
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file holds others, which are read in its place."""
+    return path.suffix.lower() in ARCHIVES
 
 
 def unpack(path: Path, target: Path, *, largest: int | None = None, most: int = MOST_MEMBERS) -> None:

@@ -60,6 +60,12 @@ def tables(job: Job, *, workers: int) -> Iterator[Table]:
     reader = reader_of(job.path)
     if reader is None or job.path.stat().st_size == 0:
         raise UnreadableFile(f"{job.path}: a file of zero bytes")
+    if (needed := reader.memory_mb(job.path)) > job.settings.memory_mb:
+        raise UnreadableFile(
+            f"{job.path}: a {job.path.suffix.lower()} file is held whole, this one in about {needed:.0f} MB, more than "
+            f"the {job.settings.memory_mb} MB of the setting memory_mb: raise it, or deliver it in parts or as a "
+            "format that is streamed (GeoPackage, CityGML, CityJSONSeq, 3D Tiles)"
+        )
     options = replace(read_options(job.catalog, job.declared), workers=workers)
     sources = list(reader.read(job.path, options))
     for source in sources:

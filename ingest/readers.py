@@ -1,7 +1,7 @@
 """The table of readers: which module reads which suffix. A new format is one row, or an entry point `cim.readers`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from cim.catalog.model import KindName
 from cim.errors import UnreadableFile
 from cim.model import ReadOptions, Source
-from ingest.archive import unpack
+from ingest.archive import ARCHIVES, is_archive, unpack
 from ingest.dataset import DATASET_FILE
 
 _BEGINNING = 4096  # bytes of a file that are looked at for a format's mark
@@ -37,10 +37,16 @@ class Reader:
     leads_elsewhere: bool = False  # what it names is read too: never from an upload or an archive
     of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
+    held: Mapping[str, int] = field(default_factory=dict)  # suffix → times its size in memory, where that grows with it
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""
         return cast("Read", import_module(self.module).read)(path, options)
+
+    def memory_mb(self, path: Path) -> float:
+        """Return how much memory a file takes that is held whole; else 0."""
+        times = self.held.get(path.suffix.lower(), 0)
+        return times * path.stat().st_size / 1e6
 
     @property
     def whole(self) -> bool:
@@ -53,7 +59,6 @@ class Reader:
 
 
 _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are
-
 READERS = (
     Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
@@ -61,17 +66,23 @@ READERS = (
         "vector",
         (".gpkg", ".shp", ".fgb", ".parquet", ".geoparquet", ".kml", ".kmz", ".topojson", ".gml"),
         "ingest.vector",
+        held={".kml": 9, ".topojson": 16},
     ),
     Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
     Reader("table", (".csv", ".tsv"), "ingest.table"),
     Reader("PostgreSQL table", (".pg.toml",), "ingest.pgtable", leads_elsewhere=True),
-    Reader("IFC", (".ifc", ".ifczip"), "ingest.ifc"),
+    Reader("IFC", (".ifc",), "ingest.ifc"),
     Reader("DXF", (".dxf",), "ingest.dxf"),
     Reader("LandXML", (".xml", ".landxml"), "ingest.landxml", mark=b"LandXML", only_marked=True),
     Reader("survey points", (".dat", ".txt"), "ingest.survey"),
     Reader("RINEX", _RINEX, "ingest.rinex"),
     Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
-    Reader("model", (".obj", ".glb", ".gltf", ".ply", ".stl"), "ingest.mesh"),
+    Reader(
+        "model",
+        (".obj", ".glb", ".gltf", ".ply", ".stl"),
+        "ingest.mesh",
+        held={".obj": 13, ".glb": 15, ".ply": 15, ".stl": 10},
+    ),
     Reader("3D Tiles", ("tileset.json",), "ingest.tileset", kind="tileset", of_folder=True),
     Reader(
         "OSGB", ("metadata.xml",), "ingest.osgb", "tileset", mark=b"<ModelMetadata", only_marked=True, of_folder=True
@@ -126,12 +137,12 @@ def find_files(paths: list[Path], scratch: Path) -> list[File]:
     files: dict[Path, File] = {}
     for path in paths:
         if path.is_dir():
-            inside = [p for p in _inside(path) if reader_of(p) or _is_archive(p)]
+            inside = [p for p in _inside(path) if reader_of(p) or is_archive(p)]
             if not inside:
                 raise UnreadableFile(f"{path}: no file in it that any reader knows ({_known()})")
         elif not path.exists():
             raise UnreadableFile(f"{path}: no such file or folder")
-        elif reader_of(path) is None and not _is_archive(path):
+        elif reader_of(path) is None and not is_archive(path):
             raise UnreadableFile(
                 f"{path}: no reader for {path.suffix or 'a file without suffix'}; known are {_known()}"
             )
@@ -140,16 +151,12 @@ def find_files(paths: list[Path], scratch: Path) -> list[File]:
         for file in inside:
             found = (
                 _unpacked(file, scratch / str(len(files)))
-                if _is_archive(file)
+                if is_archive(file)
                 else [File(file, str(file), _nearest(file.parent, path) or file.parent)]
             )
             files |= {f.path: f for f in found if f.path not in files}
     # LoD1 stands on rasters; the sort is stable
     return sorted(files.values(), key=lambda f: not ((reader := reader_of(f.path)) and reader.kind == "raster"))
-
-
-def _is_archive(path: Path) -> bool:
-    return path.suffix.lower() == ".zip"
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -187,4 +194,4 @@ def _nearest(folder: Path, top: Path) -> Path | None:
 
 
 def _known() -> str:
-    return ", ".join(dict.fromkeys([*(suffix for reader in readers() for suffix in reader.suffixes), ".zip"]))
+    return ", ".join(dict.fromkeys([*(suffix for reader in readers() for suffix in reader.suffixes), *ARCHIVES]))

@@ -14,7 +14,7 @@ from cim.jobs import Asker
 from cim.quality import examine
 from cim.schema import table
 from cim.store import Cursor, Store
-from ingest.archive import unpack
+from ingest.archive import is_archive, unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.readers import reader_of
@@ -144,7 +144,7 @@ def unpacked(folder: Path) -> Path:
             raise BadRequest(
                 f"{path.name}: it leads to another database; an administrator loads it, or makes it a feed"
             )
-    archives = [path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file()]
+    archives = [path for path in folder.iterdir() if is_archive(path) and path.is_file()]
     if not archives:
         return folder
     target = folder / "unpacked"

@@ -7,6 +7,7 @@ from typing import cast
 import click
 
 from cim.config import Settings
+from ingest.archive import ARCHIVES
 from ingest.dataset import Declared
 from ingest.readers import READERS
 from services.cli import cli
@@ -47,6 +48,15 @@ def readers_page() -> str:
     for row in READERS:
         suffixes = ", ".join(f"`{suffix}`" for suffix in row.suffixes)
         lines.append(f"| {row.name} | {suffixes} | {row.kind} | `{row.module}` |")
+    archives = ", ".join(f"`{suffix}`" for suffix in ARCHIVES)
+    lines += ["", f"An archive ({archives}) holds any of them; its files are read in its place."]
+    held = {suffix: times for row in READERS for suffix, times in row.held.items()}
+    shown = ", ".join(f"`{suffix}` {times}" for suffix, times in held.items())
+    lines += [
+        "",
+        "Files of any size are read within the setting `memory_mb`. Some formats are held whole; a file that ",
+    ]
+    lines[-1] += f"wouldn't fit, at so many times its size, is refused beforehand: {shown}."
     return "\n".join([*lines, ""])
 
 

@@ -14,6 +14,7 @@ from ingest.archive import unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson, write_terrain
+from tests.ingest.test_ifc import written
 from tests.ingest.test_vector import write_points
 
 KML = """<kml xmlns="http://www.opengis.net/kml/2.2"><Document><Placemark><name>甲</name>
@@ -111,3 +112,12 @@ def test_names_of_chinese_desktops_are_readable(tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes().replace(b"xxxxxx", "消防栓".encode("gbk")))
     unpack(archive, tmp_path / "inside")
     assert [p.name for p in (tmp_path / "inside").iterdir()] == ["消防栓.geojson"]
+
+
+def test_a_zipped_building_model_is_an_archive_of_one(store: Store, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "house.ifczip", "w", zipfile.ZIP_DEFLATED) as target:
+        target.write(written(tmp_path / "house.ifc", map_unit="#13"), "house.ifc")
+    report = ingest(store, [tmp_path / "house.ifczip"], Declared())
+    assert report.exit_code == 0, report.summary()
+    assert report.files[0].path.endswith("house.ifczip/house.ifc")
+    assert rows(store, "SELECT name FROM twin.building") == [("一号楼",)]

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,16 @@ def test_where_parts_of_a_file_lie_outside_the_farthest_tells() -> None:
         part.lies_outside({"the extent of X": metres})
         whole.absorb(part)
     assert list(whole.warned) == ["lies up to 1200 m outside the extent of X"]
+
+
+@pytest.mark.parametrize("suffix", [".kml", ".topojson", ".obj"])
+def test_a_file_that_is_held_whole_and_beyond_the_memory_is_refused_with_a_way_out(
+    store: Store, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"hydrant{suffix}"
+    path.write_bytes(b" " * 200_000)
+    tight = replace(store, settings=replace(store.settings, memory_mb=1))
+    report = ingest(tight, [path], Declared())
+    assert report.exit_code == 1
+    assert "memory_mb" in str(report.files[0].error)
+    assert "memory_mb" not in str(ingest(store, [path], Declared()).files[0].error)

@@ -58,8 +58,8 @@ const TEXTS = {
   copied: { zh: "已复制", en: "Copied" },
   upload: { zh: "上传数据", en: "Add data" },
   uploadHint: {
-    zh: "拖入文件或压缩包（Shapefile、GeoPackage、GeoJSON、CityJSON、CSV、GeoTIFF）。先检查，确认后入库。",
-    en: "Drop a file or a zip (Shapefile, GeoPackage, GeoJSON, CityJSON, CSV, GeoTIFF). It is checked first and goes in when you accept it.",
+    zh: "拖入文件或压缩包（Shapefile、GeoPackage、DXF、CityJSON、CityGML、IFC、LAZ、GeoTIFF、CSV 等）。先检查，确认后入库。",
+    en: "Drop a file or a zip (Shapefile, GeoPackage, DXF, CityJSON, CityGML, IFC, LAZ, GeoTIFF, CSV and others). It is checked first and goes in when you accept it.",
   },
   key: { zh: "密钥", en: "Key" },
   chooseFile: { zh: "选择文件", en: "Choose a file" },
