@@ -26,9 +26,9 @@ _LARGEST_BINARY = 64 << 20
 _BINARY = b"AutoCAD Binary DXF"
 # a tag is a line with its code and a line with its value: only a code of 0 stands before the name of an entity
 _LINE = rb"[ \t]*\r?\n[ \t]*"
-_ENTITIES = re.compile(rb"\n[ \t]*0" + _LINE + rb"SECTION" + _LINE + rb"2" + _LINE + rb"ENTITIES[ \t]*\r?(?=\n)")
+_ENTITIES = re.compile(rb"(?:\A|\n)[ \t]*0" + _LINE + rb"SECTION" + _LINE + rb"2" + _LINE + rb"ENTITIES[ \t]*\r?(?=\n)")
 _ENTITY = re.compile(rb"\n[ \t]*0" + _LINE + rb"((?:3D|[A-Za-z])\w*)[ \t]*\r?(?=\n)")
-_HANDLE = re.compile(rb"\n[ \t]*(?:5|105)" + _LINE + rb"[0-9A-Fa-f]+[ \t]*\r?\n")
+_HANDLES = (b"5", b"105")  # codes
 _WITHIN = frozenset({b"VERTEX", b"ATTRIB", b"SEQEND"})  # what belongs to the entity before
 _SEEN_FOR_HANDLES = 1 << 16  # bytes of entities in which one has a handle, if any has
 _END = b"\n  0\nENDSEC\n  0\nEOF\n"
@@ -74,7 +74,10 @@ def has_handles(file: Path) -> bool:
     """Whether the entities of a drawing have handles that name them in the next delivery too."""
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
         entities = _ENTITIES.search(text)
-        return entities is None or bool(_HANDLE.search(text, entities.end(), entities.end() + _SEEN_FOR_HANDLES))
+        if entities is None:
+            return True
+        lines = text[entities.end() : entities.end() + _SEEN_FOR_HANDLES].split(b"\n")
+        return any(code.strip() in _HANDLES for code in lines[1::2])  # the rest of the section's name comes first
 
 
 def _opened(file: Path, encoding: str | None) -> tuple[Any, list[str]]:

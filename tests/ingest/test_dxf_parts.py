@@ -149,6 +149,21 @@ def test_a_large_binary_drawing_is_refused_with_a_way_out(
         said(path)
 
 
+MINIMAL = (
+    "  0\nSECTION\n  2\nENTITIES\n  0\nPOINT\n  8\nGCD\n 62\n     5\n"
+    " 10\n463000.0\n 20\n4192000.0\n 30\n700.5\n  0\nENDSEC\n"
+)
+
+
+def test_a_drawing_of_entities_alone_is_one(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    path = tmp_path / "a.dxf"
+    path.write_text(f"{MINIMAL}  0\nEOF\n", "ascii")
+    whole = said(path)
+    assert [record[0] for record in whole[1]] == [None]
+    request.getfixturevalue("parts_of_one")
+    assert said(path) == whole
+
+
 def test_entities_without_handles_have_no_names_and_are_matched_by_their_place(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "a.dxf"
     drawing = filled("R12")
