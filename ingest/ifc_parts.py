@@ -47,12 +47,12 @@ _RELATED = {
 _STRING, _REMARK = rb"'[^']*+'", rb"/\*.*?\*/"
 _BETWEEN = rb"(?:\s++|" + _REMARK + rb")*+"
 _INSTANCE = re.compile(
-    _BETWEEN + rb"#(\d+)\s*+=\s*+(\w*+)(" + _BETWEEN + rb"(?:[^'/;]++|" + _STRING + rb"|" + _REMARK + rb"|/)*+);",
+    _BETWEEN + rb"#(\d{1,18}+)\s*+=\s*+(\w*+)(" + _BETWEEN + rb"(?:[^'/;]++|" + _STRING + rb"|" + _REMARK + rb"|/)*+);",
     re.DOTALL,
 )
 _DATA = re.compile(rb"(?:[^'/;]++|" + _STRING + rb"|" + _REMARK + rb"|[/;])*?;\s*DATA\s*;", re.DOTALL)
 _END = re.compile(_BETWEEN + rb"ENDSEC\s*;", re.DOTALL)
-_REFERENCE = re.compile(_STRING + rb"|" + _REMARK + rb"|#(\d+)", re.DOTALL)
+_REFERENCE = re.compile(_STRING + rb"|" + _REMARK + rb"|#(\d{1,18})", re.DOTALL)
 _TOKEN = re.compile(_STRING + rb"|" + _REMARK + rb"|[(),/]|[^'(),/]+", re.DOTALL)
 
 

@@ -52,11 +52,8 @@ def readers_page() -> str:
     lines += ["", f"An archive ({archives}) holds any of them; its files are read in its place."]
     held = {suffix: times for row in READERS for suffix, times in row.held.items()}
     shown = ", ".join(f"`{suffix}` {times}" for suffix, times in held.items())
-    lines += [
-        "",
-        "Files of any size are read within the setting `memory_mb`. Some formats are held whole; a file that ",
-    ]
-    lines[-1] += f"wouldn't fit, at so many times its size, is refused beforehand: {shown}."
+    streamed = "Files are read as they stream, or in parts. Some formats are held whole, at so many times a file's size"
+    lines += ["", f"{streamed}; what wouldn't fit in `memory_mb` is refused beforehand: {shown}."]
     return "\n".join([*lines, ""])
 
 

@@ -111,3 +111,13 @@ def test_a_large_file_of_an_unknown_schema_is_an_error(tmp_path: Path, parts_of_
     path.write_text(path.read_text("ascii").replace("'IFC4'", "'IFC9'"), "ascii")
     with pytest.raises(UnreadableFile, match=r"a\.ifc.*IFC9"):
         said(path)
+
+
+@pytest.mark.parametrize("instance", ["#40=", "#22,#39,$,.FLOOR."])
+def test_numbers_beyond_all_bounds_are_an_error_of_the_file(tmp_path: Path, parts_of_one: None, instance: str) -> None:
+    path = written(tmp_path / "a.ifc")
+    text = path.read_text("ascii")
+    assert instance in text
+    path.write_text(text.replace(instance, instance.replace("#", "#" + "9" * 30)), "ascii")
+    with pytest.raises(UnreadableFile, match=r"a\.ifc"):
+        said(path)
