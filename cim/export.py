@@ -15,12 +15,12 @@ from pyproj import CRS
 
 from cim.catalog.model import Layer
 from cim.city import City, Extent
-from cim.crs import area_of_use, label, operation, parse, split
 from cim.errors import BadRequest, NotFound, UnknownCrs
 from cim.filters import Condition, inside_box, parse_filter
 from cim.frames import frame_columns, frame_schema, read_batches
 from cim.kinds import kind_of
 from cim.reads import Query
+from cim.reference.crs import area_of_use, label, operation, parse, split
 from cim.store import Cursor, Store
 
 WGS84 = CRS.from_epsg(4326)

@@ -11,8 +11,8 @@ from pyproj import CRS
 from cim.assets import asset_path
 from cim.catalog.model import Layer
 from cim.city import City
-from cim.crs import Float, Operation
-from cim.raster import Raster
+from cim.reference.crs import Float, Operation
+from cim.reference.grid import Raster
 from cim.store import Cursor, Store
 
 

@@ -15,9 +15,9 @@ import shapely
 from pyproj import CRS
 
 from cim.bodies import CLASS_INDEX, canonical
-from cim.crs import lands_in_area, parse_reference, split
 from cim.geometry import closed, volumes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.reference.crs import lands_in_area, parse_reference, split
 from ingest.citygml_attributes import XLINK, dictionary, generic, typed, value_of
 from ingest.citygml_batch import Faces, Gathered
 from ingest.citygml_looks import FaceLook, Looks, looks_of_file

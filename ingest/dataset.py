@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pyproj import CRS
 
 from cim.catalog.model import Catalog
-from cim.china_offset import unshift
 from cim.city import City
-from cim.crs import parse
 from cim.errors import BadSettings, UnknownCrs
-from cim.local_system import read_parameters
 from cim.model import Anchor, ReadOptions
+from cim.reference.crs import parse
+from cim.reference.gcj02 import unshift
+from cim.reference.local_system import read_parameters
 
 DATASET_FILE = "dataset.toml"
 

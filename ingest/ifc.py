@@ -22,10 +22,10 @@ import shapely
 from pyproj import CRS
 
 from cim.bodies import Float, Int, from_sizes
-from cim.crs import parse, parse_reference
 from cim.errors import UnknownCrs, UnreadableFile
 from cim.geometry import footprints
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.reference.crs import parse, parse_reference
 from ingest.ifc_parts import Entity, Part, Parts, parts_of
 
 ELEMENT = "IfcElement"

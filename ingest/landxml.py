@@ -15,9 +15,9 @@ import shapely
 from pyproj import CRS
 
 from cim.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
-from cim.crs import parse
 from cim.errors import UnreadableFile
 from cim.model import Features, Header, ReadOptions, Refusal, Source
+from cim.reference.crs import parse
 from ingest.survey import POINT
 from ingest.xml import elements, local_name
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.bodies import Bodies, concatenate, from_sizes
-from cim.crs import split
 from cim.errors import BadSettings, UnreadableFile
 from cim.model import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
+from cim.reference.crs import split
 from ingest.mesh_looks import TOO_MANY_COLOURS, Images, appearance_of
 
 Float = NDArray[np.float64]

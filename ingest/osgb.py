@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.assets import put_asset
-from cim.crs import WGS84, check_place, label, operation, parse, split
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
-from cim.heights import datum_of, to_city_heights
+from cim.reference.crs import WGS84, check_place, label, operation, parse, split
+from cim.reference.geocentric import from_plane, to_degrees
+from cim.reference.heights import datum_of, to_city_heights
 from cim.store import Cursor, Store
 from ingest.dataset import Declared, declared_crs, heights_city
-from ingest.earth import from_plane, to_degrees
 from ingest.osgt import Paged, Part, read_scene
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer

@@ -22,9 +22,9 @@ from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pyproj import CRS
 
-from cim.crs import parse
 from cim.errors import BadSettings, NoDatabase, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.reference.crs import parse
 from cim.store import connect
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")

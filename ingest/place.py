@@ -9,12 +9,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.china_offset import unshift
 from cim.city import City
-from cim.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.errors import UnknownCrs, UnknownVerticalDatum
-from cim.heights import ToCityHeight, datum_of, to_city_heights
 from cim.model import Features, Header
+from cim.reference.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
+from cim.reference.gcj02 import unshift
+from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
 from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 

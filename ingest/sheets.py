@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cim.catalog.model import KindName, Layer
-from cim.crs import Float
 from cim.errors import UnknownLayer
+from cim.reference.crs import Float
 from cim.store import Cursor, Store
 from ingest.dataset import Declared
 from ingest.report import FileReport

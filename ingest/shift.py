@@ -9,9 +9,9 @@ import shapely
 from pyproj import CRS
 
 from cim.catalog.model import Layer
-from cim.china_offset import SHIFTED, unshift
-from cim.crs import WGS84, Float, operation
 from cim.merge import staging
+from cim.reference.crs import WGS84, Float, operation
+from cim.reference.gcj02 import SHIFTED, unshift
 from cim.schema import table
 from cim.store import Cursor, Store
 

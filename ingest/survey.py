@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import shapely
 
-from cim.crs import lands_in_area, split
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.reference.crs import lands_in_area, split
 from ingest import table
 
 POINT = "survey:point"

@@ -17,9 +17,9 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from cim.crs import parse_reference
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.reference.crs import parse_reference
 from ingest.curves import is_curve, linear
 from ingest.dbf import Table, Text, text_of
 

@@ -20,9 +20,9 @@ import pygeoapi.api.itemtypes
 from pygeoapi.crs import DEFAULT_CRS_LIST, get_supported_crs_list
 from pyproj import CRS
 
-from cim.crs import Operation, area_of_use, operation, split
 from cim.errors import BadRequest
 from cim.filters import Condition, inside_box
+from cim.reference.crs import Operation, area_of_use, operation, split
 from services.pages import render
 
 VERSION = "0.24."

@@ -6,8 +6,8 @@ from functools import cached_property
 from pyproj import CRS
 
 from cim.city import City
-from cim.crs import Float, Operation, to_wgs84
-from cim.heights import Anomaly
+from cim.reference.crs import Float, Operation, to_wgs84
+from cim.reference.heights import Anomaly
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cim.assets import asset_path
 from cim.bodies import content_hash
 from cim.catalog.model import Layer
-from cim.crs import Float, fitted
+from cim.reference.crs import Float, fitted
 from cim.store import Store
 from tiles.cells import SEMI_MAJOR_M, ecef
 from tiles.files import known_tiles, remember, write_files, write_whole

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from cim.city import Extent
-from cim.crs import WGS84, Float, operation
 from cim.ground import Surface
+from cim.reference.crs import WGS84, Float, operation
 
 _STRETCHES = np.array([0.4, 1.0, 2.5])  # of the rim to either side that a place evens out, of its distance
 METRES_PER_DEGREE = 111_320.0

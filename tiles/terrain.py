@@ -19,8 +19,8 @@ from pyproj import CRS
 
 from cim.bodies import content_hash
 from cim.catalog.model import Layer
-from cim.crs import WGS84, Float, operation
 from cim.ground import Surface, heights, surfaces
+from cim.reference.crs import WGS84, Float, operation
 from cim.store import Store
 from tiles.cells import Cell, cell_numbers
 from tiles.files import known_tiles, publish, remember, write_files, write_whole

@@ -46,7 +46,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from cim import reads
 from cim.catalog.read import read_catalog
-from cim.crs import operation
+from cim.reference.crs import operation
 from cim.filters import inside_box
 from pyproj import CRS
 

@@ -3,9 +3,9 @@
 import pytest
 from pyproj import CRS, Transformer
 
-from cim.china_crs import SERIES, Series, named, readings
 from cim.city import YANGQUAN
-from cim.crs import parse
+from cim.reference.china import SERIES, Series, named, readings
+from cim.reference.crs import parse
 
 DATUMS = ("CGCS2000", "Xian 1980", "Beijing 1954")
 

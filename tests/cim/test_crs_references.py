@@ -2,7 +2,7 @@
 
 import pytest
 
-from cim.crs import parse_reference
+from cim.reference.crs import parse_reference
 
 
 @pytest.mark.parametrize(

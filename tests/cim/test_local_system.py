@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from cim.crs import WGS84, operation
 from cim.errors import BadSettings, UnknownCrs
-from cim.local_system import read_parameters
+from cim.reference.crs import WGS84, operation
+from cim.reference.local_system import read_parameters
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

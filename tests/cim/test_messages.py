@@ -11,7 +11,11 @@ from ingest.checks import FAULTS
 SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_Placing"}
 PACKAGE = Path(__file__).parents[2]
 FOR_OTHERS = {"edit.py", "feeds.py", "pgtable.py", "reconstruct.py", "report.py"}  # in English, for who isn't a planner
-FILES = [*(PACKAGE / "ingest").glob("*.py"), PACKAGE / "cim/crs.py", PACKAGE / "cim/local_system.py"]
+FILES = [
+    *(PACKAGE / "ingest").glob("*.py"),
+    PACKAGE / "cim/reference/crs.py",
+    PACKAGE / "cim/reference/local_system.py",
+]
 
 
 def sentences() -> list[str]:

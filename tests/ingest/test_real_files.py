@@ -11,8 +11,8 @@ from pyproj import CRS
 
 from cim.assets import asset_path
 from cim.city import City, Extent
-from cim.crs import operation
 from cim.export import Extract, export
+from cim.reference.crs import operation
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -11,7 +11,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim.china_offset import from_bd09, from_gcj02, to_gcj02
+from cim.reference.gcj02 import from_bd09, from_gcj02, to_gcj02
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

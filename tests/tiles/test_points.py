@@ -10,7 +10,7 @@ import pytest
 from pyproj import CRS, Transformer
 
 from cim.config import Settings
-from cim.crs import fitted, operation
+from cim.reference.crs import fitted, operation
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pyproj import Transformer
 
-from cim.crs import Float
+from cim.reference.crs import Float
 
 _TO_DEGREES = Transformer.from_crs(4978, 4979, always_xy=True)
 

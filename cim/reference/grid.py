@@ -8,7 +8,7 @@ import numpy as np
 from pyproj import CRS
 
 from cim.city import Extent
-from cim.crs import Float, Operation, operation, split
+from cim.reference.crs import Float, Operation, operation, split
 
 
 @dataclass(frozen=True)

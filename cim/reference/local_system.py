@@ -86,7 +86,7 @@ def read_parameters(path: Path) -> CRS:
 
 def _by_four(p: Four) -> CRS:
     """Return a system derived from a plane one; what PROJ wants is the way from that to the local one."""
-    from cim.crs import parse, split
+    from cim.reference.crs import parse, split
 
     base, _ = split(parse(p.to))
     if not base.is_projected:
@@ -120,7 +120,7 @@ def _by_four(p: Four) -> CRS:
 
 def _by_seven(p: Seven) -> CRS:
     """Return the system on the old datum with the way to WGS 84, which CGCS2000 is taken for."""
-    from cim.crs import geographic, parse, split
+    from cim.reference.crs import geographic, parse, split
 
     source, _ = split(parse(p.source))
     sign = 1.0 if p.convention == "position vector" else -1.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cim.crs import Float
+from cim.reference.crs import Float
 
 _SEMI_MAJOR_M = 6_378_245.0  # Krasovsky 1940
 _ECCENTRICITY_2 = 0.006_693_421_622_965_943

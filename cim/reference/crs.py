@@ -17,9 +17,9 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import AreaOfInterest, TransformerGroup
 
-from cim import china_crs
 from cim.city import City, Extent
 from cim.errors import NoOperation, UnknownCrs, WrongCity
+from cim.reference import china as china_crs
 
 WGS84 = CRS.from_epsg(4326)
 Float = NDArray[np.float64]

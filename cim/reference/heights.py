@@ -13,8 +13,8 @@ from pyproj import CRS
 from pyproj.crs import CompoundCRS
 
 from cim.city import City
-from cim.crs import Float, label, operations, parse, split
 from cim.errors import NoOperation, UnknownCrs, UnknownVerticalDatum
+from cim.reference.crs import Float, label, operations, parse, split
 
 # x, y in the city's CRS, z in the dataset's datum → z in the city's
 ToCityHeight = Callable[[Float, Float, Float], Float]
@@ -34,7 +34,7 @@ class Anomaly:
 
     @cached_property
     def _grid(self) -> Callable[[Float, Float], Float]:
-        from cim.raster import Raster
+        from cim.reference.grid import Raster
 
         grid = self.city.height_anomaly_grid
         assert grid is not None  # noqa: S101 - for the type checker: __call__ asked

@@ -1,0 +1,1 @@
+"""Where things are: reference systems, Chinese plane systems, shifted coordinates, heights, grids of values."""
