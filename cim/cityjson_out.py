@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cim.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
 from cim.catalog.model import Layer
 from cim.city import City
 from cim.errors import BadRequest
+from cim.geometry.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
 from cim.reads import Query, conditions
 from cim.schema import table
 from cim.store import Cursor

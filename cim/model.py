@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.bodies import Bodies, Bool, empty, select
 from cim.catalog.model import Catalog, Layer
+from cim.geometry.bodies import Bodies, Bool, empty, select
 
 BATCH_SIZE = 5_000
 

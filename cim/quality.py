@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cim.catalog.model import Catalog, Layer, LayerField
 from cim.copy import json_text
+from cim.geometry.topology import Finding, rule_faults
 from cim.schema import table
 from cim.store import Cursor, Store
-from cim.topology import Finding, rule_faults
 
 BINS = 20
 MOST_VALUES = 12  # of a field, that are counted one by one

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cim.appearance import Appearance
 from cim.assets import put_asset
 from cim.config import Settings
+from cim.geometry.appearance import Appearance
 from cim.model import Features
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")

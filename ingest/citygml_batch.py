@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from cim.appearance import Appearance, Paint
-from cim.bodies import Bodies, Float, from_sizes
+from cim.geometry.appearance import Appearance, Paint
+from cim.geometry.bodies import Bodies, Float, from_sizes
 from cim.model import Features, Refusal
 from ingest.citygml_looks import FaceLook
 

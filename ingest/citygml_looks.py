@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.appearance import Paint, Wrap
+from cim.geometry.appearance import Paint, Wrap
 from ingest.appearance import beside
 from ingest.citygml_attributes import XLINK
 from ingest.xml import Element, children, local_name

@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 import shapely
 
-from cim.appearance import Appearance, joined, plain
-from cim.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.errors import UnreadableFile
+from cim.geometry.appearance import Appearance, joined, plain
+from cim.geometry.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 from cim.reference.crs import parse_reference
 from ingest.cityjson_large import LARGE_BYTES, LargeDocument

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from cim.bodies import Float
 from cim.errors import UnreadableFile
+from cim.geometry.bodies import Float
 
 LARGE_BYTES = 32 << 20  # a document of more is read so; a smaller one is parsed whole, in twelve times its size
 _PIECE = 8 << 20  # bytes of vertices that are turned into numbers at once

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.appearance import Appearance, Paint, Wrap
+from cim.geometry.appearance import Appearance, Paint, Wrap
 from ingest.appearance import beside
 
 UNREADABLE_LOOKS = "materials or textures that don't fit its surfaces left out"

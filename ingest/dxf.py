@@ -21,8 +21,8 @@ from ezdxf.lldxf.const import DXFError
 from ezdxf.lldxf.encoding import decode_dxf_unicode
 from pyproj import CRS
 
-from cim.bodies import Float, from_sizes
 from cim.catalog.model import Layer
+from cim.geometry.bodies import Float, from_sizes
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from ingest.dxf_parts import Drawing, drawing_of, has_handles
 

@@ -13,9 +13,9 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
 from cim.audit import note
-from cim.bodies import decode
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
+from cim.geometry.bodies import decode
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load

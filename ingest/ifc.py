@@ -21,9 +21,9 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from cim.bodies import Float, Int, from_sizes
 from cim.errors import UnknownCrs, UnreadableFile
-from cim.geometry import footprints
+from cim.geometry.bodies import Float, Int, from_sizes
+from cim.geometry.measures import footprints
 from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import parse, parse_reference
 from ingest.ifc_parts import Entity, Part, Parts, parts_of

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import ifcopenshell
 import numpy as np
 
-from cim.bodies import Int
 from cim.errors import UnreadableFile
+from cim.geometry.bodies import Int
 from ingest.parts import LARGE_BYTES, done
 
 PART_ELEMENTS = 2000

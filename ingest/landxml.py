@@ -14,8 +14,8 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
-from cim.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
 from cim.errors import UnreadableFile
+from cim.geometry.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
 from cim.model import Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import parse
 from ingest.survey import POINT

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cim.appearance import MOST_PAINTS, Appearance, Paint
+from cim.geometry.appearance import MOST_PAINTS, Appearance, Paint
 
 TOO_MANY_COLOURS = "colours of more kinds than a body can have left out"
 

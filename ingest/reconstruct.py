@@ -18,13 +18,13 @@ from pyproj import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from cim import geometry as geo
 from cim.assets import asset_path
 from cim.audit import COMMAND_LINE, note
-from cim.bodies import concatenate, select
 from cim.catalog.model import Layer
 from cim.copy import json_text
 from cim.errors import NotFound
+from cim.geometry.bodies import concatenate, select
+from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from cim.assets import asset_path
-from cim.bodies import content_hash
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.config import Settings
+from cim.geometry.bodies import content_hash
 from cim.ground import ground_of
 from cim.parallel import process_pool
 from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pyproj import Transformer
 
-from cim.bodies import Float
+from cim.geometry.bodies import Float
 from tiles.gltf import NO_INTEGER, NO_NUMBER, NO_TEXT
 
 _ANGLE_RAD = 1e-9  # 6 mm on the ground

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.appearance import Wrap
 from cim.catalog.model import Layer, LayerField
+from cim.geometry.appearance import Wrap
 from tiles.textures import Texture
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125

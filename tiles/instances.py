@@ -13,8 +13,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.bodies import Float
 from cim.catalog.model import Layer
+from cim.geometry.bodies import Float
 from tiles.cells import Cell, east_north_up, ecef, inverse_rigid
 from tiles.frame import Frame
 from tiles.gltf import Instances, Primitive, encode_instances

@@ -13,10 +13,10 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim import geometry as geo
-from cim.appearance import Appearance
-from cim.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
 from cim.catalog.model import Layer
+from cim.geometry.appearance import Appearance
+from cim.geometry.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
+from cim.geometry.measures import measures as geo
 from tiles.cells import Cell, east_north_up, ecef, inverse_rigid
 from tiles.frame import Frame
 from tiles.gltf import Primitive, encode_glb

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cim.bodies import Float
+from cim.geometry.bodies import Float
 from tiles.cells import ecef
 from tiles.files import write_files, write_whole
 from tiles.frame import Frame

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.assets import asset_path
-from cim.bodies import content_hash
 from cim.catalog.model import Layer
+from cim.geometry.bodies import content_hash
 from cim.reference.crs import Float, fitted
 from cim.store import Store
 from tiles.cells import SEMI_MAJOR_M, ecef

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from cim.assets import asset_path
-from cim.bodies import content_hash
 from cim.catalog.model import Layer
+from cim.geometry.bodies import content_hash
 from cim.store import Store
 from tiles.cells import east_north_up
 from tiles.files import known_tiles, remember, write_files, write_whole

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from pyproj import CRS
 
-from cim.bodies import content_hash
 from cim.catalog.model import Layer
+from cim.geometry.bodies import content_hash
 from cim.ground import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, operation
 from cim.store import Store

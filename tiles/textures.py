@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cim.appearance import Appearance, Paint, Wrap
-from cim.bodies import Bodies, Int, ranges
 from cim.errors import CimError
+from cim.geometry.appearance import Appearance, Paint, Wrap
+from cim.geometry.bodies import Bodies, Int, ranges
 
 FINEST_M = 0.04  # metres of a pixel on a face; what is finer is made coarser
 SHEET = 4096  # pixels of a sheet's side, at most

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cim.bodies import Float
+from cim.geometry.bodies import Float
 from tiles.cells import Cell, east_north_up, inverse_rigid
 
 Region = tuple[float, float, float, float, float, float]  # radians and metres

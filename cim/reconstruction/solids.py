@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.bodies import GROUND, RESOLUTION_M, ROOF, WALL, Bodies, from_sizes
+from cim.geometry.bodies import GROUND, RESOLUTION_M, ROOF, WALL, Bodies, from_sizes
 from cim.reconstruction.roofs import Roof
 
 Node = tuple[int, int]  # a place on the raster of the store

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cim.geometry.faults import FAULTS
 from cim.messages import in_chinese, report_in_chinese
-from ingest.checks import FAULTS
 
 SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_Placing"}
 PACKAGE = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cim.topology import gaps, network_faults, overlaps, rule_faults
+from cim.geometry.topology import gaps, network_faults, overlaps, rule_faults
 
 
 def chessboard(n: int, side: float = 100.0) -> np.ndarray:

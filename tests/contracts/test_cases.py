@@ -18,9 +18,9 @@ import shapely
 from pyproj import Transformer
 
 from cim.analysis.registry import analyses
-from cim.bodies import CLASS_INDEX, Bodies, decode
 from cim.city import YANGQUAN, read_city
-from cim.geometry import surface_classes
+from cim.geometry.bodies import CLASS_INDEX, Bodies, decode
+from cim.geometry.measures import surface_classes
 from cim.ground import heights, surfaces
 from cim.store import Store
 from tests.conftest import MakeStore, serving
@@ -176,7 +176,7 @@ def _solid(check: dict[str, Any], ran: Ran) -> None:
     if "z_max" in check:
         assert body.vertices[:, 2].max() == pytest.approx(check["z_max"], abs=tolerance)
     if "volume" in check:
-        from cim.geometry import volumes
+        from cim.geometry.measures import volumes
 
         assert volumes(body)[0] == pytest.approx(check["volume"], rel=1e-3)
     if "closed" in check:

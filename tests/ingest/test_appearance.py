@@ -9,10 +9,10 @@ import pytest
 import trimesh
 from PIL import Image
 
-from cim.appearance import Appearance, Paint
 from cim.assets import asset_path
-from cim.bodies import WALL, Bodies, canonical, decode, encode, from_sizes
-from cim.geometry import reversed_faces
+from cim.geometry.appearance import Appearance, Paint
+from cim.geometry.bodies import WALL, Bodies, canonical, decode, encode, from_sizes
+from cim.geometry.measures import reversed_faces
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cim.bodies import Bodies, canonical, concatenate, from_sizes
+from cim.geometry.bodies import Bodies, canonical, concatenate, from_sizes
+from cim.geometry.faults import FAULTS, find_faults
 from cim.store import Store
-from ingest.checks import FAULTS, find_faults
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.factory import write_terrain

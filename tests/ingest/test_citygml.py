@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cim.bodies import CLASS_INDEX
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
-from cim.geometry import volumes
+from cim.geometry.bodies import CLASS_INDEX
+from cim.geometry.measures import volumes
 from cim.model import Features, ReadOptions
 from ingest import citygml
 from ingest.dataset import Declared

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cim.bodies import canonical, encode
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
+from cim.geometry.bodies import canonical, encode
 from cim.model import Features, ReadOptions
 from ingest import cityjson
 from tests.conftest import DELFT

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import shapely
 
-from cim.bodies import select
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
+from cim.geometry.bodies import select
 from cim.model import ReadOptions
 from ingest import ifc, ifc_parts, parts
 from tests.ingest.test_ifc import written

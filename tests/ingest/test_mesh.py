@@ -10,10 +10,10 @@ import trimesh
 from PIL import Image
 from pyproj import Transformer
 
-from cim.appearance import Appearance
 from cim.assets import asset_path
-from cim.bodies import Bodies, decode
 from cim.errors import CimError
+from cim.geometry.appearance import Appearance
+from cim.geometry.bodies import Bodies, decode
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import UNEXPECTED, ingest

@@ -8,8 +8,8 @@ import pytest
 from pyproj import Transformer
 from scipy.spatial import cKDTree
 
-from cim.bodies import decode
 from cim.catalog.model import Layer
+from cim.geometry.bodies import decode
 from cim.store import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

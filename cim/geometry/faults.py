@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from cim.bodies import Bodies, Bool, Float, Int, ranges
-from ingest.piercing import piercing
+from cim.geometry.bodies import Bodies, Bool, Float, Int, ranges
+from cim.geometry.piercing import piercing
 
 PLANE_M = 0.01  # how far a face's points may lie from its plane
 AREA_M2 = 1e-6  # a face of less has none

@@ -8,8 +8,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.bodies import Bodies, Bool, Float, ranges, select
-from cim.geometry import triangulate
+from cim.geometry.bodies import Bodies, Bool, Float, ranges, select
+from cim.geometry.measures import triangulate
 
 MARGIN_M = 0.01  # what reaches through by less touches: faces may leave their planes by as much
 _MOST_PAIRS = 20_000  # of a face and a vertex, up to which a body is tested for being convex

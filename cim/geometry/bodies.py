@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from cim.appearance import Appearance, decode_appearance, encode_appearance, joined, plain
+from cim.geometry.appearance import Appearance, decode_appearance, encode_appearance, joined, plain
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
