@@ -14,9 +14,9 @@ import numpy as np
 import shapely
 from pyproj import CRS
 
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.bodies import CLASS_INDEX, canonical
 from cim.geometry.measures import closed, volumes
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import lands_in_area, parse_reference, split
 from ingest.citygml_attributes import XLINK, dictionary, generic, typed, value_of
 from ingest.citygml_batch import Faces, Gathered

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import shapely
 
+from cim.features import Features, Refusal
 from cim.geometry.appearance import Appearance, Paint
 from cim.geometry.bodies import Bodies, Float, from_sizes
-from cim.model import Features, Refusal
 from ingest.citygml_looks import FaceLook
 
 _NOWHERE = (0.0, 0.0)  # in an image

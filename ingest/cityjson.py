@@ -17,9 +17,9 @@ import orjson
 import shapely
 
 from cim.errors import UnreadableFile
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 from cim.geometry.appearance import Appearance, joined, plain
 from cim.geometry.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 from cim.reference.crs import parse_reference
 from ingest.cityjson_large import LARGE_BYTES, LargeDocument
 from ingest.cityjson_looks import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested

@@ -13,7 +13,7 @@ from pyproj import CRS
 from cim.catalog.model import Catalog
 from cim.city import City
 from cim.errors import BadSettings, UnknownCrs
-from cim.model import Anchor, ReadOptions
+from cim.features import Anchor, ReadOptions
 from cim.reference.crs import parse
 from cim.reference.gcj02 import unshift
 from cim.reference.local_system import read_parameters

@@ -22,8 +22,8 @@ from ezdxf.lldxf.encoding import decode_dxf_unicode
 from pyproj import CRS
 
 from cim.catalog.model import Layer
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.bodies import Float, from_sizes
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from ingest.dxf_parts import Drawing, drawing_of, has_handles
 
 SAGITTA = 0.01  # drawing units between a curve and the chords that stand for it

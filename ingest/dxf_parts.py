@@ -17,7 +17,7 @@ from ezdxf.filemanagement import readfile
 from ezdxf.lldxf.const import DXFError
 
 from cim.errors import UnreadableFile
-from cim.model import Features
+from cim.features import Features
 from ingest.parts import LARGE_BYTES, done
 
 PART_BYTES = 8 << 20  # of entities

@@ -15,12 +15,12 @@ from shapely.geometry import shape
 from cim.audit import note
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
+from cim.features import Features, Header
 from cim.geometry.bodies import decode
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load
 from cim.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
-from cim.model import Features, Header
 from cim.schema import table
 from cim.store import Cursor, Store
 from ingest.dataset import Declared

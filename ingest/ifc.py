@@ -22,9 +22,9 @@ import shapely
 from pyproj import CRS
 
 from cim.errors import UnknownCrs, UnreadableFile
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.bodies import Float, Int, from_sizes
 from cim.geometry.measures import footprints
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import parse, parse_reference
 from ingest.ifc_parts import Entity, Part, Parts, parts_of
 

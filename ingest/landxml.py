@@ -15,8 +15,8 @@ import shapely
 from pyproj import CRS
 
 from cim.errors import UnreadableFile
+from cim.features import Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
-from cim.model import Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import parse
 from ingest.survey import POINT
 from ingest.xml import elements, local_name

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.errors import BadSettings, UnreadableFile
+from cim.features import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
 from cim.geometry.bodies import Bodies, concatenate, from_sizes
-from cim.model import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
 from cim.reference.crs import split
 from ingest.mesh_looks import TOO_MANY_COLOURS, Images, appearance_of
 

@@ -14,8 +14,8 @@ from cim.catalog.model import Catalog
 from cim.city import City
 from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
+from cim.features import Header, ReadOptions, Source
 from cim.ground import Ground
-from cim.model import Header, ReadOptions, Source
 from cim.parallel import in_order, process_pool
 from ingest.dataset import Declared, read_options
 from ingest.place import placement

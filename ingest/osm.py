@@ -21,7 +21,7 @@ from pyproj import CRS
 
 from cim.catalog.model import Catalog, Layer
 from cim.errors import UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 
 RESTRICTION = "type=restriction"
 _BIG_FILE = 200 << 20  # bytes, from which the places of nodes are kept on disk

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pyproj import CRS
 
 from cim.errors import BadSettings, NoDatabase, UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
 from cim.reference.crs import parse
 from cim.store import connect
 

@@ -11,7 +11,7 @@ from pyproj import CRS
 
 from cim.city import City
 from cim.errors import UnknownCrs, UnknownVerticalDatum
-from cim.model import Features, Header
+from cim.features import Features, Header
 from cim.reference.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.reference.gcj02 import unshift
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights

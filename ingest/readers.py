@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from cim.catalog.model import KindName
 from cim.errors import UnreadableFile
-from cim.model import ReadOptions, Source
+from cim.features import ReadOptions, Source
 from ingest.archive import ARCHIVES, is_archive, unpack
 from ingest.dataset import DATASET_FILE
 

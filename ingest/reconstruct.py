@@ -23,13 +23,13 @@ from cim.audit import COMMAND_LINE, note
 from cim.catalog.model import Layer
 from cim.copy import json_text
 from cim.errors import NotFound
+from cim.features import Features
 from cim.geometry.bodies import concatenate, select
 from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load
 from cim.merge import Delivery, create_staging, merge, stage_records, store_bodies
-from cim.model import Features
 from cim.parallel import in_order, process_pool
 from cim.quality import examine, keep_quality
 from cim.reconstruction import blocks

@@ -17,7 +17,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from cim.errors import UnreadableFile
-from cim.model import Features, Header, ReadOptions, Source
+from cim.features import Features, Header, ReadOptions, Source
 
 STATION = "rinex:station"
 _LONGEST_HEADER = 2000  # lines

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
+from cim.features import BATCH_SIZE, Header
 from cim.match import any_nameless
 from cim.merge import (
     Delivery,
@@ -21,7 +22,6 @@ from cim.merge import (
     staging,
     store_bodies,
 )
-from cim.model import BATCH_SIZE, Header
 from cim.quarantine import resolve
 from cim.store import Cursor, Store
 from ingest.dataset import Declared

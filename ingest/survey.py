@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 
 from cim.errors import UndecidableEncoding, UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import lands_in_area, split
 from ingest import table
 

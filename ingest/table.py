@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from cim.errors import UndecidableEncoding, UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 
 SEPARATORS = ",;\t|"
 # columns that give a place, x (or longitude), y (or latitude), height

@@ -18,7 +18,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from cim.errors import UndecidableEncoding, UnreadableFile
-from cim.model import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
 from cim.reference.crs import parse_reference
 from ingest.curves import is_curve, linear
 from ingest.dbf import Table, Text, text_of

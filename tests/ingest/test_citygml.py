@@ -8,9 +8,9 @@ import pytest
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
+from cim.features import Features, ReadOptions
 from cim.geometry.bodies import CLASS_INDEX
 from cim.geometry.measures import volumes
-from cim.model import Features, ReadOptions
 from ingest import citygml
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

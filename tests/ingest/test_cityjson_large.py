@@ -10,8 +10,8 @@ import pytest
 
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
+from cim.features import Features, ReadOptions
 from cim.geometry.bodies import canonical, encode
-from cim.model import Features, ReadOptions
 from ingest import cityjson
 from tests.conftest import DELFT
 from tests.factory import EAST, NORTH
@@ -106,7 +106,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from cim.catalog.read import read_catalog
-from cim.model import ReadOptions
+from cim.features import ReadOptions
 from ingest import cityjson
 (source,) = cityjson.read(Path(sys.argv[1]), ReadOptions(read_catalog()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

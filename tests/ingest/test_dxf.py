@@ -9,7 +9,7 @@ from ezdxf.document import Drawing
 
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
-from cim.model import Features, ReadOptions
+from cim.features import Features, ReadOptions
 from cim.store import Store
 from ingest import dxf
 from ingest.dataset import Declared

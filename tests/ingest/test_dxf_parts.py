@@ -10,7 +10,7 @@ from ezdxf.document import Drawing
 
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
-from cim.model import ReadOptions
+from cim.features import ReadOptions
 from cim.store import Store
 from ingest import dxf, dxf_parts
 from ingest.dataset import Declared

@@ -9,7 +9,7 @@ import pytest
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
-from cim.model import Features, ReadOptions
+from cim.features import Features, ReadOptions
 from cim.store import Store
 from ingest import ifc
 from ingest.dataset import Declared

@@ -10,8 +10,8 @@ import shapely
 
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
+from cim.features import ReadOptions
 from cim.geometry.bodies import select
-from cim.model import ReadOptions
 from ingest import ifc, ifc_parts, parts
 from tests.ingest.test_ifc import written
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cim.catalog.read import read_catalog
 from cim.city import City
-from cim.model import Features, ReadOptions
+from cim.features import Features, ReadOptions
 from ingest import osm
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -10,7 +10,7 @@ from pyproj import CRS
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
-from cim.model import Features, ReadOptions, Source
+from cim.features import Features, ReadOptions, Source
 from cim.store import Store
 from ingest import landxml, rinex, survey
 from ingest.dataset import Declared

@@ -13,8 +13,8 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.config import Settings
 from cim.errors import UnreadableFile
+from cim.features import ReadOptions
 from cim.ground import Ground
-from cim.model import ReadOptions
 from cim.parallel import Pool, in_order, process_pool
 from cim.store import Store
 from ingest import cityjson, opened
