@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from cim.errors import BadRequest, NotFound
-from cim.store import Cursor
+from cim.store.connection import Cursor
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -17,8 +17,8 @@ from cim.analysis.result import Computed
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
 from cim.export import Extract, open_frame
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.schema import table
 from cim.version import VERSION
 
 SUFFIXES = (".json", ".geojson", ".gpkg", ".parquet", ".csv")

@@ -5,9 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cim.copy import json_text
 from cim.jobs import Asker
-from cim.store import Cursor
+from cim.store.binary_copy import json_text
+from cim.store.connection import Cursor
 
 COMMAND_LINE = Asker()
 

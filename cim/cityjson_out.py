@@ -13,8 +13,8 @@ from cim.city import City
 from cim.errors import BadRequest
 from cim.geometry.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
 from cim.reads import Query, conditions
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.schema import table
 
 SCALE_M = RESOLUTION_M
 _AT_ONCE = 2000

@@ -12,9 +12,9 @@ import shapely
 
 from cim.catalog.model import Layer
 from cim.errors import BadRequest
-from cim.kinds import kind_of
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.kinds import kind_of
+from cim.store.schema import table
 
 KINDS = ("added", "removed", "changed")
 

@@ -18,10 +18,10 @@ from cim.city import City, Extent
 from cim.errors import BadRequest, NotFound, UnknownCrs
 from cim.filters import Condition, inside_box, parse_filter
 from cim.frames import frame_columns, frame_schema, read_batches
-from cim.kinds import kind_of
 from cim.reads import Query
 from cim.reference.crs import area_of_use, label, operation, parse, split
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.kinds import kind_of
 
 WGS84 = CRS.from_epsg(4326)
 ARROW_STREAM = "application/vnd.apache.arrow.stream"

@@ -17,8 +17,8 @@ from pyproj import CRS
 
 from cim.catalog.model import FieldType, Layer
 from cim.reads import Query, conditions
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.schema import table
 
 compiled: Callable[[Any], Any] = numba.njit(cache=True, nogil=True)
 BATCH_BYTES = 8 << 20

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from pyproj import CRS
 
-from cim.assets import asset_path
 from cim.catalog.model import Layer
 from cim.city import City
 from cim.reference.crs import Float, Operation
 from cim.reference.grid import Raster
-from cim.store import Cursor, Store
+from cim.store.assets import asset_path
+from cim.store.connection import Cursor, Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from cim.errors import BadRequest, CimError, NotFound, TooManyJobs
-from cim.store import Connection, Cursor
+from cim.store.connection import Connection, Cursor
 
 LOCK_SPACE = 1_668_441_674  # any number that nothing else in the database uses
 MOST_OPEN = 20  # jobs of one asker that wait or run

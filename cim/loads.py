@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cim.audit import COMMAND_LINE, system_user
 from cim.jobs import Asker
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
 
 
 def begin_load(cursor: Cursor, asker: Asker = COMMAND_LINE) -> int:

@@ -12,10 +12,10 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Catalog, Layer, LayerField
-from cim.copy import json_text
 from cim.geometry.topology import Finding, rule_faults
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.binary_copy import json_text
+from cim.store.connection import Cursor, Store
+from cim.store.schema import table
 
 BINS = 20
 MOST_VALUES = 12  # of a field, that are counted one by one

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from cim.catalog.model import Layer
-from cim.copy import json_text
 from cim.errors import BadRequest, NotFound
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.binary_copy import json_text
+from cim.store.connection import Cursor, Store
+from cim.store.schema import table
 
 LONGEST_TEXT = 1000
 _AS_TEXT = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY

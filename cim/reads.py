@@ -7,9 +7,9 @@ from typing import Any
 
 from cim.catalog.model import Layer
 from cim.filters import Condition
-from cim.kinds import kind_of
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.kinds import kind_of
+from cim.store.schema import table
 
 Version = tuple[int, str, datetime | None, datetime | None, bytes, float, float]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from cim.catalog.model import Layer
 from cim.errors import BadRequest
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.schema import table
 
 CALENDAR = ("hour", "day", "week", "month")
 _MINUTES = re.compile(r"^(\d{1,4}) ?min$")

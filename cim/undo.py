@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from cim.audit import note
 from cim.errors import CannotUndo
 from cim.jobs import Asker
-from cim.kinds import kind_of
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.kinds import kind_of
+from cim.store.schema import table
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cim.assets import put_asset
 from cim.config import Settings
 from cim.features import Features
 from cim.geometry.appearance import Appearance
+from cim.store.assets import put_asset
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 MOST_PIXELS = 100_000_000

@@ -20,9 +20,9 @@ from cim.geometry.bodies import decode
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load
-from cim.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
+from cim.store.schema import table
 from ingest.dataset import Declared
 from ingest.place import place, placement
 from ingest.records import Preparation, prepare

@@ -34,7 +34,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from cim.errors import BadSettings, CimError, UnreadableFile
 from cim.jobs import Asker
-from cim.store import Cursor, Store, connect
+from cim.store.connection import Cursor, Store, connect
 from ingest.dataset import Declared
 from ingest.pgtable import substituted
 from ingest.pipeline import ingest

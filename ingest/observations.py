@@ -6,11 +6,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cim.catalog.model import Layer
-from cim.copy import ENCODERS, encoded, wire_rows
 from cim.errors import BadSettings
 from cim.features import Features
 from cim.geometry.bodies import content_hash
-from cim.schema import field_columns, record_columns
+from cim.store.binary_copy import ENCODERS, encoded, wire_rows
+from cim.store.schema import field_columns, record_columns
 from ingest.fields import Mapped, convert, map_fields, plain
 from ingest.records import Preparation, Rows
 

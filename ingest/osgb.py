@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.assets import put_asset
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.reference.crs import WGS84, check_place, label, operation, parse, split
 from cim.reference.geocentric import from_plane, to_degrees
 from cim.reference.heights import datum_of, to_city_heights
-from cim.store import Cursor, Store
+from cim.store.assets import put_asset
+from cim.store.connection import Cursor, Store
 from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.osgt import Paged, Part, read_scene
 from ingest.report import FileReport

@@ -25,7 +25,7 @@ from pyproj import CRS
 from cim.errors import BadSettings, NoDatabase, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
 from cim.reference.crs import parse
-from cim.store import connect
+from cim.store.connection import connect
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 CONNECT_S = 10

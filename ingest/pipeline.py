@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 
 from cim.ahead import ahead
 from cim.audit import COMMAND_LINE, note
-from cim.copy import json_text
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load, note_source
 from cim.quality import keep_quality
 from cim.quarantine import set_aside
-from cim.store import Connection, Cursor, LostConnection, Store
+from cim.store.binary_copy import json_text
+from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.dataset import DatasetFile, Declared, declared_for
 from ingest.opened import Job, Table, closed_after, opened
 from ingest.readers import File, find_files, reader_of

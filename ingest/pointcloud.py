@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from cim.assets import put_asset
 from cim.city import Extent
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.reference.crs import Float, Operation, check_place, label, operation, split, to_wgs84
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
-from cim.store import Cursor, Store
+from cim.store.assets import put_asset
+from cim.store.connection import Cursor, Store
 from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer

@@ -12,12 +12,12 @@ from pyproj import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window
 
-from cim.assets import put_asset
 from cim.catalog.model import Layer
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
 from cim.reference.crs import Float, Operation, check_place, label, operation, split, to_wgs84
 from cim.reference.heights import datum_of, to_city_heights
-from cim.store import Cursor, Store
+from cim.store.assets import put_asset
+from cim.store.connection import Cursor, Store
 from ingest.dataset import Declared, declared_crs, heights_city
 from ingest.report import FileReport
 from ingest.sheets import Sheet, enter, sheet_layer

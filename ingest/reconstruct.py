@@ -18,10 +18,8 @@ from pyproj import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from cim.assets import asset_path
 from cim.audit import COMMAND_LINE, note
 from cim.catalog.model import Layer
-from cim.copy import json_text
 from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry.bodies import concatenate, select
@@ -29,14 +27,16 @@ from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load
-from cim.merge import Delivery, create_staging, merge, stage_records, store_bodies
 from cim.parallel import in_order, process_pool
 from cim.quality import examine, keep_quality
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
 from cim.reconstruction.ground import Grid
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.assets import asset_path
+from cim.store.binary_copy import json_text
+from cim.store.connection import Cursor, Store
+from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies
+from cim.store.schema import table
 from ingest import raster
 from ingest.dataset import Declared
 from ingest.records import Preparation, prepare

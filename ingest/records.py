@@ -9,7 +9,6 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Catalog, Layer
-from cim.copy import ENCODERS, empty, encoded, wire_rows
 from cim.errors import NothingToLoad
 from cim.features import Features, take
 from cim.geometry.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
@@ -17,7 +16,8 @@ from cim.geometry.faults import FAULTS, find_faults
 from cim.geometry.measures import bodies as bodies_module
 from cim.geometry.measures import measures as geo
 from cim.ground import Ground
-from cim.schema import BODY_COLUMNS, record_columns
+from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
+from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.fields import ID_NAMES, Mapped, map_fields
 from ingest.report import FileReport
 

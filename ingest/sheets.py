@@ -11,7 +11,7 @@ import numpy as np
 from cim.catalog.model import KindName, Layer
 from cim.errors import UnknownLayer
 from cim.reference.crs import Float
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
 from ingest.dataset import Declared
 from ingest.report import FileReport
 

@@ -9,11 +9,11 @@ import shapely
 from pyproj import CRS
 
 from cim.catalog.model import Layer
-from cim.merge import staging
 from cim.reference.crs import WGS84, Float, operation
 from cim.reference.gcj02 import SHIFTED, unshift
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.merge import staging
+from cim.store.schema import table
 
 SUSPECT = ("EPSG:4326", "EPSG:4490", "OGC:CRS84")
 MOST_PLACES = 2000

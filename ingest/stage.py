@@ -9,8 +9,10 @@ from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
 from cim.features import BATCH_SIZE, Header
-from cim.match import any_nameless
-from cim.merge import (
+from cim.quarantine import resolve
+from cim.store.connection import Cursor, Store
+from cim.store.match import any_nameless
+from cim.store.merge import (
     Delivery,
     Merged,
     create_staging,
@@ -22,8 +24,6 @@ from cim.merge import (
     staging,
     store_bodies,
 )
-from cim.quarantine import resolve
-from cim.store import Cursor, Store
 from ingest.dataset import Declared
 from ingest.records import Rows
 from ingest.report import FileReport

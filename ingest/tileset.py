@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.assets import put_asset
 from cim.errors import BadSettings, UnreadableFile
 from cim.reference.crs import WGS84, check_place, operation
 from cim.reference.geocentric import from_plane, to_degrees, to_earth
-from cim.store import Cursor, Store
+from cim.store.assets import put_asset
+from cim.store.connection import Cursor, Store
 from ingest.dataset import Declared
 from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer

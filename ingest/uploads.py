@@ -12,8 +12,8 @@ from cim.config import Settings
 from cim.errors import BadRequest
 from cim.jobs import Asker
 from cim.quality import examine
-from cim.schema import table
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
+from cim.store.schema import table
 from ingest.archive import is_archive, unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cim.config import Settings, read_settings
 from cim.errors import CimError
-from cim.store import LostConnection, open_pool, open_store
+from cim.store.connection import LostConnection, open_pool, open_store
 from services import (
     data_routes,
     edit_routes,

@@ -34,7 +34,7 @@ def cli() -> None:
 def init(city: Path | None) -> None:
     """Create or upgrade the schema; starts the private cluster if no URL is set."""
     from cim.city import read_city
-    from cim.store import initialise
+    from cim.store.connection import initialise
 
     settled = initialise(read_settings(), read_city(city) if city else None)
     click.echo(f"{settled.name}: EPSG:{settled.srid}, heights in {settled.vertical_datum}")
@@ -74,7 +74,7 @@ def ingest(
 ) -> int:
     """Load files or folders into the city, as one load that is whole or absent."""
     from cim.quality import read_quality
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from ingest.dataset import Declared, read_dataset_file
     from ingest.pipeline import ingest as load
 
@@ -98,7 +98,7 @@ def ingest(
 @click.option("--prune", is_flag=True, help="Remove what no root reaches, after a day's grace.")
 def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  # noqa: ARG001 - always incremental
     """Bring the tile store up to date: builds what isn't there, and nothing else."""
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from tiles.run import prune_store, run
 
     with open_store(read_settings()) as store:
@@ -119,7 +119,7 @@ def serve(host: str, port: int, workers: int) -> None:
     """Serve viewer, tiles and OGC APIs until Ctrl-C."""
     import uvicorn
 
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from services.supervisor import supervised
 
     _refuse_a_taken_port(host, port)
@@ -147,7 +147,7 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
     from cim.errors import BadRequest
     from cim.export import Extract
     from cim.export import export as write
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from services.ask import moment
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -170,7 +170,7 @@ def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
     from cim.analyse import analyse as compute
     from cim.analyse import write_computed
     from cim.analysis.registry import check_parameters
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from services.parameters import read_parameters
 
     raw = read_parameters(given)
@@ -193,7 +193,7 @@ def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
 def loads() -> None:
     """List the loads of this city, the newest first."""
     from cim.loads import list_loads
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store:
         for line in list_loads(store):
@@ -208,7 +208,7 @@ def loads() -> None:
 def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> None:
     """Say what was added, removed and changed in a layer between two dates."""
     from cim.diff import difference, write_difference
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         begin, end = (moment.replace(tzinfo=UTC) for moment in (since, until))
@@ -224,7 +224,7 @@ def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> N
 def quarantine(load: int | None, output: Path | None) -> None:
     """List the records that loads set aside, of one load or of all, or write them to a file."""
     from cim.quarantine import hand_out, list_set_aside
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         if output:
@@ -239,7 +239,7 @@ def quarantine(load: int | None, output: Path | None) -> None:
 @click.option("--cell", default=1.0, show_default=True, type=click.FloatRange(0.05, 100), help="Of rasters, in metres.")
 def reconstruct(clouds: tuple[str, ...], cell: float) -> None:
     """Make terrain, surface, building heights and roofs of stored point CLOUDS (their ids), or of all."""
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from ingest.reconstruct import reconstruct as work
 
     with open_store(read_settings()) as store:
@@ -260,7 +260,7 @@ def quality(load: int, output: Path, lang: str) -> None:
     """Write the quality report of a load: counts, map, plots, and where rules are broken."""
     from cim.errors import NotFound
     from cim.quality import read_quality
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from services.quality_page import quality_page
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -277,7 +277,7 @@ def quality(load: int, output: Path, lang: str) -> None:
 @click.argument("load", type=int)
 def undo(load: int) -> None:
     """Take one load back: what it wrote ends to be known, what it replaced is known again."""
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from cim.undo import undo as take_back
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -296,7 +296,7 @@ def feeds() -> None:
 @feeds.command("list")
 def feeds_list() -> None:
     """Say of each when it ran and what came of it."""
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from ingest.feeds import list_feeds
 
     settings = read_settings()
@@ -309,7 +309,7 @@ def feeds_list() -> None:
 @click.argument("names", nargs=-1)
 def feeds_run(names: tuple[str, ...]) -> int:
     """Run the feeds that are due, or those NAMED; `cim serve` does so by itself."""
-    from cim.store import open_store
+    from cim.store.connection import open_store
     from ingest.feeds import Ran, run_due
 
     settings = read_settings()
@@ -336,7 +336,7 @@ def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
     """Add a user, or give one another role and a new key. The key is shown once."""
     from cim.accounts import add_account
     from cim.audit import note
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         key = add_account(cursor, name, role)
@@ -349,7 +349,7 @@ def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
 def user_list() -> None:
     """List the users."""
     from cim.accounts import list_accounts
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         for name, role, created in list_accounts(cursor):
@@ -362,7 +362,7 @@ def user_remove(name: str) -> None:
     """Remove a user."""
     from cim.accounts import remove_account
     from cim.audit import note
-    from cim.store import open_store
+    from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         remove_account(cursor, name)
@@ -378,7 +378,7 @@ def db() -> None:
 @db.command("start")
 def db_start() -> None:
     """Start it, and let it stay up until `cim db stop`."""
-    from cim import cluster
+    from cim.store.connection import cluster
 
     settings = read_settings()
     private = cluster.locate(settings)
@@ -390,7 +390,7 @@ def db_start() -> None:
 @db.command("stop")
 def db_stop() -> None:
     """Stop it; work under way is rolled back."""
-    from cim import cluster
+    from cim.store.connection import cluster
 
     settings = read_settings()
     cluster.keep_up(settings, keep=False)
@@ -401,7 +401,7 @@ def db_stop() -> None:
 @db.command("status")
 def db_status() -> int:
     """Say whether it is up, and where it lies."""
-    from cim import cluster
+    from cim.store.connection import cluster
 
     private = cluster.locate(read_settings())
     up = private.data.exists() and cluster.is_up(private)
@@ -413,7 +413,7 @@ def db_status() -> int:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def db_backup(file: Path) -> None:
     """Write the whole twin to FILE; it may be in use meanwhile. Tiles are left out: `cim tiles` rebuilds them."""
-    from cim.backup import backup
+    from cim.store.backup import backup
 
     saved = backup(read_settings(), file.absolute())
     versions = sum(saved["versions"].values())
@@ -424,7 +424,7 @@ def db_backup(file: Path) -> None:
 @click.argument("file", type=FILE)
 def db_restore(file: Path) -> None:
     """Bring the twin of FILE into a state that holds none; then run `cim tiles`."""
-    from cim.backup import restore
+    from cim.store.backup import restore
 
     saved = restore(read_settings(), file)
     click.echo(f"{saved['city']}, saved {saved['saved']}: back; `cim tiles` builds its tiles")
@@ -433,7 +433,7 @@ def db_restore(file: Path) -> None:
 @db.command("upgrade")
 def db_upgrade() -> None:
     """Move the private cluster from an older PostgreSQL to the installed one; the old one is kept beside it."""
-    from cim.backup import upgrade
+    from cim.store.backup import upgrade
 
     kept = upgrade(read_settings())
     click.echo(f"moved; the old cluster is kept in {kept}; `cim tiles` builds the tiles")

@@ -17,7 +17,7 @@ from cim.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.errors import UnknownKey
 from cim.reference.crs import Operation, operation, to_wgs84
-from cim.store import Connection, Cursor, Pool, Store, see_as
+from cim.store.connection import Connection, Cursor, Pool, Store, see_as
 from services.ask import ASK, read_key
 from tiles.frame import Frame
 

@@ -4,11 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cim import cluster, schema
 from cim.config import Settings
 from cim.errors import CimError, MissingProgram, NoDatabase
-from cim.kinds import kind_of
-from cim.store import Store, open_store
+from cim.store.connection import Store, cluster, open_store, schema
+from cim.store.kinds import kind_of
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from cim.changes import UPDATED
 from cim.errors import CimError
-from cim.store import LostConnection, connect, notifications
+from cim.store.connection import LostConnection, connect, notifications
+from cim.store.outbox import UPDATED
 
 QUIET_S = 15.0  # after which a comment keeps the connection open through proxies
 MOST_WAITING = 100

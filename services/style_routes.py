@@ -7,8 +7,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
-from cim.kinds import kind_of
 from cim.reads import extent
+from cim.store.kinds import kind_of
 from services import context
 from services.ask import ASK
 from styles.qgis_project import qgis_project

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from cim import jobs
 from cim.errors import CimError
-from cim.store import Connection, LostConnection, Store, connect, notifications
+from cim.store.connection import Connection, LostConnection, Store, connect, notifications
 
 CALM_S = 1.0  # a worker that ends sooner than this after its start isn't started again at once
 STOP_S = 3.0

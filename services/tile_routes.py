@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from cim.assets import asset_path
 from cim.errors import BadRequest, NotFound
-from cim.kinds import kind_of
 from cim.reads import vector_tile
+from cim.store.assets import asset_path
+from cim.store.kinds import kind_of
 from services import context
 from services.ask import ASK
 

@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
-from cim.kinds import kind_of
 from cim.reads import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.kinds import kind_of
 from services import context
 from services.ask import ASK
 from styles.read import style_of

@@ -14,11 +14,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from cim import changes, jobs
+from cim import jobs
 from cim.config import read_settings
 from cim.errors import CimError, NoDatabase
 from cim.jobs import Job
-from cim.store import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
+from cim.store.connection import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
+from cim.store.connection import outbox as changes
 
 NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again

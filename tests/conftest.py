@@ -14,10 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cim import cluster
 from cim.city import YANGQUAN, City
 from cim.config import Settings
-from cim.store import Store, connect, initialise, open_store
+from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from sample_data.make_city import make_city

@@ -16,7 +16,7 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.docs import analyses_page, layers_page
 from cim.errors import BadCatalog
-from cim.store import connect, initialise, open_store
+from cim.store.connection import connect, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore, serving

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cim import cluster
 from cim.catalog.model import Layer
 from cim.config import Settings
-from cim.store import Store, initialise, open_store
+from cim.store.connection import Store, cluster, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore

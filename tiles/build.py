@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cim.assets import asset_path
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
@@ -26,7 +25,8 @@ from cim.geometry.bodies import content_hash
 from cim.ground import ground_of
 from cim.parallel import process_pool
 from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
-from cim.store import Cursor, Store, session
+from cim.store.assets import asset_path
+from cim.store.connection import Cursor, Store, session
 from tiles import instances
 from tiles.cells import Cell, cell_numbers
 from tiles.files import known_tiles, publish, remember, write_files, write_whole

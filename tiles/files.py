@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cim.catalog.model import Layer
-from cim.store import Cursor, Store
+from cim.store.connection import Cursor, Store
 from tiles.outcome import Interval
 from tiles.tree import Tile
 

@@ -20,11 +20,11 @@ import laspy
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.assets import asset_path
 from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
 from cim.reference.crs import Float, fitted
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from tiles.cells import SEMI_MAJOR_M, ecef
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame

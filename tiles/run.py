@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cim.catalog.model import Layer
-from cim.changes import announce_update
 from cim.errors import UnknownLayer
-from cim.kinds import kind_of
-from cim.store import Store
+from cim.store.connection import Store
+from cim.store.kinds import kind_of
+from cim.store.outbox import announce_update
 from tiles.build import tile_layer
 from tiles.outcome import Outcome, Progress
 from tiles.points import tile_clouds

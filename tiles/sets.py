@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from cim.assets import asset_path
 from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from tiles.cells import east_north_up
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame

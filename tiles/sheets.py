@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cim.catalog.model import Layer
-from cim.store import Store
+from cim.store.connection import Store
 from tiles.files import publish, write_files
 from tiles.outcome import Interval, Outcome
 from tiles.tree import Node, Region, Tile, document, named, region_union

@@ -21,7 +21,7 @@ from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
 from cim.ground import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, operation
-from cim.store import Store
+from cim.store.connection import Store
 from tiles.cells import Cell, cell_numbers
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame

@@ -13,7 +13,7 @@ import httpx
 
 import cim
 from cim.config import Settings
-from cim.store import Store, initialise, open_store
+from cim.store.connection import Store, initialise, open_store
 from tests.conftest import serving
 
 COUNT = 300_000

@@ -12,9 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cim import cluster
 from cim.config import Settings
-from cim.store import connect, initialise, open_store
+from cim.store.connection import cluster, connect, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.benchmarks.town import write_sequence

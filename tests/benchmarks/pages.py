@@ -22,9 +22,8 @@ import httpx
 import numpy as np
 import yaml
 
-from cim import cluster
 from cim.config import Settings
-from cim.store import connect, initialise, open_store
+from cim.store.connection import cluster, connect, initialise, open_store
 from sample_data.terrain import EAST, NORTH
 from tests.conftest import answering, serving
 

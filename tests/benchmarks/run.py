@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 
 from cim.config import Settings
-from cim.store import Store, initialise, open_store
+from cim.store.connection import Store, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from sample_data.terrain import EAST, NORTH

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cim import cluster
 from cim.config import Settings
 from cim.errors import NoDatabase
-from cim.store import initialise, open_store
+from cim.store.connection import cluster, initialise, open_store
 from tests.conftest import DELFT
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cim.diff import difference, write_difference
 from cim.errors import BadRequest
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.cim.test_history import deliver

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cim.schema import overlaps, table
-from cim.store import Store
+from cim.store.connection import Store
+from cim.store.schema import overlaps, table
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.report import LoadReport

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cim import backup
 from cim.config import Settings
 from cim.errors import BadBackup, CannotUndo
-from cim.kinds import kind_of
-from cim.store import Store, initialise, open_store
+from cim.store.connection import Store, backup, initialise, open_store
+from cim.store.kinds import kind_of
 from cim.undo import undo
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 from cim.errors import BadSettings, UnknownCrs
 from cim.reference.crs import WGS84, operation
 from cim.reference.local_system import read_parameters
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 

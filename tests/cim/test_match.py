@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import shapely
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.report import FileReport

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cim.accounts import add_account
-from cim.store import connect
+from cim.store.connection import connect
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served

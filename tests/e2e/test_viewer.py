@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from cim.schema import table
+from cim.store.schema import table
 from tests.conftest import Served
 from tests.e2e.page import Viewer, opened
 from tiles.check import check_tileset

@@ -9,11 +9,11 @@ import pytest
 import trimesh
 from PIL import Image
 
-from cim.assets import asset_path
 from cim.geometry.appearance import Appearance, Paint
 from cim.geometry.bodies import WALL, Bodies, canonical, decode, encode, from_sizes
 from cim.geometry.measures import reversed_faces
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.report import FileReport

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cim.errors import UnreadableFile
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.archive import unpack
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cim.errors import UnreadableFile
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import DELFT, ZURICH, MakeStore

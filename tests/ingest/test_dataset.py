@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cim.errors import BadSettings
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared, read_dataset_file
 from ingest.pipeline import ingest
 from tests.conftest import DELFT, MakeStore

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cim import cluster
 from cim.errors import BadSettings
-from cim.store import Store, connect
+from cim.store.connection import Store, cluster, connect
 from ingest import feeds
 from ingest.dataset import Declared
 from ingest.feeds import Ran, list_feeds, read_feeds, run_due

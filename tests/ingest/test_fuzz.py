@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cim.errors import UnreadableFile
-from cim.store import Store
+from cim.store.connection import Store
 from ingest import dxf_parts, ifc_parts
 from ingest.dataset import Declared
 from ingest.pipeline import UNEXPECTED, ingest

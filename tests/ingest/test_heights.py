@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from cim.assets import asset_path
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.report import FileReport

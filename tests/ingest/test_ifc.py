@@ -10,7 +10,7 @@ from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
-from cim.store import Store
+from cim.store.connection import Store
 from ingest import ifc
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

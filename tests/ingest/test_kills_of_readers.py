@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import shapely
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore

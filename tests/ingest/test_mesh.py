@@ -10,11 +10,11 @@ import trimesh
 from PIL import Image
 from pyproj import Transformer
 
-from cim.assets import asset_path
 from cim.errors import CimError
 from cim.geometry.appearance import Appearance
 from cim.geometry.bodies import Bodies, decode
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import UNEXPECTED, ingest
 

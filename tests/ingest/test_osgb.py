@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pyproj import Transformer
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.osgt import read_scene
 from ingest.pipeline import ingest

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pyproj import CRS, Transformer
 
-from cim.assets import asset_path
 from cim.city import City
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore

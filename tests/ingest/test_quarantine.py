@@ -10,7 +10,7 @@ import shapely
 
 from cim.errors import BadRequest, NotFound
 from cim.quarantine import SetAside, hand_out, list_set_aside, set_aside
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 

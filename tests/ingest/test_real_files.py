@@ -9,11 +9,11 @@ import rasterio
 import shapely
 from pyproj import CRS
 
-from cim.assets import asset_path
 from cim.city import City, Extent
 from cim.export import Extract, export
 from cim.reference.crs import operation
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore

@@ -10,10 +10,10 @@ import pytest
 import rasterio
 import shapely
 
-from cim.assets import asset_path
 from cim.errors import NotFound
 from cim.reconstruction.ground import NOISE_CLASSES, Grid, filled, filter_ground, gridded
-from cim.store import Store
+from cim.store.assets import asset_path
+from cim.store.connection import Store
 from cim.undo import undo
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -14,7 +14,7 @@ import shapely
 from rasterio.transform import from_origin
 
 from cim.ground import ground_of
-from cim.store import Store
+from cim.store.connection import Store
 from ingest import raster
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

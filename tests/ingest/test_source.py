@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from cim.reads import provenance
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 

@@ -11,7 +11,7 @@ from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions, Source
-from cim.store import Store
+from cim.store.connection import Store
 from ingest import landxml, rinex, survey
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

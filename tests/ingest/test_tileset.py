@@ -16,7 +16,7 @@ import pytest
 import trimesh
 from pyproj import Transformer
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import serving

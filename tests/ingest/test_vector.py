@@ -7,7 +7,7 @@ import numpy as np
 import pyogrio
 import pytest
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import KOREA, MakeStore

@@ -16,7 +16,7 @@ from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.ground import Ground
 from cim.parallel import Pool, in_order, process_pool
-from cim.store import Store
+from cim.store.connection import Store
 from ingest import cityjson, opened
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

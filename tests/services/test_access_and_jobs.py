@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cim import cluster
 from cim.accounts import add_account
 from cim.config import Settings
-from cim.store import Store, connect, initialise, open_store
+from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore, serving

@@ -12,7 +12,7 @@ import shapely
 from cim.catalog.model import Layer
 from cim.errors import NotFound
 from cim.jobs import Asker
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.edit import Edit, apply_edit
 from ingest.pipeline import ingest

@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 
 from cim.config import Settings
 from cim.reference.crs import fitted, operation
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.factory import khronos_findings

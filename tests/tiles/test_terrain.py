@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from scipy.ndimage import map_coordinates
 
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from sample_data.terrain import EAST, NORTH, Relief

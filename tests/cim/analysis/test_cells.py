@@ -15,7 +15,7 @@ from cim.analysis.cells import cell_statistics, owners
 from cim.analysis.floors import floors
 from cim.analysis.result import Computed
 from cim.errors import BadRequest, NotFound
-from cim.store import Store
+from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from cim import schema
 from cim.catalog.model import KindName, Layer
+from cim.store.connection import schema
 
 
 @dataclass(frozen=True)

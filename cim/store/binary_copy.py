@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from cim.schema import Column
+from cim.store.schema import Column
 
 _INT8 = struct.Struct("!q").pack
 _INT4 = struct.Struct("!i").pack

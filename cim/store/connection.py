@@ -15,13 +15,13 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from cim import cluster, schema
 from cim.catalog.model import Catalog
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import NoDatabase
-from cim.kinds import kind_of
+from cim.store.connection import cluster, schema
+from cim.store.kinds import kind_of
 
 Role = Literal["owner", "server"]
 EXTENSIONS = ("postgis", "btree_gist")
@@ -137,7 +137,7 @@ def initialise(settings: Settings, city: City | None = None) -> City:
     with _database(settings, create=True) as (url, server_url):
         with session(url) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.init'))")
-            for file in sorted(files("cim.sql").iterdir(), key=lambda f: f.name):
+            for file in sorted(files("cim.store.sql").iterdir(), key=lambda f: f.name):
                 if file.name.endswith(".sql"):
                     cursor.execute(file.read_text("utf-8").encode())
             city = _settle_city(cursor, city)

@@ -12,8 +12,8 @@ dataset, without an id of its own, and not delivered under its old content. Alik
 from typing import Any
 
 from cim.catalog.model import Layer
-from cim.schema import table
-from cim.store import Cursor
+from cim.store.connection import Cursor
+from cim.store.schema import table
 
 LEAST_SHARED = 0.5
 LINES_APART_M = 2.0

@@ -1,6 +1,6 @@
 """From a layer's declaration to its table: DDL, upgrade, and the lists of columns that reads and loads share.
 
-All layer-shaped SQL is here and in `cim.merge`. Identifiers are quoted, values bound, SRIDs integer literals:
+All layer-shaped SQL is here and in `cim.store.merge`. Identifiers are quoted, values bound, SRIDs integer literals:
 `ST_Transform(geom, 'EPSG:3857')` took 26 s where the integer form took 1.7 ms.
 """
 

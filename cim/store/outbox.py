@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from cim.store import Connection
+from cim.store.connection import Connection
 
 CHANGED, UPDATED = "cim_change", "cim_update"  # channels: the outbox grew; what is served changed
 KEPT_DAYS = 7

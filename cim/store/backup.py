@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cim import cluster
 from cim.config import Settings
 from cim.errors import BadBackup, MissingProgram
-from cim.store import Store, initialise, open_store, owner_session, session
+from cim.store.connection import Store, cluster, initialise, open_store, owner_session, session
 from cim.version import VERSION
 
 FORMAT = 1

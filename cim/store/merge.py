@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 
 from cim.catalog.model import Layer
-from cim.copy import copy_rows
-from cim.match import meet_by_place
-from cim.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
+from cim.store.binary_copy import copy_rows
+from cim.store.match import meet_by_place
+from cim.store.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
 
 HASH_IN_ROW = slice(6, 22)  # of a body's row on the wire: behind the number of its columns and the length of the hash
 
