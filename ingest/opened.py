@@ -12,11 +12,11 @@ from pathlib import Path
 
 from cim.catalog.model import Catalog
 from cim.city import City
+from cim.concurrency.processes import in_order, process_pool
 from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
 from cim.ground import Ground
-from cim.parallel import in_order, process_pool
 from ingest.dataset import Declared, read_options
 from ingest.place import placement
 from ingest.readers import reader_of

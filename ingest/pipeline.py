@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cim.ahead import ahead
 from cim.audit import COMMAND_LINE, note
+from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of
 from cim.jobs import Asker

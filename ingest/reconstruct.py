@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from cim.audit import COMMAND_LINE, note
 from cim.catalog.model import Layer
+from cim.concurrency.processes import in_order, process_pool
 from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry.bodies import concatenate, select
@@ -27,7 +28,6 @@ from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
 from cim.jobs import Asker
 from cim.loads import begin_load
-from cim.parallel import in_order, process_pool
 from cim.quality import examine, keep_quality
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked

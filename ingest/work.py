@@ -10,11 +10,11 @@ import numpy as np
 
 from cim.catalog.model import Catalog, KindName, Layer
 from cim.city import City
+from cim.concurrency.processes import in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnknownLayer
 from cim.features import Features, Header, ReadOptions, Source, take
 from cim.ground import Ground
-from cim.parallel import in_order, process_pool
 from ingest.appearance import with_stored_images
 from ingest.dataset import Declared
 from ingest.observations import prepare_observations

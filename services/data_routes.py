@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from cim.ahead import ahead
 from cim.city import Extent
+from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, UnknownCrs
 from cim.reads import layer_counts
 from services import context

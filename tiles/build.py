@@ -20,10 +20,10 @@ import numpy as np
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
+from cim.concurrency.processes import process_pool
 from cim.config import Settings
 from cim.geometry.bodies import content_hash
 from cim.ground import ground_of
-from cim.parallel import process_pool
 from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
 from cim.store.assets import asset_path
 from cim.store.connection import Cursor, Store, session

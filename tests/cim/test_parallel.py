@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from cim.parallel import in_order, process_pool
+from cim.concurrency.processes import in_order, process_pool
 
 PROGRAM = """
 import os, time
-from cim.parallel import process_pool
+from cim.concurrency.processes import process_pool
 with process_pool(2, "cim.parallel") as pool:
     one, two = pool.executor.submit(os.getpid), pool.executor.submit(time.sleep, 600)
     print(one.result(), flush=True)

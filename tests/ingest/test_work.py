@@ -11,11 +11,11 @@ import pytest
 
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
+from cim.concurrency.processes import Pool, in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.ground import Ground
-from cim.parallel import Pool, in_order, process_pool
 from cim.store.connection import Store
 from ingest import cityjson, opened
 from ingest.dataset import Declared

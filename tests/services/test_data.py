@@ -17,8 +17,8 @@ import shapely
 from pyproj import Transformer
 
 import cim
-from cim.ahead import ahead
 from cim.client import Twin
+from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, NotFound, ServerFault
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -1,0 +1,1 @@
+"""Work spread over processes, and work done ahead by a thread."""
