@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cim.audit import COMMAND_LINE, system_user
+from cim.access.audit import COMMAND_LINE, system_user
 from cim.jobs import Asker
 from cim.store.connection import Cursor, Store
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cim.audit import note
+from cim.access.audit import note
 from cim.errors import CannotUndo
 from cim.jobs import Asker
 from cim.store.connection import Cursor, Store

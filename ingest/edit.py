@@ -12,7 +12,7 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from cim.audit import note
+from cim.access.audit import note
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
 from cim.features import Features, Header

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cim.audit import COMMAND_LINE, note
+from cim.access.audit import COMMAND_LINE, note
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of

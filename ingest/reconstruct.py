@@ -18,7 +18,7 @@ from pyproj import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from cim.audit import COMMAND_LINE, note
+from cim.access.audit import COMMAND_LINE, note
 from cim.catalog.model import Layer
 from cim.concurrency.processes import in_order, process_pool
 from cim.errors import NotFound

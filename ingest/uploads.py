@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
-from cim.audit import COMMAND_LINE
+from cim.access.audit import COMMAND_LINE
 from cim.config import Settings
 from cim.errors import BadRequest
 from cim.jobs import Asker

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from cim.accounts import Account, Role
+from cim.access.accounts import Account, Role
 from cim.errors import BadRequest, NotAllowed, UnknownKey
 from cim.jobs import Asker
 

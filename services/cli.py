@@ -334,8 +334,8 @@ def user() -> None:
 @click.option("--role", type=click.Choice(["viewer", "editor", "admin"]), default="viewer", show_default=True)
 def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
     """Add a user, or give one another role and a new key. The key is shown once."""
-    from cim.accounts import add_account
-    from cim.audit import note
+    from cim.access.accounts import add_account
+    from cim.access.audit import note
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -348,7 +348,7 @@ def user_add(name: str, role: Literal["viewer", "editor", "admin"]) -> None:
 @user.command("list")
 def user_list() -> None:
     """List the users."""
-    from cim.accounts import list_accounts
+    from cim.access.accounts import list_accounts
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -360,8 +360,8 @@ def user_list() -> None:
 @click.argument("name")
 def user_remove(name: str) -> None:
     """Remove a user."""
-    from cim.accounts import remove_account
-    from cim.audit import note
+    from cim.access.accounts import remove_account
+    from cim.access.audit import note
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:

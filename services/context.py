@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from cim import reads
-from cim.accounts import Account, account_of, hash_of
+from cim.access.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.errors import UnknownKey
 from cim.reference.crs import Operation, operation, to_wgs84

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from cim.accounts import add_account
+from cim.access.accounts import add_account
 from cim.store.connection import connect
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from cim.accounts import add_account
+from cim.access.accounts import add_account
 from sample_data.terrain import EAST, NORTH, Relief
 from tests.conftest import SAMPLE_BUILDINGS, Served
 from tests.e2e.page import Viewer, opened

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cim.accounts import add_account
+from cim.access.accounts import add_account
 from cim.config import Settings
 from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.dataset import Declared
