@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cim.access.audit import COMMAND_LINE, system_user
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store
 
 

@@ -33,7 +33,7 @@ import httpx
 from pydantic import Field, ValidationError, field_validator
 
 from cim.errors import BadSettings, CimError, UnreadableFile
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store, connect
 from ingest.dataset import Declared
 from ingest.pgtable import substituted

@@ -13,7 +13,7 @@ from cim.access.audit import COMMAND_LINE, note
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.loads import begin_load, note_source
 from cim.quality import keep_quality
 from cim.quarantine import set_aside

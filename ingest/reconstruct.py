@@ -26,7 +26,7 @@ from cim.features import Features
 from cim.geometry.bodies import concatenate, select
 from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.loads import begin_load
 from cim.quality import examine, keep_quality
 from cim.reconstruction import blocks

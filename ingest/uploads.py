@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from cim.access.audit import COMMAND_LINE
 from cim.config import Settings
 from cim.errors import BadRequest
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.quality import examine
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from cim.access.accounts import Account, Role
 from cim.errors import BadRequest, NotAllowed, UnknownKey
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cim import errors, jobs
+from cim import errors
 from cim.analysis.registry import Analysis, analyses, analysis, check_parameters
 from cim.errors import BadRequest, CimError, NotFound, ServerFault
+from cim.jobs.queue import queue as jobs
 from services import context
 from services.ask import ASK
 from services.context import Context

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from cim import jobs
 from cim.errors import BadRequest, NotFound
+from cim.jobs.queue import queue as jobs
 from cim.messages import report_in_chinese
 from ingest.dataset import Declared
 from ingest.uploads import LARGEST_BYTES, folder_of, new_upload

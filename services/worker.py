@@ -14,10 +14,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from cim import jobs
 from cim.config import read_settings
 from cim.errors import CimError, NoDatabase
-from cim.jobs import Job
+from cim.jobs.queue import Job
+from cim.jobs.queue import queue as jobs
 from cim.store.connection import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
 from cim.store.connection import outbox as changes
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor
 

@@ -11,7 +11,7 @@ import shapely
 
 from cim.catalog.model import Layer
 from cim.errors import NotFound
-from cim.jobs import Asker
+from cim.jobs.queue import Asker
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.edit import Edit, apply_edit
