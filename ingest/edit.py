@@ -19,7 +19,7 @@ from cim.features import Features, Header
 from cim.geometry.bodies import decode
 from cim.ground import ground_of
 from cim.jobs.queue import Asker
-from cim.loads import begin_load
+from cim.loads.load import begin_load
 from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
 from cim.store.schema import table

@@ -14,9 +14,9 @@ from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.ground import ground_of
 from cim.jobs.queue import Asker
-from cim.loads import begin_load, note_source
-from cim.quality import keep_quality
-from cim.quarantine import set_aside
+from cim.loads.load import begin_load, note_source
+from cim.loads.quality import keep_quality
+from cim.loads.quarantine import set_aside
 from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.dataset import DatasetFile, Declared, declared_for

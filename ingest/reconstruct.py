@@ -27,8 +27,8 @@ from cim.geometry.bodies import concatenate, select
 from cim.geometry.measures import measures as geo
 from cim.ground import ground_of
 from cim.jobs.queue import Asker
-from cim.loads import begin_load
-from cim.quality import examine, keep_quality
+from cim.loads.load import begin_load
+from cim.loads.quality import examine, keep_quality
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
 from cim.reconstruction.ground import Grid

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cim.quality import findings_of
-from cim.quarantine import SetAside
+from cim.loads.quality import findings_of
+from cim.loads.quarantine import SetAside
 
 IDS_SHOWN = 20
 
@@ -126,7 +126,7 @@ class LoadReport:
 
     files: list[FileReport] = field(default_factory=list)
     load: int | None = None
-    quality: dict[str, Any] | None = None  # `cim.quality.examine`, once it was looked at
+    quality: dict[str, Any] | None = None  # `cim.loads.quality.examine`, once it was looked at
 
     @property
     def layers(self) -> list[str]:

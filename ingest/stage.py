@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
 from cim.features import BATCH_SIZE, Header
-from cim.quarantine import resolve
+from cim.loads.quarantine import resolve
 from cim.store.connection import Cursor, Store
 from cim.store.match import any_nameless
 from cim.store.merge import (

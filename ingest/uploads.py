@@ -11,7 +11,7 @@ from cim.access.audit import COMMAND_LINE
 from cim.config import Settings
 from cim.errors import BadRequest
 from cim.jobs.queue import Asker
-from cim.quality import examine
+from cim.loads.quality import examine
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
 from ingest.archive import is_archive, unpack

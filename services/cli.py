@@ -73,7 +73,7 @@ def ingest(
     **options: object,
 ) -> int:
     """Load files or folders into the city, as one load that is whole or absent."""
-    from cim.quality import read_quality
+    from cim.loads.quality import read_quality
     from cim.store.connection import open_store
     from ingest.dataset import Declared, read_dataset_file
     from ingest.pipeline import ingest as load
@@ -192,7 +192,7 @@ def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
 @cli.command()
 def loads() -> None:
     """List the loads of this city, the newest first."""
-    from cim.loads import list_loads
+    from cim.loads.load import list_loads
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store:
@@ -223,7 +223,7 @@ def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> N
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A .gpkg to mend and load again.")
 def quarantine(load: int | None, output: Path | None) -> None:
     """List the records that loads set aside, of one load or of all, or write them to a file."""
-    from cim.quarantine import hand_out, list_set_aside
+    from cim.loads.quarantine import hand_out, list_set_aside
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -259,7 +259,7 @@ def reconstruct(clouds: tuple[str, ...], cell: float) -> None:
 def quality(load: int, output: Path, lang: str) -> None:
     """Write the quality report of a load: counts, map, plots, and where rules are broken."""
     from cim.errors import NotFound
-    from cim.quality import read_quality
+    from cim.loads.quality import read_quality
     from cim.store.connection import open_store
     from services.quality_page import quality_page
 
@@ -277,8 +277,8 @@ def quality(load: int, output: Path, lang: str) -> None:
 @click.argument("load", type=int)
 def undo(load: int) -> None:
     """Take one load back: what it wrote ends to be known, what it replaced is known again."""
+    from cim.loads.undo import undo as take_back
     from cim.store.connection import open_store
-    from cim.undo import undo as take_back
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         undone = take_back(cursor, store, load)

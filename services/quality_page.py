@@ -38,7 +38,7 @@ class Frame(NamedTuple):
 
 
 def quality_page(known: dict[str, Any], city: str, language: str = "zh") -> str:
-    """Render what is known of a load (`cim.quality.read_quality`) as a page that needs nothing but itself."""
+    """Render what is known of a load (`cim.loads.quality.read_quality`) as a page that needs nothing but itself."""
     quality = known.get("quality") or {"layers": [], "refused": []}
     places = [place for layer in quality["layers"] for finding in layer["findings"] for place in finding["places"]]
     frame = _frame(quality, [place["at"] for place in (*places, *quality["refused"])])

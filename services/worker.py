@@ -138,7 +138,7 @@ def _run_load(store: Store, _: Connection, job: Job) -> None:
 
 def _run_undo(store: Store, _: Connection, job: Job) -> None:
     """Take a load back and finish the job in one transaction."""
-    from cim.undo import undo
+    from cim.loads.undo import undo
 
     with store.connect() as writing, writing.cursor() as cursor:
         undone = undo(cursor, store, int(job.parameters["load"]), job.asker)

@@ -8,9 +8,9 @@ import pytest
 
 from cim.config import Settings
 from cim.errors import BadBackup, CannotUndo
+from cim.loads.undo import undo
 from cim.store.connection import Store, backup, initialise, open_store
 from cim.store.kinds import kind_of
-from cim.undo import undo
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson

@@ -8,7 +8,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from cim.quality import read_quality
+from cim.loads.quality import read_quality
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

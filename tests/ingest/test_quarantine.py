@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from cim.errors import BadRequest, NotFound
-from cim.quarantine import SetAside, hand_out, list_set_aside, set_aside
+from cim.loads.quarantine import SetAside, hand_out, list_set_aside, set_aside
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -11,10 +11,10 @@ import rasterio
 import shapely
 
 from cim.errors import NotFound
+from cim.loads.undo import undo
 from cim.reconstruction.ground import NOISE_CLASSES, Grid, filled, filter_ground, gridded
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from cim.undo import undo
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from ingest.reconstruct import reconstruct

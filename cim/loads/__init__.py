@@ -1,0 +1,1 @@
+"""Loads as units: begun, listed, examined, taken back; what they set aside."""
