@@ -12,7 +12,7 @@ from cim.catalog.model import Layer
 from cim.city import City
 from cim.errors import BadRequest
 from cim.geometry.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
-from cim.reads import Query, conditions
+from cim.read.layers import Query, conditions
 from cim.store.connection import Cursor
 from cim.store.schema import table
 

@@ -16,9 +16,9 @@ from pyproj import CRS
 from cim.catalog.model import Layer
 from cim.city import City, Extent
 from cim.errors import BadRequest, NotFound, UnknownCrs
-from cim.filters import Condition, inside_box, parse_filter
-from cim.frames import frame_columns, frame_schema, read_batches
-from cim.reads import Query
+from cim.read.arrow import frame_columns, frame_schema, read_batches
+from cim.read.filters import Condition, inside_box, parse_filter
+from cim.read.layers import Query
 from cim.reference.crs import area_of_use, label, operation, parse, split
 from cim.store.connection import Cursor, Store
 from cim.store.kinds import kind_of
@@ -249,7 +249,7 @@ def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
     from rasterio.merge import merge
     from rasterio.vrt import WarpedVRT
 
-    from cim.ground import surfaces
+    from cim.read.terrain import surfaces
 
     sheets = surfaces(cursor, store, extract.layer, extract.at)
     if not sheets:

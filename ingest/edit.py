@@ -17,9 +17,9 @@ from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
 from cim.features import Features, Header
 from cim.geometry.bodies import decode
-from cim.ground import ground_of
 from cim.jobs.queue import Asker
 from cim.loads.load import begin_load
+from cim.read.terrain import ground_of
 from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
 from cim.store.schema import table

@@ -16,7 +16,7 @@ from cim.concurrency.processes import in_order, process_pool
 from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
-from cim.ground import Ground
+from cim.read.terrain import Ground
 from ingest.dataset import Declared, read_options
 from ingest.place import placement
 from ingest.readers import reader_of

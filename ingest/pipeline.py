@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from cim.access.audit import COMMAND_LINE, note
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
-from cim.ground import ground_of
 from cim.jobs.queue import Asker
 from cim.loads.load import begin_load, note_source
 from cim.loads.quality import keep_quality
 from cim.loads.quarantine import set_aside
+from cim.read.terrain import ground_of
 from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.dataset import DatasetFile, Declared, declared_for

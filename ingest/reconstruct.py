@@ -25,10 +25,10 @@ from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry.bodies import concatenate, select
 from cim.geometry.measures import measures as geo
-from cim.ground import ground_of
 from cim.jobs.queue import Asker
 from cim.loads.load import begin_load
 from cim.loads.quality import examine, keep_quality
+from cim.read.terrain import ground_of
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
 from cim.reconstruction.ground import Grid

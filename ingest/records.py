@@ -15,7 +15,7 @@ from cim.geometry.bodies import Bool, Float, Int, canonical, content_hash, encod
 from cim.geometry.faults import FAULTS, find_faults
 from cim.geometry.measures import bodies as bodies_module
 from cim.geometry.measures import measures as geo
-from cim.ground import Ground
+from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.fields import ID_NAMES, Mapped, map_fields

@@ -14,7 +14,7 @@ from cim.concurrency.processes import in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnknownLayer
 from cim.features import Features, Header, ReadOptions, Source, take
-from cim.ground import Ground
+from cim.read.terrain import Ground
 from ingest.appearance import with_stored_images
 from ingest.dataset import Declared
 from ingest.observations import prepare_observations

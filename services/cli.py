@@ -207,7 +207,7 @@ def loads() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A .gpkg; else counts alone.")
 def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> None:
     """Say what was added, removed and changed in a layer between two dates."""
-    from cim.diff import difference, write_difference
+    from cim.read.diff import difference, write_difference
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:

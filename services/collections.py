@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from cim import reads
 from cim.analysis.registry import analyses
 from cim.catalog.model import Layer
+from cim.read import layers as reads
 from cim.version import VERSION
 from services.context import Context
 from services.pygeoapi_overrides import CRS84

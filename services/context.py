@@ -12,10 +12,10 @@ from pyproj import CRS
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from cim import reads
 from cim.access.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.errors import UnknownKey
+from cim.read import layers as reads
 from cim.reference.crs import Operation, operation, to_wgs84
 from cim.store.connection import Connection, Cursor, Pool, Store, see_as
 from services.ask import ASK, read_key

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from cim.city import Extent
 from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, UnknownCrs
-from cim.reads import layer_counts
+from cim.read.layers import layer_counts
 from services import context
 from services.ask import ASK
 

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
-from cim.series import series
+from cim.read.series import series
 from services import context
 from services.ask import moment
 

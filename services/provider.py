@@ -11,9 +11,9 @@ from pygeoapi.provider.base import (
     ProviderItemNotFoundError,
 )
 
-from cim import reads
 from cim.errors import BadRequest
-from cim.filters import Condition, parse_filter
+from cim.read import layers as reads
+from cim.read.filters import Condition, parse_filter
 from services.ask import ASK, moment
 from services.context import CONTEXT
 from services.pygeoapi_overrides import MATCHED, OUR_NEXT, WantedCrs, WrittenFeatures

@@ -21,7 +21,7 @@ from pygeoapi.crs import DEFAULT_CRS_LIST, get_supported_crs_list
 from pyproj import CRS
 
 from cim.errors import BadRequest
-from cim.filters import Condition, inside_box
+from cim.read.filters import Condition, inside_box
 from cim.reference.crs import Operation, area_of_use, operation, split
 from services.pages import render
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
-from cim.reads import extent
+from cim.read.layers import extent
 from cim.store.kinds import kind_of
 from services import context
 from services.ask import ASK

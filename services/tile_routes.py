@@ -7,7 +7,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound
-from cim.reads import vector_tile
+from cim.read.layers import vector_tile
 from cim.store.assets import asset_path
 from cim.store.kinds import kind_of
 from services import context

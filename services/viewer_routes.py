@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
-from cim.reads import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
+from cim.read.layers import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from services import context
@@ -146,7 +146,7 @@ def _coordinate(state: context.Context, words: str) -> tuple[float, float, str] 
 
 def provenance(request: Request) -> Response:
     """Answer where an object's content comes from: dataset, survey date, load, and how it is known."""
-    from cim.reads import provenance as read
+    from cim.read.layers import provenance as read
 
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])

@@ -10,12 +10,12 @@ from typing import get_args
 import httpx
 import pytest
 
-from cim import reads
 from cim.catalog.model import FieldRole, LayerRole
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.docs import analyses_page, layers_page
 from cim.errors import BadCatalog
+from cim.read import layers as reads
 from cim.store.connection import connect, initialise, open_store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -23,8 +23,8 @@ from cim.city import City
 from cim.concurrency.processes import process_pool
 from cim.config import Settings
 from cim.geometry.bodies import content_hash
-from cim.ground import ground_of
-from cim.reads import Version, point_heights, rows_in_tiles, versions_in_tiles
+from cim.read.layers import Version, point_heights, rows_in_tiles, versions_in_tiles
+from cim.read.terrain import ground_of
 from cim.store.assets import asset_path
 from cim.store.connection import Cursor, Store, session
 from tiles import instances

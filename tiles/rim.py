@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from cim.city import Extent
-from cim.ground import Surface
+from cim.read.terrain import Surface
 from cim.reference.crs import WGS84, Float, operation
 
 _STRETCHES = np.array([0.4, 1.0, 2.5])  # of the rim to either side that a place evens out, of its distance

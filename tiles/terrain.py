@@ -19,7 +19,7 @@ from pyproj import CRS
 
 from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
-from cim.ground import Surface, heights, surfaces
+from cim.read.terrain import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, operation
 from cim.store.connection import Store
 from tiles.cells import Cell, cell_numbers

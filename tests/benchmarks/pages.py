@@ -43,10 +43,10 @@ from psycopg_pool import ConnectionPool
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from cim import reads
+from cim.read import layers as reads
 from cim.catalog.read import read_catalog
 from cim.reference.crs import operation
-from cim.filters import inside_box
+from cim.read.filters import inside_box
 from pyproj import CRS
 
 POOL = ConnectionPool(os.environ["BENCH_URL"], min_size=4, max_size=8, open=True, kwargs={"autocommit": True})

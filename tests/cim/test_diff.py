@@ -7,8 +7,8 @@ from pathlib import Path
 import pyogrio
 import pytest
 
-from cim.diff import difference, write_difference
 from cim.errors import BadRequest
+from cim.read.diff import difference, write_difference
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

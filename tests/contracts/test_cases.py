@@ -21,7 +21,7 @@ from cim.analysis.registry import analyses
 from cim.city import YANGQUAN, read_city
 from cim.geometry.bodies import CLASS_INDEX, Bodies, decode
 from cim.geometry.measures import surface_classes
-from cim.ground import heights, surfaces
+from cim.read.terrain import heights, surfaces
 from cim.store.connection import Store
 from tests.conftest import MakeStore, serving
 from tiles.check import check_tileset

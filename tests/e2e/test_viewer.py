@@ -107,7 +107,7 @@ def _centre_of_one(served: Served, name: str) -> tuple[str, float, float, float]
                 ORDER BY abs(ST_X(p) - 463040) + abs(ST_Y(p) - 4192060), id LIMIT 1""".encode()
         ).fetchone()
         assert row
-        from cim.ground import heights, surfaces
+        from cim.read.terrain import heights, surfaces
 
         ground = served.store.catalog.with_role("ground")
         assert ground

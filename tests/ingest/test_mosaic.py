@@ -10,7 +10,7 @@ from rasterio.warp import transform_bounds
 
 from cim.errors import NotFound
 from cim.export import Extract, export
-from cim.ground import ground_of
+from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cim.series import series
+from cim.read.series import series
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -13,7 +13,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from cim.ground import ground_of
+from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from ingest import raster
 from ingest.dataset import Declared

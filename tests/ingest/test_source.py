@@ -8,7 +8,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from cim.reads import provenance
+from cim.read.layers import provenance
 from cim.store.connection import Store
 from ingest.dataset import Declared
 from ingest.pipeline import ingest

@@ -15,7 +15,7 @@ from cim.concurrency.processes import Pool, in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions
-from cim.ground import Ground
+from cim.read.terrain import Ground
 from cim.store.connection import Store
 from ingest import cityjson, opened
 from ingest.dataset import Declared

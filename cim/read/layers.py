@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cim.catalog.model import Layer
-from cim.filters import Condition
+from cim.read.filters import Condition
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from cim.store.schema import table

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.catalog.model import FieldType, Layer
-from cim.reads import Query, conditions
+from cim.read.layers import Query, conditions
 from cim.store.connection import Cursor
 from cim.store.schema import table
 

@@ -1,0 +1,1 @@
+"""Reading the twin: layers, filters, whole frames as Arrow, series, terrain, differences."""
