@@ -16,10 +16,10 @@ from cim.analysis.registry import Inputs, Need, Progress, analysis, check_parame
 from cim.analysis.result import Computed
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
-from cim.export import Extract, open_frame
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
 from cim.version import VERSION
+from cim.write.export import Extract, open_frame
 
 SUFFIXES = (".json", ".geojson", ".gpkg", ".parquet", ".csv")
 

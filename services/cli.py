@@ -145,9 +145,9 @@ def serve(host: str, port: int, workers: int) -> None:
 def export(layer: str, output: Path, bbox: str | None, where: str | None, at: str | None, crs: str | None) -> None:
     """Write a layer as .gpkg, .parquet, .geojson, .csv or .city.jsonl, a raster as .tif."""
     from cim.errors import BadRequest
-    from cim.export import Extract
-    from cim.export import export as write
     from cim.store.connection import open_store
+    from cim.write.export import Extract
+    from cim.write.export import export as write
     from services.ask import moment
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:

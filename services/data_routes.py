@@ -21,7 +21,7 @@ from services import context
 from services.ask import ASK
 
 if TYPE_CHECKING:
-    from cim.export import Extract
+    from cim.write.export import Extract
 
 
 def city(request: Request) -> Response:
@@ -54,7 +54,7 @@ def layers(request: Request) -> Response:
 
 def data(request: Request) -> Response:
     """Answer a layer, or what a box, filter and moment leave of it, in the format of the address's suffix."""
-    from cim.export import export
+    from cim.write.export import export
 
     state = context.of(request)
     extract = _extract(request, state)
@@ -73,7 +73,7 @@ def data(request: Request) -> Response:
 
 
 def _stream(state: context.Context, extract: "Extract") -> Response:
-    from cim.export import ARROW_STREAM, arrow_stream, open_frame
+    from cim.write.export import ARROW_STREAM, arrow_stream, open_frame
 
     # errors show before the first byte: the frame is opened, and its first batch read, here
     with ExitStack() as until_the_first_byte:
@@ -92,7 +92,7 @@ def _stream(state: context.Context, extract: "Extract") -> Response:
 
 
 def _extract(request: Request, state: context.Context) -> "Extract":
-    from cim.export import Extract
+    from cim.write.export import Extract
 
     asked = request.query_params
     columns = tuple(name for name in asked.get("columns", "").split(",") if name)

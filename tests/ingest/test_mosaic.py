@@ -9,9 +9,9 @@ import rasterio
 from rasterio.warp import transform_bounds
 
 from cim.errors import NotFound
-from cim.export import Extract, export
 from cim.read.terrain import ground_of
 from cim.store.connection import Store
+from cim.write.export import Extract, export
 from ingest.dataset import Declared
 from ingest.pipeline import ingest
 from tests.factory import write_terrain

@@ -234,7 +234,7 @@ def _csv(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
 
 
 def _cityjsonseq(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
-    from cim.cityjson_out import write_cityjsonseq
+    from cim.write.cityjson import write_cityjsonseq
 
     return write_cityjsonseq(cursor, store.city, extract.layer, query_of(extract, store.city, store.city.srid), path)
 
