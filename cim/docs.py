@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cim.analysis.assumptions import read_assumptions
-from cim.analysis.registry import analyses
+from cim.analysis.engine.assumptions import read_assumptions
+from cim.analysis.engine.registry import analyses
 from cim.catalog.model import Catalog, Layer
 from cim.catalog.read import read_catalog
 

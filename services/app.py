@@ -69,7 +69,7 @@ class AskMiddleware:
 
 def _warm_up() -> None:
     """Import what the first frame and the first form need: seconds that nobody should wait for."""
-    from cim.analysis.registry import analyses
+    from cim.analysis.engine.registry import analyses
 
     for row in analyses().values():
         row.code  # noqa: B018 - imports it

@@ -167,9 +167,9 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Else JSON to standard output.")
 def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
     """Run an analysis on the city."""
-    from cim.analyse import analyse as compute
-    from cim.analyse import write_computed
-    from cim.analysis.registry import check_parameters
+    from cim.analysis.engine.registry import check_parameters
+    from cim.analysis.engine.run import analyse as compute
+    from cim.analysis.engine.run import write_computed
     from cim.store.connection import open_store
     from services.parameters import read_parameters
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cim.analysis.registry import analyses
+from cim.analysis.engine.registry import analyses
 from cim.catalog.model import Layer
 from cim.read import layers as reads
 from cim.version import VERSION

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cim import errors
-from cim.analysis.registry import Analysis, analyses, analysis, check_parameters
+from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
 from cim.errors import BadRequest, CimError, NotFound, ServerFault
 from cim.jobs.queue import queue as jobs
 from services import context
@@ -21,7 +21,7 @@ from services.context import Context
 from services.pages import page
 
 if TYPE_CHECKING:
-    from cim.analysis.result import Output
+    from cim.analysis.engine.result import Output
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
 FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.25

@@ -67,7 +67,7 @@ def _warm_up() -> None:
     import geopandas  # noqa: F401
     import scipy.sparse.csgraph  # noqa: F401
 
-    import cim.analyse  # noqa: F401
+    import cim.analysis.engine.run  # noqa: F401
     import ingest.edit  # noqa: F401
 
 
@@ -86,7 +86,7 @@ def _run(store: Store, connection: Connection, job: Job) -> None:
 
 def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
     """Compute as the server's role, which sees what the asker may see."""
-    from cim.analyse import analyse
+    from cim.analysis.engine.run import analyse
 
     last = 0.0
 

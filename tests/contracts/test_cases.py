@@ -17,7 +17,7 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from cim.analysis.registry import analyses
+from cim.analysis.engine.registry import analyses
 from cim.city import YANGQUAN, read_city
 from cim.geometry.bodies import CLASS_INDEX, Bodies, decode
 from cim.geometry.measures import surface_classes

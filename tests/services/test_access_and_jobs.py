@@ -20,9 +20,9 @@ from tests.conftest import MakeStore, serving
 
 SLOW = """
 import time
-from cim.analysis.parameters import Parameters as Common
-from cim.analysis.registry import Analysis
-from cim.analysis.result import Check, Result
+from cim.analysis.engine.parameters import Parameters as Common
+from cim.analysis.engine.registry import Analysis
+from cim.analysis.engine.result import Check, Result
 from cim.catalog.model import Text
 
 class Parameters(Common):

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import shapely
 
-from cim.analyse import analyse
-from cim.analysis.cells import cell_statistics, owners
-from cim.analysis.floors import floors
-from cim.analysis.result import Computed
+from cim.analysis.engine.result import Computed
+from cim.analysis.engine.run import analyse
+from cim.analysis.grid.statistics import cell_statistics, owners
+from cim.analysis.planning.floors import floors
 from cim.errors import BadRequest, NotFound
 from cim.store.connection import Store
 from ingest.dataset import Declared

@@ -9,11 +9,11 @@ import pytest
 import shapely
 from scipy.sparse.csgraph import floyd_warshall
 
-from cim.analyse import analyse
-from cim.analysis.assumptions import read_assumptions
-from cim.analysis.graph import Graph, reached, road_graph, snap, travel
-from cim.analysis.incident import people_within
-from cim.analysis.result import Computed
+from cim.analysis.emergency.incident import people_within
+from cim.analysis.engine.assumptions import read_assumptions
+from cim.analysis.engine.result import Computed
+from cim.analysis.engine.run import analyse
+from cim.analysis.network.graph import Graph, reached, road_graph, snap, travel
 from cim.errors import BadRequest, NotFound
 from tests.conftest import MakeStore, Served
 

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from cim.analyse import analyse
-from cim.analysis.parking import (
+from cim.analysis.parking.indicators.indicators import (
     ENTRIES,
     GREATEST_FREE,
     NET_CHANGES,
@@ -15,6 +13,8 @@ from cim.analysis.parking import (
     parking_indicators,
     session_indicators,
 )
+
+from cim.analysis.engine.run import analyse
 from tests.conftest import Served
 
 HOUR = 3_600_000_000_000

@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from cim.analysis import parameters
-from cim.analysis.parameters import titled
-from cim.analysis.registry import Inputs, Need, Progress
-from cim.analysis.result import Check, Output, Result
+from cim.analysis.engine import parameters
+from cim.analysis.engine.parameters import titled
+from cim.analysis.engine.registry import Inputs, Need, Progress
+from cim.analysis.engine.result import Check, Output, Result
 from cim.catalog.model import Catalog, Text
 from cim.errors import BadRequest, NotFound
 

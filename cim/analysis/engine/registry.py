@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import ValidationError
 
-from cim.analysis.assumptions import Assumptions
-from cim.analysis.parameters import Parameters
+from cim.analysis.engine.assumptions import Assumptions
+from cim.analysis.engine.parameters import Parameters
 from cim.catalog.model import Catalog, Layer, Text
 from cim.city import City
 from cim.errors import BadRequest, NotFound
@@ -22,7 +22,7 @@ from cim.errors import BadRequest, NotFound
 if TYPE_CHECKING:
     import geopandas as gpd
 
-    from cim.analysis.result import Output, Result
+    from cim.analysis.engine.result import Output, Result
 
 Progress = Callable[[float, str], None]  # share done, what is done now
 
@@ -83,14 +83,14 @@ ANALYSES = (
             zh="按网格、区划或六边形统计对象数量和指标之和，跨边界的对象只归一个单元",
             en="Counts objects and sums an indicator by grid cell, district or hexagon; an object on an edge is one's",
         ),
-        "cim.analysis.cells",
+        "cim.analysis.grid.statistics",
         color_by="sum",
     ),
     Analysis(
         "parking_indicators",
         Text(zh="停车指标", en="Parking indicators"),
         Text(zh="各停车场的占用率、周转率和一周规律", en="Occupancy, turnover and the week of each car park"),
-        "cim.analysis.parking",
+        "cim.analysis.parking.indicators",
         color_by="occupancy",
     ),
     Analysis(
@@ -100,7 +100,7 @@ ANALYSES = (
             zh="事发点周边的建筑、人口，消防站行车可达范围，最近的医院和避难场所",
             en="What is around a place, the drive-time area of the fire stations, the nearest hospital and shelter",
         ),
-        "cim.analysis.incident",
+        "cim.analysis.emergency.incident",
         color_by="kind",
     ),
 )

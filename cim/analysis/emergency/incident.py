@@ -12,12 +12,12 @@ from pydantic import model_validator
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from cim.analysis import parameters
-from cim.analysis.floors import floors
-from cim.analysis.graph import Travel, reached, reached_area, road_graph, snap, travel
-from cim.analysis.parameters import titled
-from cim.analysis.registry import Inputs, Need, Progress
-from cim.analysis.result import Check, Output, Result
+from cim.analysis.engine import parameters
+from cim.analysis.engine.parameters import titled
+from cim.analysis.engine.registry import Inputs, Need, Progress
+from cim.analysis.engine.result import Check, Output, Result
+from cim.analysis.network.graph import Travel, reached, reached_area, road_graph, snap, travel
+from cim.analysis.planning.floors import floors
 from cim.catalog.model import Catalog, LayerRole, Text
 from cim.errors import BadRequest, NotFound
 

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 from shapely.ops import substring
 
-from cim.analysis.assumptions import Assumptions
+from cim.analysis.engine.assumptions import Assumptions
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]

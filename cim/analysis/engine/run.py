@@ -11,9 +11,9 @@ import pyarrow as pa
 import shapely
 from pyproj import CRS
 
-from cim.analysis.assumptions import read_assumptions
-from cim.analysis.registry import Inputs, Need, Progress, analysis, check_parameters
-from cim.analysis.result import Computed
+from cim.analysis.engine.assumptions import read_assumptions
+from cim.analysis.engine.registry import Inputs, Need, Progress, analysis, check_parameters
+from cim.analysis.engine.result import Computed
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
 from cim.store.connection import Cursor, Store
