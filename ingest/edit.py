@@ -23,10 +23,10 @@ from cim.read.terrain import ground_of
 from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, end_versions, merge, stage_records, store_bodies
 from cim.store.schema import table
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.place import place, placement
 from ingest.records import Preparation, prepare
-from ingest.report import FileReport
 
 Action = Literal["create", "replace", "delete"]
 # members of a feature's properties that the store says, and nobody sets

@@ -35,10 +35,10 @@ from pydantic import Field, ValidationError, field_validator
 from cim.errors import BadSettings, CimError, UnreadableFile
 from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store, connect
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import LoadReport
 from ingest.pgtable import substituted
 from ingest.pipeline import ingest
-from ingest.report import LoadReport
 
 LARGEST_BYTES = 2_000_000_000
 REQUEST_S = 60.0

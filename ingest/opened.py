@@ -17,7 +17,7 @@ from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
 from cim.read.terrain import Ground
-from ingest.dataset import Declared, read_options
+from ingest.delivery.declared import Declared, read_options
 from ingest.place import placement
 from ingest.readers import reader_of
 from ingest.work import Prepared, Work, prepared

@@ -29,9 +29,9 @@ from cim.reference.geocentric import from_plane, to_degrees
 from cim.reference.heights import datum_of, to_city_heights
 from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
-from ingest.dataset import Declared, declared_crs, heights_city
+from ingest.delivery.declared import Declared, declared_crs, heights_city
+from ingest.delivery.report import FileReport
 from ingest.osgt import Paged, Part, read_scene
-from ingest.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
 from ingest.xml import read_xml
 

@@ -19,10 +19,10 @@ from cim.loads.quarantine import set_aside
 from cim.read.terrain import ground_of
 from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
-from ingest.dataset import DatasetFile, Declared, declared_for
+from ingest.delivery.declared import DatasetFile, Declared, declared_for
+from ingest.delivery.report import FileReport, LoadReport
 from ingest.opened import Job, Table, closed_after, opened
 from ingest.readers import File, find_files, reader_of
-from ingest.report import FileReport, LoadReport
 from ingest.stage import STAGES, Stage, StagedTable
 
 Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done

@@ -15,8 +15,8 @@ from cim.features import Features, Header
 from cim.reference.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.reference.gcj02 import unshift
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
-from ingest.dataset import Declared, declared_crs, heights_city
-from ingest.report import FileReport
+from ingest.delivery.declared import Declared, declared_crs, heights_city
+from ingest.delivery.report import FileReport
 
 
 @dataclass(frozen=True)

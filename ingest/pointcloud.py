@@ -27,8 +27,8 @@ from cim.reference.crs import Float, Operation, check_place, label, operation, s
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
 from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
-from ingest.dataset import Declared, declared_crs, heights_city
-from ingest.report import FileReport
+from ingest.delivery.declared import Declared, declared_crs, heights_city
+from ingest.delivery.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
 
 CHUNK = 1_000_000  # points

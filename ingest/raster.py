@@ -18,8 +18,8 @@ from cim.reference.crs import Float, Operation, check_place, label, operation, s
 from cim.reference.heights import datum_of, to_city_heights
 from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
-from ingest.dataset import Declared, declared_crs, heights_city
-from ingest.report import FileReport
+from ingest.delivery.declared import Declared, declared_crs, heights_city
+from ingest.delivery.report import FileReport
 from ingest.sheets import Sheet, enter, sheet_layer
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value

@@ -12,8 +12,8 @@ from typing import Any, Protocol, cast
 from cim.catalog.model import KindName
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions, Source
-from ingest.archive import ARCHIVES, is_archive, unpack
-from ingest.dataset import DATASET_FILE
+from ingest.delivery.archives import ARCHIVES, is_archive, unpack
+from ingest.delivery.declared import DATASET_FILE
 
 _BEGINNING = 4096  # bytes of a file that are looked at for a format's mark
 

@@ -38,9 +38,9 @@ from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies
 from cim.store.schema import table
 from ingest import raster
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport, LoadReport
 from ingest.records import Preparation, prepare
-from ingest.report import FileReport, LoadReport
 
 POINTS_A_BLOCK = 3_000_000
 SMALLEST_BLOCK_M, LARGEST_BLOCK_M = 100.0, 2000.0

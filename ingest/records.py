@@ -18,8 +18,8 @@ from cim.geometry.measures import measures as geo
 from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
+from ingest.delivery.report import FileReport
 from ingest.fields import ID_NAMES, Mapped, map_fields
-from ingest.report import FileReport
 
 AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
 STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys

@@ -12,8 +12,8 @@ from cim.catalog.model import KindName, Layer
 from cim.errors import UnknownLayer
 from cim.reference.crs import Float
 from cim.store.connection import Cursor, Store
-from ingest.dataset import Declared
-from ingest.report import FileReport
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 
 
 @dataclass(frozen=True)

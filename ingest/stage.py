@@ -24,9 +24,9 @@ from cim.store.merge import (
     staging,
     store_bodies,
 )
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.records import Rows
-from ingest.report import FileReport
 from ingest.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known

@@ -22,8 +22,8 @@ from cim.reference.crs import WGS84, check_place, operation
 from cim.reference.geocentric import from_plane, to_degrees, to_earth
 from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
-from ingest.dataset import Declared
-from ingest.report import FileReport
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.sheets import Sheet, box_outline, enter, sheet_layer
 
 Float = NDArray[np.float64]

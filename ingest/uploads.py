@@ -14,11 +14,11 @@ from cim.jobs.queue import Asker
 from cim.loads.quality import examine
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
-from ingest.archive import is_archive, unpack
-from ingest.dataset import Declared
+from ingest.delivery.archives import is_archive, unpack
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import LoadReport
 from ingest.pipeline import ingest
 from ingest.readers import reader_of
-from ingest.report import LoadReport
 
 LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
 MOST_MEMBERS = 500

@@ -16,11 +16,11 @@ from cim.errors import UnknownLayer
 from cim.features import Features, Header, ReadOptions, Source, take
 from cim.read.terrain import Ground
 from ingest.appearance import with_stored_images
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.observations import prepare_observations
 from ingest.place import Placement, place
 from ingest.records import Preparation, Rows, prepare
-from ingest.report import FileReport
 
 PREPARED: Mapping[KindName, Callable[[Features, Preparation], Rows]] = {
     "feature": prepare,

@@ -75,7 +75,7 @@ def ingest(
     """Load files or folders into the city, as one load that is whole or absent."""
     from cim.loads.quality import read_quality
     from cim.store.connection import open_store
-    from ingest.dataset import Declared, read_dataset_file
+    from ingest.delivery.declared import Declared, read_dataset_file
     from ingest.pipeline import ingest as load
 
     declared = Declared.model_validate(options | {"date": date.date() if date else None})

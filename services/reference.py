@@ -7,8 +7,8 @@ from typing import cast
 import click
 
 from cim.config import Settings
-from ingest.archive import ARCHIVES
-from ingest.dataset import Declared
+from ingest.delivery.archives import ARCHIVES
+from ingest.delivery.declared import Declared
 from ingest.readers import READERS
 from services.cli import cli
 

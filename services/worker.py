@@ -147,7 +147,7 @@ def _run_undo(store: Store, _: Connection, job: Job) -> None:
 
 
 def _declared(job: Job) -> Any:
-    from ingest.dataset import Declared
+    from ingest.delivery.declared import Declared
 
     return Declared.model_validate(job.parameters["options"])
 

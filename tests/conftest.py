@@ -17,7 +17,7 @@ import pytest
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.store.connection import Store, cluster, connect, initialise, open_store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from sample_data.make_city import make_city
 from tiles.run import run

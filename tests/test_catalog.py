@@ -17,7 +17,7 @@ from cim.docs import analyses_page, layers_page
 from cim.errors import BadCatalog
 from cim.read import layers as reads
 from cim.store.connection import connect, initialise, open_store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore, serving
 from tests.factory import EAST, NORTH, write_cityjson

@@ -14,7 +14,7 @@ import pytest
 from cim.catalog.model import Layer
 from cim.config import Settings
 from cim.store.connection import Store, cluster, initialise, open_store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore
 from tiles.build import tile_layer

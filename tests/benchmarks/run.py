@@ -11,7 +11,7 @@ import numpy as np
 
 from cim.config import Settings
 from cim.store.connection import Store, initialise, open_store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from sample_data.terrain import EAST, NORTH
 from tests.benchmarks.town import SPACING_M, write_footprints, write_sequence

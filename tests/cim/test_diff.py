@@ -10,7 +10,7 @@ import pytest
 from cim.errors import BadRequest
 from cim.read.diff import difference, write_difference
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.cim.test_history import deliver
 

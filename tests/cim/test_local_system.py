@@ -12,7 +12,7 @@ from cim.errors import BadSettings, UnknownCrs
 from cim.reference.crs import WGS84, operation
 from cim.reference.local_system import read_parameters
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 GRID = CRS.from_epsg(4547)

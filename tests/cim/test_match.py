@@ -9,9 +9,9 @@ import pytest
 import shapely
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.pipeline import ingest
-from ingest.report import FileReport
 
 GRID = "EPSG:4547"
 X, Y = 500_000.0, 4_190_000.0

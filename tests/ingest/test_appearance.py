@@ -14,9 +14,9 @@ from cim.geometry.bodies import WALL, Bodies, canonical, decode, encode, from_si
 from cim.geometry.measures import reversed_faces
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.pipeline import ingest
-from ingest.report import FileReport
 from tests.conftest import MakeStore
 from tests.factory import EAST, NORTH, box, cityjson, khronos_findings
 from tiles.build import tile_layer

@@ -10,8 +10,8 @@ import pytest
 
 from cim.errors import UnreadableFile
 from cim.store.connection import Store
-from ingest.archive import unpack
-from ingest.dataset import Declared
+from ingest.delivery.archives import unpack
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson, write_terrain
 from tests.ingest.test_ifc import written

@@ -9,7 +9,7 @@ import pytest
 from cim.geometry.bodies import Bodies, canonical, concatenate, from_sizes
 from cim.geometry.faults import FAULTS, find_faults
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.factory import write_terrain
 

@@ -12,7 +12,7 @@ from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
 from cim.store.connection import Store
 from ingest import dxf
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 E, N = 463_000, 4_192_000

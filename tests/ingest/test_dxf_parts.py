@@ -13,7 +13,7 @@ from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.store.connection import Store
 from ingest import dxf, dxf_parts
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 E, N = 463_000, 4_192_000

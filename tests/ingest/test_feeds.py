@@ -12,7 +12,7 @@ import pytest
 from cim.errors import BadSettings
 from cim.store.connection import Store, cluster, connect
 from ingest import feeds
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.feeds import Ran, list_feeds, read_feeds, run_due
 from ingest.pipeline import ingest
 

@@ -17,7 +17,7 @@ import pytest
 from cim.errors import UnreadableFile
 from cim.store.connection import Store
 from ingest import dxf_parts, ifc_parts
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import UNEXPECTED, ingest
 from tests.factory import cityjson
 

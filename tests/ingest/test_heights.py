@@ -9,9 +9,9 @@ import rasterio
 
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.pipeline import ingest
-from ingest.report import FileReport
 from tests.factory import write_terrain
 
 GRID = "EPSG:4547"

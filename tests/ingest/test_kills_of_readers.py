@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.factory import cityjson

@@ -15,7 +15,7 @@ from cim.geometry.appearance import Appearance
 from cim.geometry.bodies import Bodies, decode
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import UNEXPECTED, ingest
 
 HERE = (113.58, 37.86, 712.5)

@@ -12,7 +12,7 @@ from cim.errors import NotFound
 from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from cim.write.export import Extract, export
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.factory import write_terrain
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cim.read.series import series
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 

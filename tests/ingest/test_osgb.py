@@ -16,7 +16,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.osgt import read_scene
 from ingest.pipeline import ingest
 from tests.factory import khronos_findings

@@ -11,7 +11,7 @@ from pyproj import CRS, Transformer
 from cim.city import City
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 

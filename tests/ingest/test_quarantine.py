@@ -11,7 +11,7 @@ import shapely
 from cim.errors import BadRequest, NotFound
 from cim.loads.quarantine import SetAside, hand_out, list_set_aside, set_aside
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 HYDRANT = {"type": "Point", "coordinates": [113.58, 37.86]}

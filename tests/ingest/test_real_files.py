@@ -14,7 +14,7 @@ from cim.reference.crs import operation
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from cim.write.export import Extract, export
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 

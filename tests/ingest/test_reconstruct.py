@@ -15,7 +15,7 @@ from cim.loads.undo import undo
 from cim.reconstruction.ground import NOISE_CLASSES, Grid, filled, filter_ground, gridded
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from ingest.reconstruct import reconstruct
 

@@ -16,9 +16,9 @@ from rasterio.transform import from_origin
 from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from ingest import raster
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.pipeline import ingest
-from ingest.report import FileReport
 from tests.factory import EAST, NORTH
 
 NAMES = ["解放路消火栓", "人民广场东侧消火栓甲"]

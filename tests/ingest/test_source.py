@@ -10,7 +10,7 @@ import shapely
 
 from cim.read.layers import provenance
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 
 GRID = "EPSG:4547"

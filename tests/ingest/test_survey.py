@@ -13,7 +13,7 @@ from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions, Source
 from cim.store.connection import Store
 from ingest import landxml, rinex, survey
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 

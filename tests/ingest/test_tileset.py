@@ -17,7 +17,7 @@ import trimesh
 from pyproj import Transformer
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import serving
 from tiles.run import prune_store, reached, run

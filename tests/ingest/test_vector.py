@@ -8,7 +8,7 @@ import pyogrio
 import pytest
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import KOREA, MakeStore
 from tests.factory import write_terrain

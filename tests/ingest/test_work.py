@@ -18,7 +18,7 @@ from cim.features import ReadOptions
 from cim.read.terrain import Ground
 from cim.store.connection import Store
 from ingest import cityjson, opened
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from ingest.place import placement
 from ingest.work import Prepared, Work, prepared

@@ -14,7 +14,7 @@ import pytest
 from cim.access.accounts import add_account
 from cim.config import Settings
 from cim.store.connection import Store, cluster, connect, initialise, open_store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore, serving
 

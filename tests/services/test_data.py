@@ -20,7 +20,7 @@ import cim
 from cim.client import Twin
 from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, NotFound, ServerFault
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore, Served
 

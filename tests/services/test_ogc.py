@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served
 from tests.factory import EAST, NORTH, write_cityjson

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from cim.catalog.model import Layer
 from cim.geometry.bodies import decode
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import DELFT, ZURICH, MakeStore
 from tests.factory import EAST, NORTH, khronos_findings, write_cityjson

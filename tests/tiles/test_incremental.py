@@ -13,7 +13,7 @@ from cim.catalog.model import Layer
 from cim.errors import NotFound
 from cim.jobs.queue import Asker
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.edit import Edit, apply_edit
 from ingest.pipeline import ingest
 from sample_data.terrain import EAST, NORTH

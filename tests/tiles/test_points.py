@@ -12,7 +12,7 @@ from pyproj import CRS, Transformer
 from cim.config import Settings
 from cim.reference.crs import fitted, operation
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.factory import khronos_findings
 from tests.ingest.test_pointcloud import write_cloud

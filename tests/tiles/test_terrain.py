@@ -13,7 +13,7 @@ from pyproj import Transformer
 from scipy.ndimage import map_coordinates
 
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from sample_data.terrain import EAST, NORTH, Relief
 from tiles.cells import Cell

@@ -16,7 +16,7 @@ from cim.analysis.grid.statistics import cell_statistics, owners
 from cim.analysis.planning.floors import floors
 from cim.errors import BadRequest, NotFound
 from cim.store.connection import Store
-from ingest.dataset import Declared
+from ingest.delivery.declared import Declared
 from ingest.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served
 

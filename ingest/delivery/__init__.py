@@ -1,0 +1,1 @@
+"""What a delivery says of itself, how it is packed, and the report of what became of it."""
