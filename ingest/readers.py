@@ -60,42 +60,56 @@ class Reader:
 
 _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are
 READERS = (
-    Reader("CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.cityjson"),
-    Reader("GeoJSON", (".geojson", ".json"), "ingest.vector", mark=b'"FeatureCollection"'),
+    Reader(
+        "CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.formats.city_models.cityjson"
+    ),
+    Reader("GeoJSON", (".geojson", ".json"), "ingest.formats.vector.gdal", mark=b'"FeatureCollection"'),
     Reader(
         "vector",
         (".gpkg", ".shp", ".fgb", ".parquet", ".geoparquet", ".kml", ".kmz", ".topojson", ".gml"),
-        "ingest.vector",
+        "ingest.formats.vector.gdal",
         held={".kml": 9, ".topojson": 16},
     ),
-    Reader("CityGML", (".gml", ".citygml", ".xml"), "ingest.citygml", mark=b"opengis.net/citygml", only_marked=True),
-    Reader("table", (".csv", ".tsv"), "ingest.table"),
+    Reader(
+        "CityGML",
+        (".gml", ".citygml", ".xml"),
+        "ingest.formats.city_models.citygml",
+        mark=b"opengis.net/citygml",
+        only_marked=True,
+    ),
+    Reader("table", (".csv", ".tsv"), "ingest.formats.vector.delimited"),
     Reader("PostgreSQL table", (".pg.toml",), "ingest.pgtable", leads_elsewhere=True),
-    Reader("IFC", (".ifc",), "ingest.ifc"),
-    Reader("DXF", (".dxf",), "ingest.dxf"),
+    Reader("IFC", (".ifc",), "ingest.formats.city_models.ifc"),
+    Reader("DXF", (".dxf",), "ingest.formats.drawings.dxf"),
     Reader(
         "LandXML",
         (".xml", ".landxml"),
-        "ingest.landxml",
+        "ingest.formats.drawings.landxml",
         mark=b"LandXML",
         only_marked=True,
         held={".xml": 4, ".landxml": 4},
     ),
-    Reader("survey points", (".dat", ".txt"), "ingest.survey"),
-    Reader("RINEX", _RINEX, "ingest.rinex"),
-    Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.osm"),
+    Reader("survey points", (".dat", ".txt"), "ingest.formats.drawings.survey_points"),
+    Reader("RINEX", _RINEX, "ingest.formats.drawings.rinex"),
+    Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.formats.vector.osm"),
     Reader(
         "model",
         (".obj", ".glb", ".gltf", ".ply", ".stl"),
-        "ingest.mesh",
+        "ingest.formats.scenes.triangle_model",
         held={".obj": 13, ".glb": 15, ".ply": 15, ".stl": 10},
     ),
-    Reader("3D Tiles", ("tileset.json",), "ingest.tileset", kind="tileset", of_folder=True),
+    Reader("3D Tiles", ("tileset.json",), "ingest.formats.scenes.tileset", kind="tileset", of_folder=True),
     Reader(
-        "OSGB", ("metadata.xml",), "ingest.osgb", "tileset", mark=b"<ModelMetadata", only_marked=True, of_folder=True
+        "OSGB",
+        ("metadata.xml",),
+        "ingest.formats.scenes.osgb",
+        "tileset",
+        mark=b"<ModelMetadata",
+        only_marked=True,
+        of_folder=True,
     ),
-    Reader("GeoTIFF", (".tif", ".tiff"), "ingest.raster", kind="raster"),
-    Reader("LAS", (".las", ".laz"), "ingest.pointcloud", kind="points"),
+    Reader("GeoTIFF", (".tif", ".tiff"), "ingest.formats.sheets.geotiff", kind="raster"),
+    Reader("LAS", (".las", ".laz"), "ingest.formats.sheets.las", kind="points"),
 )
 
 

@@ -37,9 +37,9 @@ from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies
 from cim.store.schema import table
-from ingest import raster
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
+from ingest.formats.sheets import geotiff as raster
 from ingest.records import Preparation, prepare
 
 POINTS_A_BLOCK = 3_000_000

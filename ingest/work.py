@@ -15,9 +15,9 @@ from cim.config import Settings
 from cim.errors import UnknownLayer
 from cim.features import Features, Header, ReadOptions, Source, take
 from cim.read.terrain import Ground
-from ingest.appearance import with_stored_images
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
+from ingest.formats.city_models.images import with_stored_images
 from ingest.observations import prepare_observations
 from ingest.place import Placement, place
 from ingest.records import Preparation, Rows, prepare

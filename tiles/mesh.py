@@ -21,7 +21,7 @@ _LINEAR_TO_EDGE = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT"
 
 
 def tile_mesh(archive: zipfile.ZipFile, frame: Frame, folder: Path) -> tuple[Tile, int]:
-    """Write the tiles of an archive (`ingest.osgb`); return its root, and how many contents are new."""
+    """Write the tiles of an archive (`ingest.formats.scenes.osgb`); return its root, and how many contents are new."""
     tree: dict[str, Any] = json.loads(archive.read("tree.json"))
     written = 0
     made: dict[int, Node] = {}

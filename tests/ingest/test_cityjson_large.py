@@ -12,7 +12,7 @@ from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
 from cim.geometry.bodies import canonical, encode
-from ingest import cityjson
+from ingest.formats.city_models import cityjson
 from tests.conftest import DELFT
 from tests.factory import EAST, NORTH
 from tests.factory import cityjson as document_of
@@ -107,7 +107,7 @@ import resource, sys
 from pathlib import Path
 from cim.catalog.read import read_catalog
 from cim.features import ReadOptions
-from ingest import cityjson
+from ingest.formats.city_models import cityjson
 (source,) = cityjson.read(Path(sys.argv[1]), ReadOptions(read_catalog()))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = sum(len(batch) for batch in source.batches)

@@ -12,8 +12,8 @@ from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.store.connection import Store
-from ingest import dxf, dxf_parts
 from ingest.delivery.declared import Declared
+from ingest.formats.drawings import dxf, dxf_parts
 from ingest.pipeline import ingest
 
 E, N = 463_000, 4_192_000

@@ -16,8 +16,9 @@ import pytest
 
 from cim.errors import UnreadableFile
 from cim.store.connection import Store
-from ingest import dxf_parts, ifc_parts
 from ingest.delivery.declared import Declared
+from ingest.formats.city_models import ifc_parts
+from ingest.formats.drawings import dxf_parts
 from ingest.pipeline import UNEXPECTED, ingest
 from tests.factory import cityjson
 

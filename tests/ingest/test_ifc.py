@@ -11,8 +11,8 @@ from cim.city import City
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
 from cim.store.connection import Store
-from ingest import ifc
 from ingest.delivery.declared import Declared
+from ingest.formats.city_models import ifc
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 

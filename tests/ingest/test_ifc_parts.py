@@ -12,7 +12,8 @@ from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.geometry.bodies import select
-from ingest import ifc, ifc_parts, parts
+from ingest.formats import parts
+from ingest.formats.city_models import ifc, ifc_parts
 from tests.ingest.test_ifc import written
 
 

@@ -17,7 +17,7 @@ from pyproj import Transformer
 
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.osgt import read_scene
+from ingest.formats.scenes.osgt import read_scene
 from ingest.pipeline import ingest
 from tests.factory import khronos_findings
 from tiles.run import reached
@@ -267,9 +267,9 @@ def test_what_nothing_tells_is_an_error(store: Store, tmp_path: Path, monkeypatc
         assert report.exit_code == 1
         return report.files[0].error or ""
 
-    monkeypatch.setattr("ingest.osgb.shutil.which", lambda _: None)
+    monkeypatch.setattr("ingest.formats.scenes.osgb.shutil.which", lambda _: None)
     assert "apt install openscenegraph" in said("<SRS>EPSG:4547</SRS>")
-    monkeypatch.setattr("ingest.osgb.shutil.which", lambda _: "/bin/false")
+    monkeypatch.setattr("ingest.formats.scenes.osgb.shutil.which", lambda _: "/bin/false")
     assert "no SRS" in said("")
     assert "vertical datum" in said("<SRS>EPSG:4547</SRS>", Declared())
     assert "SRSOrigin" in said("<SRS>EPSG:4547</SRS><SRSOrigin>a,b,c</SRSOrigin>")

@@ -7,8 +7,8 @@ import numpy as np
 from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.features import Features, ReadOptions
-from ingest import osm
 from ingest.delivery.declared import Declared
+from ingest.formats.vector import osm
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.factory import write_terrain

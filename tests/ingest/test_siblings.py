@@ -15,9 +15,9 @@ from rasterio.transform import from_origin
 
 from cim.read.terrain import ground_of
 from cim.store.connection import Store
-from ingest import raster
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
+from ingest.formats.sheets import geotiff as raster
 from ingest.pipeline import ingest
 from tests.factory import EAST, NORTH
 

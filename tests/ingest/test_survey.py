@@ -12,8 +12,9 @@ from cim.city import City
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions, Source
 from cim.store.connection import Store
-from ingest import landxml, rinex, survey
 from ingest.delivery.declared import Declared
+from ingest.formats.drawings import landxml, rinex
+from ingest.formats.drawings import survey_points as survey
 from ingest.pipeline import ingest
 from tests.conftest import MakeStore
 

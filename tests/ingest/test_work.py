@@ -17,8 +17,9 @@ from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.read.terrain import Ground
 from cim.store.connection import Store
-from ingest import cityjson, opened
+from ingest import opened
 from ingest.delivery.declared import Declared
+from ingest.formats.city_models import cityjson
 from ingest.pipeline import ingest
 from ingest.place import placement
 from ingest.work import Prepared, Work, prepared

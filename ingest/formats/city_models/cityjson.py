@@ -21,8 +21,8 @@ from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Sou
 from cim.geometry.appearance import Appearance, joined, plain
 from cim.geometry.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.reference.crs import parse_reference
-from ingest.cityjson_large import LARGE_BYTES, LargeDocument
-from ingest.cityjson_looks import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
+from ingest.formats.city_models.cityjson_appearance import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
+from ingest.formats.city_models.cityjson_large import LARGE_BYTES, LargeDocument
 
 PART_BYTES = 1 << 20  # of a sequence, for one process at a time
 _VERSIONS = ("1.0", "1.1", "2.0")

@@ -24,7 +24,7 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.sheets import Sheet, box_outline, enter, sheet_layer
+from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 
 Float = NDArray[np.float64]
 Box = tuple[float, float, float, float, float, float]  # west, south, east, north in degrees; lowest, highest in metres

@@ -21,7 +21,7 @@ import numpy as np
 
 from cim.errors import UnreadableFile
 from cim.geometry.bodies import Int
-from ingest.parts import LARGE_BYTES, done
+from ingest.formats.parts import LARGE_BYTES, done
 
 PART_ELEMENTS = 2000
 PART_BYTES = 8 << 20  # of text, beyond which a part takes no more elements

@@ -18,10 +18,10 @@ from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Sou
 from cim.geometry.bodies import CLASS_INDEX, canonical
 from cim.geometry.measures import closed, volumes
 from cim.reference.crs import lands_in_area, parse_reference, split
-from ingest.citygml_attributes import XLINK, dictionary, generic, typed, value_of
-from ingest.citygml_batch import Faces, Gathered
-from ingest.citygml_looks import FaceLook, Looks, looks_of_file
-from ingest.xml import Element, children, elements, local_name
+from ingest.formats.city_models.citygml_appearance import FaceLook, Looks, looks_of_file
+from ingest.formats.city_models.citygml_attributes import XLINK, dictionary, generic, typed, value_of
+from ingest.formats.city_models.citygml_batch import Faces, Gathered
+from ingest.formats.xml_stream import Element, children, elements, local_name
 
 _RENAMED = {
     "Room": "BuildingRoom",

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.geometry.appearance import Paint, Wrap
-from ingest.appearance import beside
-from ingest.citygml_attributes import XLINK
-from ingest.xml import Element, children, local_name
+from ingest.formats.city_models.citygml_attributes import XLINK
+from ingest.formats.city_models.images import beside
+from ingest.formats.xml_stream import Element, children, local_name
 
 GEOREFERENCED = "images laid over the ground (GeoreferencedTexture) left out"
 UNFIT = "texture coordinates that don't fit the surface's outline left out"

@@ -11,7 +11,7 @@ import shapely
 from cim.features import Features, Refusal
 from cim.geometry.appearance import Appearance, Paint
 from cim.geometry.bodies import Bodies, Float, from_sizes
-from ingest.citygml_looks import FaceLook
+from ingest.formats.city_models.citygml_appearance import FaceLook
 
 _NOWHERE = (0.0, 0.0)  # in an image
 

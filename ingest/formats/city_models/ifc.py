@@ -26,7 +26,7 @@ from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Sou
 from cim.geometry.bodies import Float, Int, from_sizes
 from cim.geometry.measures import footprints
 from cim.reference.crs import parse, parse_reference
-from ingest.ifc_parts import Entity, Part, Parts, parts_of
+from ingest.formats.city_models.ifc_parts import Entity, Part, Parts, parts_of
 
 ELEMENT = "IfcElement"
 _CLASSES = {"IfcBuilding": "Building", "IfcBuildingStorey": "BuildingStorey", "IfcSpace": "BuildingRoom"}

@@ -18,7 +18,7 @@ import shapely
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.reference.crs import lands_in_area, split
-from ingest import table
+from ingest.formats.vector import delimited as table
 
 POINT = "survey:point"
 _LOOKED_AT = 200  # lines that tell how the file is written

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.geometry.appearance import Appearance, Paint, Wrap
-from ingest.appearance import beside
+from ingest.formats.city_models.images import beside
 
 UNREADABLE_LOOKS = "materials or textures that don't fit its surfaces left out"
 WRAPS: Mapping[str, Wrap] = {"wrap": "repeat", "mirror": "mirror"}

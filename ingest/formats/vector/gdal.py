@@ -20,8 +20,8 @@ from pyproj.exceptions import CRSError
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
 from cim.reference.crs import parse_reference
-from ingest.curves import is_curve, linear
-from ingest.dbf import Table, Text, text_of
+from ingest.formats.vector.curves import is_curve, linear
+from ingest.formats.vector.dbf import Table, Text, text_of
 
 _CRS_MEMBER = re.compile(rb'"crs"\s*:\s*\{[^{}]*"properties"\s*:\s*\{[^{}]*"name"\s*:\s*"([^"]+)"')
 _BEGINNING = 1 << 16  # bytes of a file in which the member is looked for

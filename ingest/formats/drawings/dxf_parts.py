@@ -18,7 +18,7 @@ from ezdxf.lldxf.const import DXFError
 
 from cim.errors import UnreadableFile
 from cim.features import Features
-from ingest.parts import LARGE_BYTES, done
+from ingest.formats.parts import LARGE_BYTES, done
 
 PART_BYTES = 8 << 20  # of entities
 _FRAMES_A_PART = 2  # a part has at least so many bytes as all that is read again with each

@@ -31,9 +31,9 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
-from ingest.osgt import Paged, Part, read_scene
-from ingest.sheets import Sheet, box_outline, enter, sheet_layer
-from ingest.xml import read_xml
+from ingest.formats.scenes.osgt import Paged, Part, read_scene
+from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
+from ingest.formats.xml_stream import read_xml
 
 Float = NDArray[np.float64]
 LONGEST_S = 300.0  # of converting a file

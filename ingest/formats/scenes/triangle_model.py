@@ -18,7 +18,7 @@ from cim.errors import BadSettings, UnreadableFile
 from cim.features import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
 from cim.geometry.bodies import Bodies, concatenate, from_sizes
 from cim.reference.crs import split
-from ingest.mesh_looks import TOO_MANY_COLOURS, Images, appearance_of
+from ingest.formats.scenes.triangle_appearance import TOO_MANY_COLOURS, Images, appearance_of
 
 Float = NDArray[np.float64]
 LOD = "3"  # a model has no level of detail of its own; what is modelled by hand shows openings and overhangs

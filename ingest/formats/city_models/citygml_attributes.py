@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cim.errors import UnreadableFile
-from ingest.xml import Element, elements, local_name
+from ingest.formats.xml_stream import Element, elements, local_name
 
 XLINK = "{http://www.w3.org/1999/xlink}href"
 _INTEGERS = frozenset({"storeysAboveGround", "storeysBelowGround", "yearOfConstruction", "yearOfDemolition"})

@@ -18,8 +18,8 @@ from cim.errors import UnreadableFile
 from cim.features import Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
 from cim.reference.crs import parse
-from ingest.survey import POINT
-from ingest.xml import elements, local_name
+from ingest.formats.drawings.survey_points import POINT
+from ingest.formats.xml_stream import elements, local_name
 
 SURFACE = "TINRelief"
 _METRES = {"foot": 0.3048, "ussurveyfoot": 1200 / 3937, "inch": 0.0254, "mile": 1609.344, "yard": 0.9144}

@@ -1,0 +1,1 @@
+"""Readers of files: a family of formats a folder."""

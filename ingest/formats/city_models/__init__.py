@@ -1,0 +1,1 @@
+"""City and building models: CityJSON, CityGML, IFC."""

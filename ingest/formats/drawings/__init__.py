@@ -1,0 +1,1 @@
+"""What surveyors draw and measure: DXF, LandXML, survey points, RINEX."""

@@ -1,0 +1,1 @@
+"""Models and photogrammetry: triangles, OSGB, sets of 3D Tiles."""

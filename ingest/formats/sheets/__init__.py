@@ -1,0 +1,1 @@
+"""Files that are kept whole: rasters and point clouds."""

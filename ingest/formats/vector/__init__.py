@@ -1,0 +1,1 @@
+"""Vector files and tables: GDAL, delimited text, OpenStreetMap."""
