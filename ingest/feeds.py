@@ -37,8 +37,8 @@ from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store, connect
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
+from ingest.load.pipeline import ingest
 from ingest.pgtable import substituted
-from ingest.pipeline import ingest
 
 LARGEST_BYTES = 2_000_000_000
 REQUEST_S = 60.0

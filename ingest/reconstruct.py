@@ -40,7 +40,7 @@ from cim.store.schema import table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
 from ingest.formats.sheets import geotiff as raster
-from ingest.records import Preparation, prepare
+from ingest.load.prepare import Preparation, prepare
 
 POINTS_A_BLOCK = 3_000_000
 SMALLEST_BLOCK_M, LARGEST_BLOCK_M = 100.0, 2000.0

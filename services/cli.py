@@ -76,7 +76,7 @@ def ingest(
     from cim.loads.quality import read_quality
     from cim.store.connection import open_store
     from ingest.delivery.declared import Declared, read_dataset_file
-    from ingest.pipeline import ingest as load
+    from ingest.load.pipeline import ingest as load
 
     declared = Declared.model_validate(options | {"date": date.date() if date else None})
     with open_store(read_settings()) as store, _bar() as told:

@@ -68,7 +68,7 @@ def _warm_up() -> None:
     import scipy.sparse.csgraph  # noqa: F401
 
     import cim.analysis.engine.run  # noqa: F401
-    import ingest.edit  # noqa: F401
+    import ingest.load.edit  # noqa: F401
 
 
 def _run(store: Store, connection: Connection, job: Job) -> None:
@@ -106,7 +106,7 @@ def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
 
 def _run_edit(store: Store, _: Connection, job: Job) -> None:
     """Apply an edit and finish its job in one transaction, so that it happens once or not at all."""
-    from ingest.edit import Edit, apply_edit
+    from ingest.load.edit import Edit, apply_edit
 
     asked = dict(job.parameters)
     at = datetime.fromisoformat(asked["at"]) if asked.get("at") else None

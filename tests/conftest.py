@@ -18,7 +18,7 @@ from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from sample_data.make_city import make_city
 from tiles.run import run
 

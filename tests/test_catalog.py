@@ -18,7 +18,7 @@ from cim.errors import BadCatalog
 from cim.read import layers as reads
 from cim.store.connection import connect, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore, serving
 from tests.factory import EAST, NORTH, write_cityjson
 from tiles.build import tile_layer

@@ -15,7 +15,7 @@ from cim.catalog.model import Layer
 from cim.config import Settings
 from cim.store.connection import Store, cluster, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore
 from tiles.build import tile_layer
 from tiles.check import check_tileset

@@ -15,7 +15,7 @@ from pathlib import Path
 from cim.config import Settings
 from cim.store.connection import cluster, connect, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.benchmarks.town import write_sequence
 
 COUNT = 20_000

@@ -12,7 +12,7 @@ import numpy as np
 from cim.config import Settings
 from cim.store.connection import Store, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from sample_data.terrain import EAST, NORTH
 from tests.benchmarks.town import SPACING_M, write_footprints, write_sequence
 from tests.conftest import serving

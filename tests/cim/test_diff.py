@@ -11,7 +11,7 @@ from cim.errors import BadRequest
 from cim.read.diff import difference, write_difference
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.cim.test_history import deliver
 
 

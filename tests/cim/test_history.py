@@ -9,7 +9,7 @@ from cim.store.connection import Store
 from cim.store.schema import overlaps, table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson
 
 

@@ -12,7 +12,7 @@ from cim.loads.undo import undo
 from cim.store.connection import Store, backup, initialise, open_store
 from cim.store.kinds import kind_of
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson
 from tiles.run import run
 

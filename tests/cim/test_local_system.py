@@ -13,7 +13,7 @@ from cim.reference.crs import WGS84, operation
 from cim.reference.local_system import read_parameters
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 GRID = CRS.from_epsg(4547)
 

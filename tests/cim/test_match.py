@@ -11,7 +11,7 @@ import shapely
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 GRID = "EPSG:4547"
 X, Y = 500_000.0, 4_190_000.0

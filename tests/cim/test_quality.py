@@ -11,7 +11,7 @@ import shapely
 from cim.loads.quality import read_quality
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from services.quality_page import quality_page
 
 GRID = "EPSG:4547"

@@ -13,7 +13,7 @@ import pytest
 from cim.access.accounts import add_account
 from cim.store.connection import connect
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served
 from tests.e2e.page import Viewer, opened
 

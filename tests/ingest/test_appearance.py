@@ -16,7 +16,7 @@ from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.factory import EAST, NORTH, box, cityjson, khronos_findings
 from tiles.build import tile_layer

@@ -12,7 +12,7 @@ from cim.errors import UnreadableFile
 from cim.store.connection import Store
 from ingest.delivery.archives import unpack
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson, write_terrain
 from tests.ingest.test_ifc import written
 from tests.ingest.test_vector import write_points

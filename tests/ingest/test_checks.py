@@ -10,7 +10,7 @@ from cim.geometry.bodies import Bodies, canonical, concatenate, from_sizes
 from cim.geometry.faults import FAULTS, find_faults
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import write_terrain
 
 CUBE = [[0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0], [0, 0, 10], [10, 0, 10], [10, 10, 10], [0, 10, 10]]

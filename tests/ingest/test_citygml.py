@@ -13,7 +13,7 @@ from cim.geometry.bodies import CLASS_INDEX
 from cim.geometry.measures import volumes
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import citygml
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.ingest.test_real_files import BERLIN, rows
 

@@ -9,7 +9,7 @@ import pytest
 from cim.errors import UnreadableFile
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import DELFT, ZURICH, MakeStore
 from tests.factory import EAST, NORTH, cityjson, write_cityjson, write_cityjsonseq
 

@@ -12,7 +12,7 @@ import pytest
 from cim.errors import BadSettings
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared, read_dataset_file
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import DELFT, MakeStore
 from tests.factory import EAST, NORTH
 

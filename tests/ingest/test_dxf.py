@@ -13,7 +13,7 @@ from cim.features import Features, ReadOptions
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.drawings import dxf
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 E, N = 463_000, 4_192_000
 SQUARE = [(E, N), (E + 30, N), (E + 30, N + 20), (E, N + 20)]

@@ -14,7 +14,7 @@ from cim.features import ReadOptions
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.drawings import dxf, dxf_parts
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 E, N = 463_000, 4_192_000
 

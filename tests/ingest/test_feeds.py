@@ -14,7 +14,7 @@ from cim.store.connection import Store, cluster, connect
 from ingest import feeds
 from ingest.delivery.declared import Declared
 from ingest.feeds import Ran, list_feeds, read_feeds, run_due
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 NOW = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import ifc_parts
 from ingest.formats.drawings import dxf_parts
-from ingest.pipeline import UNEXPECTED, ingest
+from ingest.load.pipeline import UNEXPECTED, ingest
 from tests.factory import cityjson
 
 GRID = "EPSG:4547"

@@ -11,7 +11,7 @@ from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import write_terrain
 
 GRID = "EPSG:4547"

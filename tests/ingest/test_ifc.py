@@ -13,7 +13,7 @@ from cim.features import Features, ReadOptions
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import ifc
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 
 FIJI = City(name="UTM 60S", srid=32760, vertical_datum="city", extent=(174.0, -10.0, 180.0, -6.0))

@@ -14,7 +14,7 @@ import shapely
 
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.factory import cityjson
 from tests.ingest.test_appearance import gradient, model

@@ -16,7 +16,7 @@ from cim.geometry.bodies import Bodies, decode
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import UNEXPECTED, ingest
+from ingest.load.pipeline import UNEXPECTED, ingest
 
 HERE = (113.58, 37.86, 712.5)
 TO_CITY = Transformer.from_crs(4326, 4547, always_xy=True)

@@ -13,7 +13,7 @@ from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from cim.write.export import Extract, export
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import write_terrain
 
 WEST, SOUTH = 500_000.0, 4_190_000.0

@@ -8,7 +8,7 @@ import pandas as pd
 from cim.read.series import series
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 
 def counts(store: Store, sql: str) -> int:

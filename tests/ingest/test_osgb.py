@@ -18,7 +18,7 @@ from pyproj import Transformer
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.scenes.osgt import read_scene
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import khronos_findings
 from tiles.run import reached
 from tiles.sets import tile_sets

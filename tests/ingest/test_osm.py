@@ -9,7 +9,7 @@ from cim.city import City
 from cim.features import Features, ReadOptions
 from ingest.delivery.declared import Declared
 from ingest.formats.vector import osm
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 from tests.factory import write_terrain
 

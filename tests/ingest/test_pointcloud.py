@@ -12,7 +12,7 @@ from cim.city import City
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 
 OREGON = City(name="Eugene", srid=2993, vertical_datum="EPSG:5703", extent=(-123.3, 43.9, -122.9, 44.2))

@@ -12,7 +12,7 @@ from cim.errors import BadRequest, NotFound
 from cim.loads.quarantine import SetAside, hand_out, list_set_aside, set_aside
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 HYDRANT = {"type": "Point", "coordinates": [113.58, 37.86]}
 AREA = {"type": "Polygon", "coordinates": [[[113.58, 37.86], [113.59, 37.86], [113.59, 37.87], [113.58, 37.86]]]}

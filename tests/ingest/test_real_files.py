@@ -15,7 +15,7 @@ from cim.store.assets import asset_path
 from cim.store.connection import Store
 from cim.write.export import Extract, export
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 
 BERLIN = City(

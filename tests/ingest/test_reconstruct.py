@@ -16,7 +16,7 @@ from cim.reconstruction.ground import NOISE_CLASSES, Grid, filled, filter_ground
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from ingest.reconstruct import reconstruct
 
 GRID = "EPSG:4547"

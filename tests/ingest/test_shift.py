@@ -15,7 +15,7 @@ from cim.reference.gcj02 import from_bd09, from_gcj02, to_gcj02
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 CELLS = [
     shapely.box(113.5 + 0.02 * i, 37.8 + 0.02 * j, 113.52 + 0.02 * i, 37.82 + 0.02 * j)

@@ -18,7 +18,7 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
 from ingest.formats.sheets import geotiff as raster
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH
 
 NAMES = ["解放路消火栓", "人民广场东侧消火栓甲"]

@@ -11,7 +11,7 @@ import shapely
 from cim.read.layers import provenance
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 
 GRID = "EPSG:4547"
 LINES = "编号,x,y,model\n,500000,4190000,A\n,oops\nc3,500010,4190000,B\n"

@@ -15,7 +15,7 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.drawings import landxml, rinex
 from ingest.formats.drawings import survey_points as survey
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore
 
 # the landfill of the surfaces in Missouri, and the Great Salt Lake of the station

@@ -18,7 +18,7 @@ from pyproj import Transformer
 
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import serving
 from tiles.run import prune_store, reached, run
 from tiles.sets import tile_sets

@@ -9,7 +9,7 @@ import pytest
 
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import KOREA, MakeStore
 from tests.factory import write_terrain
 

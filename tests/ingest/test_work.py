@@ -17,12 +17,12 @@ from cim.errors import UnreadableFile
 from cim.features import ReadOptions
 from cim.read.terrain import Ground
 from cim.store.connection import Store
-from ingest import opened
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import cityjson
-from ingest.pipeline import ingest
-from ingest.place import placement
-from ingest.work import Prepared, Work, prepared
+from ingest.load import opened
+from ingest.load.pipeline import ingest
+from ingest.load.place import placement
+from ingest.load.work import Prepared, Work, prepared
 from tests.benchmarks.town import write_sequence
 from tests.conftest import MakeStore
 

@@ -15,7 +15,7 @@ from cim.access.accounts import add_account
 from cim.config import Settings
 from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore, serving
 
 SLOW = """

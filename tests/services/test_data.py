@@ -21,7 +21,7 @@ from cim.client import Twin
 from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, NotFound, ServerFault
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore, Served
 
 

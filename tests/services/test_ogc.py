@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served
 from tests.factory import EAST, NORTH, write_cityjson
 

@@ -12,7 +12,7 @@ from cim.catalog.model import Layer
 from cim.geometry.bodies import decode
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import DELFT, ZURICH, MakeStore
 from tests.factory import EAST, NORTH, khronos_findings, write_cityjson
 from tiles.build import tile_layer

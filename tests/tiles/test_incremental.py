@@ -14,8 +14,8 @@ from cim.errors import NotFound
 from cim.jobs.queue import Asker
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.edit import Edit, apply_edit
-from ingest.pipeline import ingest
+from ingest.load.edit import Edit, apply_edit
+from ingest.load.pipeline import ingest
 from sample_data.terrain import EAST, NORTH
 from tests.conftest import MakeStore
 from tiles.build import tile_layer

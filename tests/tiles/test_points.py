@@ -13,7 +13,7 @@ from cim.config import Settings
 from cim.reference.crs import fitted, operation
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.factory import khronos_findings
 from tests.ingest.test_pointcloud import write_cloud
 from tiles.check import Glb

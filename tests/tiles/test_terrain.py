@@ -14,7 +14,7 @@ from scipy.ndimage import map_coordinates
 
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from sample_data.terrain import EAST, NORTH, Relief
 from tiles.cells import Cell
 from tiles.terrain import tile_terrain

@@ -17,7 +17,7 @@ from cim.analysis.planning.floors import floors
 from cim.errors import BadRequest, NotFound
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.pipeline import ingest
+from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_BUILDINGS, Served
 
 

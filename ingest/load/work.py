@@ -18,9 +18,9 @@ from cim.read.terrain import Ground
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
 from ingest.formats.city_models.images import with_stored_images
-from ingest.observations import prepare_observations
-from ingest.place import Placement, place
-from ingest.records import Preparation, Rows, prepare
+from ingest.load.observations import prepare_observations
+from ingest.load.place import Placement, place
+from ingest.load.prepare import Preparation, Rows, prepare
 
 PREPARED: Mapping[KindName, Callable[[Features, Preparation], Rows]] = {
     "feature": prepare,

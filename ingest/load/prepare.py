@@ -19,7 +19,7 @@ from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.delivery.report import FileReport
-from ingest.fields import ID_NAMES, Mapped, map_fields
+from ingest.load.columns import ID_NAMES, Mapped, map_fields
 
 AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
 STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys

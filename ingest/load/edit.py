@@ -25,8 +25,8 @@ from cim.store.merge import Delivery, create_staging, end_versions, merge, stage
 from cim.store.schema import table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.place import place, placement
-from ingest.records import Preparation, prepare
+from ingest.load.place import place, placement
+from ingest.load.prepare import Preparation, prepare
 
 Action = Literal["create", "replace", "delete"]
 # members of a feature's properties that the store says, and nobody sets

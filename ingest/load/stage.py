@@ -26,8 +26,8 @@ from cim.store.merge import (
 )
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.records import Rows
-from ingest.shift import suspected_shift
+from ingest.load.prepare import Rows
+from ingest.load.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known
 TWICE = "duplicate id: an earlier object of this file has it"

@@ -11,8 +11,8 @@ from cim.features import Features
 from cim.geometry.bodies import content_hash
 from cim.store.binary_copy import ENCODERS, encoded, wire_rows
 from cim.store.schema import field_columns, record_columns
-from ingest.fields import Mapped, convert, map_fields, plain
-from ingest.records import Preparation, Rows
+from ingest.load.columns import Mapped, convert, map_fields, plain
+from ingest.load.prepare import Preparation, Rows
 
 TIME_PARTS = (
     ("year", "年"),

@@ -1,6 +1,6 @@
 """A file opened: its tables, each with its rows on their way; here, or by a process while others are loaded.
 
-Small files are read whole by processes, several at a time; of a big one, the batches are (`ingest.work`).
+Small files are read whole by processes, several at a time; of a big one, the batches are (`ingest.load.work`).
 """
 
 import traceback
@@ -18,9 +18,9 @@ from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
 from cim.read.terrain import Ground
 from ingest.delivery.declared import Declared, read_options
-from ingest.place import placement
+from ingest.load.place import placement
+from ingest.load.work import Prepared, Work, prepared
 from ingest.readers import reader_of
-from ingest.work import Prepared, Work, prepared
 
 FEW_FILES, FEW_BYTES = 8, 8_000_000  # for less, other processes aren't worth their start
 SHARE = 1 / 40  # of the memory setting that a file may have to be read whole by a process: rows are larger than files
