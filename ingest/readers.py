@@ -78,7 +78,7 @@ READERS = (
         only_marked=True,
     ),
     Reader("table", (".csv", ".tsv"), "ingest.formats.vector.delimited"),
-    Reader("PostgreSQL table", (".pg.toml",), "ingest.pgtable", leads_elsewhere=True),
+    Reader("PostgreSQL table", (".pg.toml",), "ingest.sources.postgres", leads_elsewhere=True),
     Reader("IFC", (".ifc",), "ingest.formats.city_models.ifc"),
     Reader("DXF", (".dxf",), "ingest.formats.drawings.dxf"),
     Reader(

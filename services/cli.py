@@ -297,7 +297,7 @@ def feeds() -> None:
 def feeds_list() -> None:
     """Say of each when it ran and what came of it."""
     from cim.store.connection import open_store
-    from ingest.feeds import list_feeds
+    from ingest.sources.feeds import list_feeds
 
     settings = read_settings()
     with open_store(settings) as store, store.connect() as connection, connection.cursor() as cursor:
@@ -310,7 +310,7 @@ def feeds_list() -> None:
 def feeds_run(names: tuple[str, ...]) -> int:
     """Run the feeds that are due, or those NAMED; `cim serve` does so by itself."""
     from cim.store.connection import open_store
-    from ingest.feeds import Ran, run_due
+    from ingest.sources.feeds import Ran, run_due
 
     settings = read_settings()
     failed = []

@@ -14,7 +14,7 @@ from cim.errors import BadRequest, NotFound
 from cim.jobs.queue import queue as jobs
 from cim.messages import report_in_chinese
 from ingest.delivery.declared import Declared
-from ingest.uploads import LARGEST_BYTES, folder_of, new_upload
+from ingest.sources.uploads import LARGEST_BYTES, folder_of, new_upload
 from services import context
 from services.ask import ASK
 from services.processes import submit

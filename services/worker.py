@@ -119,14 +119,14 @@ def _run_edit(store: Store, _: Connection, job: Job) -> None:
 
 def _run_rehearsal(store: Store, _: Connection, job: Job) -> None:
     """Try what an upload would do; nothing of it stays."""
-    from ingest.uploads import try_upload
+    from ingest.sources.uploads import try_upload
 
     _finish(store, job, try_upload(store, job.parameters["upload"], _declared(job)))
 
 
 def _run_load(store: Store, _: Connection, job: Job) -> None:
     """Load an upload and finish the job in one transaction; where nothing went in, the job just says so."""
-    from ingest.uploads import load_upload
+    from ingest.sources.uploads import load_upload
 
     def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
         return jobs.finish(cursor, job.number, json.dumps(said, ensure_ascii=False))
@@ -215,7 +215,7 @@ def _passed(connection: Connection, since: datetime, until: datetime) -> set[str
 
 def follow_feeds(store: Store) -> None:
     """Run feeds when their time comes."""
-    from ingest.feeds import run_due
+    from ingest.sources.feeds import run_due
 
     while True:
         try:

@@ -49,5 +49,5 @@ def test_only_the_store_opens_connections() -> None:
         "cim/store/cluster.py",
         "cim/store/merge.py",
         "cim/store/binary_copy.py",
-        "ingest/pgtable.py",
+        "ingest/sources/postgres.py",
     }

@@ -11,10 +11,10 @@ import pytest
 
 from cim.errors import BadSettings
 from cim.store.connection import Store, cluster, connect
-from ingest import feeds
 from ingest.delivery.declared import Declared
-from ingest.feeds import Ran, list_feeds, read_feeds, run_due
 from ingest.load.pipeline import ingest
+from ingest.sources import feeds
+from ingest.sources.feeds import Ran, list_feeds, read_feeds, run_due
 
 NOW = datetime(2026, 5, 1, 8, 0, tzinfo=UTC)
 

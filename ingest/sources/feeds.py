@@ -38,7 +38,7 @@ from cim.store.connection import Cursor, Store, connect
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
 from ingest.load.pipeline import ingest
-from ingest.pgtable import substituted
+from ingest.sources.postgres import substituted
 
 LARGEST_BYTES = 2_000_000_000
 REQUEST_S = 60.0

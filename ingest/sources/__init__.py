@@ -1,0 +1,1 @@
+"""Where deliveries come from beside files: feeds, other databases, uploads."""
