@@ -99,7 +99,7 @@ def ingest(
 def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  # noqa: ARG001 - always incremental
     """Bring the tile store up to date: builds what isn't there, and nothing else."""
     from cim.store.connection import open_store
-    from tiles.run import prune_store, run
+    from tiles.tilers import prune_store, run
 
     with open_store(read_settings()) as store:
         with _bar() as told:

@@ -168,7 +168,7 @@ KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {
 
 def follow_changes(store: Store) -> None:
     """Bring tiles up to date after each change and when a moment passes, and tell who shows them."""
-    from tiles.run import tiler_of
+    from tiles.tilers import tiler_of
 
     with connect(store.url, autocommit=True) as connection:
         connection.execute(f'LISTEN "{changes.CHANGED}"'.encode())

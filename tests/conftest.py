@@ -20,7 +20,7 @@ from cim.store.connection import Store, cluster, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from sample_data.make_city import make_city
-from tiles.run import run
+from tiles.tilers import run
 
 MakeStore = Callable[..., Store]
 

@@ -27,13 +27,13 @@ from cim.read.layers import Version, point_heights, rows_in_tiles, versions_in_t
 from cim.read.terrain import ground_of
 from cim.store.assets import asset_path
 from cim.store.connection import Cursor, Store, session
-from tiles import instances
-from tiles.cells import Cell, cell_numbers
+from tiles import symbols as instances
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.levels import build, members
 from tiles.outcome import Interval, Outcome, Progress
-from tiles.tree import LEVELS_ABOVE_LEAF, Tile, compose
+from tiles.plan.quadtree import Cell, cell_numbers
+from tiles.plan.tree import LEVELS_ABOVE_LEAF, Tile, compose
 
 TILER_VERSION = 2  # raise it when the same input gives other bytes
 REMEMBER_EVERY = 64  # tiles; a killed run loses no more than these

@@ -18,7 +18,7 @@ import numpy as np
 from pyproj import Transformer
 
 from cim.geometry.bodies import Float
-from tiles.gltf import NO_INTEGER, NO_NUMBER, NO_TEXT
+from tiles.encode.gltf import NO_INTEGER, NO_NUMBER, NO_TEXT
 
 _ANGLE_RAD = 1e-9  # 6 mm on the ground
 _HEIGHT_M = 2e-3

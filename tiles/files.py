@@ -8,7 +8,7 @@ from pathlib import Path
 from cim.catalog.model import Layer
 from cim.store.connection import Cursor, Store
 from tiles.outcome import Interval
-from tiles.tree import Tile
+from tiles.plan.tree import Tile
 
 
 def write_whole(path: Path, content: bytes) -> bool:

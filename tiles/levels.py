@@ -17,10 +17,10 @@ from cim.catalog.model import Layer
 from cim.geometry.appearance import Appearance
 from cim.geometry.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
 from cim.geometry.measures import measures as geo
-from tiles.cells import Cell, east_north_up, ecef, inverse_rigid
+from tiles.encode.gltf import Primitive, encode_glb
+from tiles.encode.textures import ImagePath, Texture, lay_out, paint_color
 from tiles.frame import Frame
-from tiles.gltf import Primitive, encode_glb
-from tiles.textures import ImagePath, Texture, lay_out, paint_color
+from tiles.plan.quadtree import Cell, east_north_up, ecef, inverse_rigid
 
 # Material of each group of faces, with a colour for clients that have no shader of ours (linear RGB).
 MATERIALS = {"RoofSurface": (0.30, 0.11, 0.07), "WallSurface": (0.80, 0.78, 0.73)}

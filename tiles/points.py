@@ -25,13 +25,13 @@ from cim.geometry.bodies import content_hash
 from cim.reference.crs import Float, fitted
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from tiles.cells import SEMI_MAJOR_M, ecef
+from tiles.encode.points_glb import encode_points
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.outcome import Outcome, Progress
-from tiles.point_glb import encode_points
-from tiles.sheets import Sheet, added, publish_sheets
-from tiles.tree import NEST, Node, Region, Tile, document, named, region_union, to_file
+from tiles.plan.quadtree import SEMI_MAJOR_M, ecef
+from tiles.plan.tree import NEST, Node, Region, Tile, document, named, region_union, to_file
+from tiles.sheet_roots import Sheet, added, publish_sheets
 
 POINTS_VERSION = 1  # raise it when the same input gives other bytes
 ROOT_LEVEL = 12  # of the quadtree: cells of 4.9 km from south to north

@@ -17,13 +17,13 @@ from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
 from cim.store.assets import asset_path
 from cim.store.connection import Store
-from tiles.cells import east_north_up
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
-from tiles.mesh import tile_mesh
 from tiles.outcome import Outcome, Progress
-from tiles.sheets import Sheet, added, publish_sheets
-from tiles.tree import Node, Region, Tile, document, named
+from tiles.plan.quadtree import east_north_up
+from tiles.plan.tree import Node, Region, Tile, document, named
+from tiles.sheet_roots import Sheet, added, publish_sheets
+from tiles.textured_mesh import tile_mesh
 
 SETS_VERSION = 1
 

@@ -22,13 +22,13 @@ from cim.geometry.bodies import content_hash
 from cim.read.terrain import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, operation
 from cim.store.connection import Store
-from tiles.cells import Cell, cell_numbers
+from tiles.encode.quantized_mesh import encode, grid_mesh
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.outcome import Interval, Outcome, Progress
-from tiles.quantized_mesh import encode, grid_mesh
+from tiles.plan.quadtree import Cell, cell_numbers
+from tiles.plan.tree import Tile
 from tiles.rim import METRES_PER_DEGREE, Rim
-from tiles.tree import Tile
 
 TERRAIN_VERSION = 5  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way

@@ -14,7 +14,7 @@ from cim.store.kinds import kind_of
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH, write_cityjson
-from tiles.run import run
+from tiles.tilers import run
 
 FILES = ("terrain_town.tif", "building_core.city.jsonl", "water.geojson", "sensor.geojson", "sensor_observation.csv")
 

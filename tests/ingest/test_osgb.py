@@ -20,8 +20,8 @@ from ingest.delivery.declared import Declared
 from ingest.formats.scenes.osgt import read_scene
 from ingest.load.pipeline import ingest
 from tests.factory import khronos_findings
-from tiles.run import reached
 from tiles.sets import tile_sets
+from tiles.tilers import reached
 
 osgconv = pytest.mark.skipif(shutil.which("osgconv") is None, reason="osgconv isn't installed (openscenegraph)")
 EAST, NORTH = 500_000.0, 4_190_000.0

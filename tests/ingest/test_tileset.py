@@ -20,8 +20,8 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.conftest import serving
-from tiles.run import prune_store, reached, run
 from tiles.sets import tile_sets
+from tiles.tilers import prune_store, reached, run
 
 HERE = (113.58, 37.86, 700.0)
 ECEF = Transformer.from_crs(4979, 4978, always_xy=True)

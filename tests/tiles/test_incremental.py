@@ -20,7 +20,7 @@ from sample_data.terrain import EAST, NORTH
 from tests.conftest import MakeStore
 from tiles.build import tile_layer
 from tiles.check import check_tileset
-from tiles.run import reached
+from tiles.tilers import reached
 
 EDITS, TILE_EVERY = 200, 10
 FAR_M = 1500.0  # several leaves away

@@ -18,7 +18,7 @@ from tests.factory import khronos_findings
 from tests.ingest.test_pointcloud import write_cloud
 from tiles.check import Glb
 from tiles.points import BITS, FEW, _cells, error_m, tile_clouds
-from tiles.run import run
+from tiles.tilers import run
 
 ROOT = Path(__file__).parents[2]
 EAST, NORTH = 463_000.0, 4_192_000.0
@@ -204,7 +204,7 @@ def test_a_fitted_operation_follows_the_operation_to_a_tenth_of_a_millimetre(poi
 
 
 def test_colours_are_linear_and_a_file_of_bytes_fills_the_range() -> None:
-    from tiles.point_glb import _linear
+    from tiles.encode.points_glb import _linear
 
     assert _linear(np.array([[0, 128, 255]], np.uint16)).tolist() == [[0, round(65535 * 0.21586), 65535]]
     assert _linear(np.array([[0, 65535, 32896]], np.uint16))[0, 2] == round(65535 * 0.21586)

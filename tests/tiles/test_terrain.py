@@ -16,7 +16,7 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from sample_data.terrain import EAST, NORTH, Relief
-from tiles.cells import Cell
+from tiles.plan.quadtree import Cell
 from tiles.terrain import tile_terrain
 
 ANOMALY_M = -15.1

@@ -9,7 +9,7 @@ from cim.catalog.model import Layer
 from cim.store.connection import Store
 from tiles.files import publish, write_files
 from tiles.outcome import Interval, Outcome
-from tiles.tree import Node, Region, Tile, document, named, region_union
+from tiles.plan.tree import Node, Region, Tile, document, named, region_union
 
 
 class Sheet(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.geometry.bodies import Float
-from tiles.gltf import Buffer, container
+from tiles.encode.gltf import Buffer, container
 
 _POINTS = 0
 _PROPERTIES = {

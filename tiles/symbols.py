@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
 from cim.geometry.bodies import Float
-from tiles.cells import Cell, east_north_up, ecef, inverse_rigid
+from tiles.encode.gltf import Instances, Primitive, encode_instances
 from tiles.frame import Frame
-from tiles.gltf import Instances, Primitive, encode_instances
 from tiles.levels import Content
+from tiles.plan.quadtree import Cell, east_north_up, ecef, inverse_rigid
 
 _CONIFERS = ("松", "柏", "杉", "pine", "spruce", "fir", "cedar", "juniper", "larch", "conifer")
 _HEIGHT_M, _SHAPE = 7.0, 0.55  # of a tree of which nothing is known; crown width over height

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiles.cells import FLATTENING, SEMI_MAJOR_M, Cell, Float, ecef
+from tiles.plan.quadtree import FLATTENING, SEMI_MAJOR_M, Cell, Float, ecef
 
 RANGE = 32_767  # u, v and height run from 0 to this
 _OCT_NORMALS = 1

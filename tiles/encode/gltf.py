@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cim.catalog.model import Layer, LayerField
 from cim.geometry.appearance import Wrap
-from tiles.textures import Texture
+from tiles.encode.textures import Texture
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _COMPONENTS = {np.uint32: _UNSIGNED_INT, np.uint16: 5123, np.uint8: 5121}

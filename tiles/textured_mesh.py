@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cim.geometry.bodies import Float
-from tiles.cells import ecef
+from tiles.encode.gltf import Buffer, container
 from tiles.files import write_files, write_whole
 from tiles.frame import Frame
-from tiles.gltf import Buffer, container
-from tiles.sheets import added
-from tiles.tree import Node, Region, Tile, document, named, region_union, to_file
+from tiles.plan.quadtree import ecef
+from tiles.plan.tree import Node, Region, Tile, document, named, region_union, to_file
+from tiles.sheet_roots import added
 
 _LINEAR_TO_EDGE = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}
 

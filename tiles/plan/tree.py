@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cim.geometry.bodies import Float
-from tiles.cells import Cell, east_north_up, inverse_rigid
+from tiles.plan.quadtree import Cell, east_north_up, inverse_rigid
 
 Region = tuple[float, float, float, float, float, float]  # radians and metres
 NEST = 4  # levels between one tileset file and the next

@@ -1,0 +1,1 @@
+"""Byte formats of tiles: glTF, points, quantized-mesh, textures. Arrays in, bytes out."""
