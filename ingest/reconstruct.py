@@ -23,8 +23,8 @@ from cim.catalog.model import Layer
 from cim.concurrency.processes import in_order, process_pool
 from cim.errors import NotFound
 from cim.features import Features
+from cim.geometry import measures as geo
 from cim.geometry.bodies import concatenate, select
-from cim.geometry.measures import measures as geo
 from cim.jobs.queue import Asker
 from cim.loads.load import begin_load
 from cim.loads.quality import examine, keep_quality

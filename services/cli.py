@@ -378,7 +378,7 @@ def db() -> None:
 @db.command("start")
 def db_start() -> None:
     """Start it, and let it stay up until `cim db stop`."""
-    from cim.store.connection import cluster
+    from cim.store import cluster
 
     settings = read_settings()
     private = cluster.locate(settings)
@@ -390,7 +390,7 @@ def db_start() -> None:
 @db.command("stop")
 def db_stop() -> None:
     """Stop it; work under way is rolled back."""
-    from cim.store.connection import cluster
+    from cim.store import cluster
 
     settings = read_settings()
     cluster.keep_up(settings, keep=False)
@@ -401,7 +401,7 @@ def db_stop() -> None:
 @db.command("status")
 def db_status() -> int:
     """Say whether it is up, and where it lies."""
-    from cim.store.connection import cluster
+    from cim.store import cluster
 
     private = cluster.locate(read_settings())
     up = private.data.exists() and cluster.is_up(private)

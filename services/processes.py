@@ -14,7 +14,7 @@ from starlette.routing import Route
 from cim import errors
 from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
 from cim.errors import BadRequest, CimError, NotFound, ServerFault
-from cim.jobs.queue import queue as jobs
+from cim.jobs import queue as jobs
 from services import context
 from services.ask import ASK
 from services.context import Context

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from cim.errors import CimError
-from cim.jobs.queue import queue as jobs
+from cim.jobs import queue as jobs
 from cim.store.connection import Connection, LostConnection, Store, connect, notifications
 
 CALM_S = 1.0  # a worker that ends sooner than this after its start isn't started again at once

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound
-from cim.jobs.queue import queue as jobs
+from cim.jobs import queue as jobs
 from cim.messages import report_in_chinese
 from ingest.delivery.declared import Declared
 from ingest.sources.uploads import LARGEST_BYTES, folder_of, new_upload

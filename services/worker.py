@@ -16,10 +16,10 @@ from typing import Any
 
 from cim.config import read_settings
 from cim.errors import CimError, NoDatabase
+from cim.jobs import queue as jobs
 from cim.jobs.queue import Job
-from cim.jobs.queue import queue as jobs
+from cim.store import outbox as changes
 from cim.store.connection import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
-from cim.store.connection import outbox as changes
 
 NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again

@@ -14,9 +14,9 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
+from cim.geometry import measures as geo
 from cim.geometry.appearance import Appearance
 from cim.geometry.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
-from cim.geometry.measures import measures as geo
 from tiles.encode.gltf import Primitive, encode_glb
 from tiles.encode.textures import ImagePath, Texture, lay_out, paint_color
 from tiles.frame import Frame

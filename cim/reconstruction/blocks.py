@@ -13,8 +13,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cim.geometry import measures as geo
 from cim.geometry.bodies import ROOF, Bodies, canonical, concatenate, empty
-from cim.geometry.measures import measures as geo
 from cim.reconstruction.ground import (
     GROUND_CLASS,
     NOISE_CLASSES,

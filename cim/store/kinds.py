@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cim.catalog.model import KindName, Layer
-from cim.store.connection import schema
+from cim.store import schema
 
 
 @dataclass(frozen=True)

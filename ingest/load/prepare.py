@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from cim.catalog.model import Catalog, Layer
 from cim.errors import NothingToLoad
 from cim.features import Features, take
+from cim.geometry import bodies as bodies_module
+from cim.geometry import measures as geo
 from cim.geometry.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
 from cim.geometry.faults import FAULTS, find_faults
-from cim.geometry.measures import bodies as bodies_module
-from cim.geometry.measures import measures as geo
 from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns

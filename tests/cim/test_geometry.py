@@ -6,8 +6,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cim.geometry import measures as geo
 from cim.geometry.bodies import ROOF, WALL, Bodies, canonical, concatenate, decode, encode, from_sizes, select
-from cim.geometry.measures import measures as geo
 
 COURTYARD = shapely.Polygon([(0, 0), (20, 0), (20, 20), (0, 20)], [[(5, 5), (5, 15), (15, 15), (15, 5)]])
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cim.geometry import measures as geo
 from cim.geometry.bodies import GROUND, ROOF, WALL, canonical
 from cim.geometry.faults import find_faults
-from cim.geometry.measures import measures as geo
 from cim.reconstruction.ground import Grid, filled, filter_ground, gridded
 from cim.reconstruction.roofs import Roof, find_planes, model_roof
 from cim.reconstruction.solids import solid_of

@@ -50,7 +50,7 @@ def read_assumptions(city_folder: Path | None = None) -> Assumptions:
         BadCatalog: the city's file breaks the model.
 
     """
-    texts = [files("cim.analysis").joinpath("assumptions.yaml").read_text("utf-8")]
+    texts = [files("cim.analysis.engine").joinpath("assumptions.yaml").read_text("utf-8")]
     own = city_folder / "assumptions.yaml" if city_folder else None
     if own and own.is_file():
         texts.append(own.read_text("utf-8"))
