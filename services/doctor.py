@@ -6,7 +6,8 @@ from pathlib import Path
 
 from cim.config import Settings
 from cim.errors import CimError, MissingProgram, NoDatabase
-from cim.store.connection import Store, cluster, open_store, schema
+from cim.store import cluster, schema
+from cim.store.connection import Store, open_store
 from cim.store.kinds import kind_of
 
 

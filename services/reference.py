@@ -9,7 +9,7 @@ import click
 from cim.config import Settings
 from ingest.delivery.archives import ARCHIVES
 from ingest.delivery.declared import Declared
-from ingest.readers import READERS
+from ingest.formats.registry import READERS
 from services.cli import cli
 
 _MADE = "Made from the program by `make docs`; change the program, not this page."

@@ -16,7 +16,8 @@ import pytest
 
 from cim.city import YANGQUAN, City
 from cim.config import Settings
-from cim.store.connection import Store, cluster, connect, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from sample_data.make_city import make_city

@@ -13,7 +13,8 @@ import pytest
 
 from cim.catalog.model import Layer
 from cim.config import Settings
-from cim.store.connection import Store, cluster, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import Store, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore

@@ -16,7 +16,8 @@ from typing import Any
 
 from cim.config import Settings
 from cim.errors import BadBackup, MissingProgram
-from cim.store.connection import Store, cluster, initialise, open_store, owner_session, session
+from cim.store import cluster
+from cim.store.connection import Store, initialise, open_store, owner_session, session
 from cim.version import VERSION
 
 FORMAT = 1

@@ -20,7 +20,7 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import NoDatabase
-from cim.store.connection import cluster, schema
+from cim.store import cluster, schema
 from cim.store.kinds import kind_of
 
 Role = Literal["owner", "server"]

@@ -18,9 +18,9 @@ from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
 from cim.read.terrain import Ground
 from ingest.delivery.declared import Declared, read_options
+from ingest.formats.registry import reader_of
 from ingest.load.place import placement
 from ingest.load.work import Prepared, Work, prepared
-from ingest.readers import reader_of
 
 FEW_FILES, FEW_BYTES = 8, 8_000_000  # for less, other processes aren't worth their start
 SHARE = 1 / 40  # of the memory setting that a file may have to be read whole by a process: rows are larger than files

@@ -21,9 +21,10 @@ from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.delivery.declared import DatasetFile, Declared, declared_for
 from ingest.delivery.report import FileReport, LoadReport
+from ingest.formats.registry import reader_of
+from ingest.load.discover import File, find_files
 from ingest.load.opened import Job, Table, closed_after, opened
 from ingest.load.stage import STAGES, Stage, StagedTable
-from ingest.readers import File, find_files, reader_of
 
 Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done
 UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"

@@ -17,8 +17,8 @@ from cim.store.schema import table
 from ingest.delivery.archives import is_archive, unpack
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
+from ingest.formats.registry import reader_of
 from ingest.load.pipeline import ingest
-from ingest.readers import reader_of
 
 LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to
 MOST_MEMBERS = 500

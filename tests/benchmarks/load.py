@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cim.config import Settings
-from cim.store.connection import cluster, connect, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.benchmarks.town import write_sequence

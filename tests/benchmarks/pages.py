@@ -23,7 +23,8 @@ import numpy as np
 import yaml
 
 from cim.config import Settings
-from cim.store.connection import cluster, connect, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import connect, initialise, open_store
 from sample_data.terrain import EAST, NORTH
 from tests.conftest import answering, serving
 

@@ -9,7 +9,8 @@ import pytest
 
 from cim.config import Settings
 from cim.errors import NoDatabase
-from cim.store.connection import cluster, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import initialise, open_store
 from tests.conftest import DELFT
 
 

@@ -9,7 +9,8 @@ import pytest
 from cim.config import Settings
 from cim.errors import BadBackup, CannotUndo
 from cim.loads.undo import undo
-from cim.store.connection import Store, backup, initialise, open_store
+from cim.store import backup
+from cim.store.connection import Store, initialise, open_store
 from cim.store.kinds import kind_of
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cim.errors import BadSettings
-from cim.store.connection import Store, cluster, connect
+from cim.store import cluster
+from cim.store.connection import Store, connect
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from ingest.sources import feeds

@@ -13,7 +13,8 @@ import pytest
 
 from cim.access.accounts import add_account
 from cim.config import Settings
-from cim.store.connection import Store, cluster, connect, initialise, open_store
+from cim.store import cluster
+from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.conftest import MakeStore, serving
