@@ -58,8 +58,8 @@ $(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html 
 # pages that are made from the catalog
 .PHONY: docs
 docs: .venv/.ready
-	$(PYTHON) -m cim.docs
-	$(PYTHON) -m services.reference
+	$(PYTHON) -m services.docs.catalog_pages
+	$(PYTHON) -m services.docs.program_pages
 
 bench: .venv/.ready
 	$(PYTHON) -m tests.benchmarks.run

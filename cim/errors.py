@@ -1,6 +1,6 @@
 """Every error a user can meet: a noun, that says what is wrong, where, and what to do.
 
-Each class carries the exit code of the command line; `services.http_errors` maps the same classes to HTTP statuses.
+Each class carries the exit code of the command line; `services.http.errors` maps the same classes to HTTP statuses.
 A bad *record* is never an exception: it is set aside with its reason and counted.
 """
 

@@ -18,14 +18,14 @@ from pyproj import CRS
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from cim.access.audit import COMMAND_LINE, note
+from cim.access.asker import COMMAND_LINE, Asker
+from cim.access.audit import note
 from cim.catalog.model import Layer
-from cim.concurrency.processes import in_order, process_pool
+from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry import measures as geo
 from cim.geometry.bodies import concatenate, select
-from cim.jobs.queue import Asker
 from cim.loads.load import begin_load
 from cim.loads.quality import examine, keep_quality
 from cim.read.terrain import ground_of

@@ -18,22 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cim.config import Settings, read_settings
 from cim.errors import CimError
 from cim.store.connection import LostConnection, open_pool, open_store
-from services import (
-    data_routes,
-    edit_routes,
-    events,
-    http_errors,
-    observation_routes,
-    ogc_routes,
-    processes,
-    style_routes,
-    tile_routes,
-    upload_routes,
-    viewer_routes,
-    watch,
-)
-from services.ask import ASK, read_ask
-from services.context import Context, of
+from services.http import data, errors, events, observations, styles, tiles, uploads, viewer, watch
+from services.http.ask import ASK, read_ask
+from services.http.context import Context, of
+from services.ogc import processes, routes, transactions
 
 
 def health(request: Request) -> Response:
@@ -62,7 +50,7 @@ class AskMiddleware:
                 ask = replace(ask, account=await run_in_threadpool(of(request).account, request.headers))
             ASK.set(ask)
         except CimError as error:
-            await http_errors.answer(request, error)(scope, receive, send)
+            await errors.answer(request, error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -94,23 +82,23 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route("/health", health),
             *watch.ROUTES,
-            *tile_routes.ROUTES,
-            *style_routes.ROUTES,
-            *observation_routes.ROUTES,
-            *data_routes.ROUTES,
+            *tiles.ROUTES,
+            *styles.ROUTES,
+            *observations.ROUTES,
+            *data.ROUTES,
             *processes.ROUTES,
-            *edit_routes.ROUTES,
-            *upload_routes.ROUTES,
-            *ogc_routes.ROUTES,
+            *transactions.ROUTES,
+            *uploads.ROUTES,
+            *routes.ROUTES,
             *events.ROUTES,
-            *viewer_routes.ROUTES,
+            *viewer.ROUTES,
         ],
         middleware=[
             Middleware(watch.WatchMiddleware),
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(AskMiddleware),
         ],
-        exception_handlers={CimError: http_errors.answer, LostConnection: http_errors.lost_connection},
+        exception_handlers={CimError: errors.answer, LostConnection: errors.lost_connection},
         lifespan=lifespan,
     )
 

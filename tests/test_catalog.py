@@ -13,12 +13,12 @@ import pytest
 from cim.catalog.model import FieldRole, LayerRole
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
-from cim.docs import analyses_page, layers_page
 from cim.errors import BadCatalog
 from cim.read import layers as reads
 from cim.store.connection import connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
+from services.docs.catalog_pages import analyses_page, layers_page
 from tests.conftest import MakeStore, serving
 from tests.factory import EAST, NORTH, write_cityjson
 from tiles.build import tile_layer

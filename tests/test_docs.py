@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.reference import PAGES
+from services.docs.program_pages import PAGES
 from tests.conftest import Served
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ import numpy as np
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
 from cim.city import City
-from cim.concurrency.processes import process_pool
+from cim.concurrency.process_pool import process_pool
 from cim.config import Settings
 from cim.geometry.bodies import content_hash
 from cim.read.layers import Version, point_heights, rows_in_tiles, versions_in_tiles

@@ -5,11 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cim.jobs.queue import Asker
+from cim.access.asker import COMMAND_LINE, Asker
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor
-
-COMMAND_LINE = Asker()
 
 
 def system_user() -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from cim.access.asker import Asker
 from cim.errors import BadRequest, CimError, NotFound, TooManyJobs
 from cim.store.connection import Connection, Cursor
 
@@ -20,20 +21,6 @@ MOST_RUNNING = 2  # of one asker at a time
 ATTEMPTS = 2
 KEPT_DAYS = 7
 SUBMITTED, DISMISSED = "cim_job", "cim_dismissed"  # channels of NOTIFY
-
-
-@dataclass(frozen=True)
-class Asker:
-    """On whose behalf a job runs."""
-
-    account: str | None = None
-    role: str | None = None
-    address: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What limits go by: the account, else the address."""
-        return self.account or f"@{self.address}"
 
 
 @dataclass(frozen=True)

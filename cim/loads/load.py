@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cim.access.audit import COMMAND_LINE, system_user
-from cim.jobs.queue import Asker
+from cim.access.asker import COMMAND_LINE, Asker
+from cim.access.audit import system_user
 from cim.store.connection import Cursor, Store
 
 

@@ -1,7 +1,7 @@
 """The quality of what a load brought: how complete its fields are, what breaks a rule of its layer, where that is.
 
 `examine` looks at a load, in its own transaction where it is only a rehearsal. What it finds is JSON, kept with the
-load (`cim.load.quality`) and drawn by `services.quality_page`.
+load (`cim.load.quality`) and drawn by `services.http.quality_page`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

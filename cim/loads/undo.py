@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from cim.access.asker import Asker
 from cim.access.audit import note
 from cim.errors import CannotUndo
-from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store
 from cim.store.kinds import kind_of
 from cim.store.schema import table

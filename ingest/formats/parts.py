@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from cim.concurrency.processes import in_order, process_pool
+from cim.concurrency.process_pool import in_order, process_pool
 
 LARGE_BYTES = 16 << 20  # a file of more is read in parts, where its library would hold it whole
 _PARTS_A_PROCESS = 8  # libraries don't let go of all that they held

@@ -6,7 +6,7 @@ from pathlib import Path
 from cim.errors import UnreadableFile
 from ingest.delivery.archives import ARCHIVES, is_archive, unpack
 from ingest.delivery.declared import DATASET_FILE
-from ingest.formats.registry import reader_of, readers
+from ingest.formats.readers import reader_of, readers
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from pyproj import CRS
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
+from cim.access.asker import Asker
 from cim.access.audit import note
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
 from cim.features import Features, Header
 from cim.geometry.bodies import decode
-from cim.jobs.queue import Asker
 from cim.loads.load import begin_load
 from cim.read.terrain import ground_of
 from cim.store.connection import Cursor, Store

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from cim.catalog.model import Catalog
 from cim.city import City
-from cim.concurrency.processes import in_order, process_pool
+from cim.concurrency.process_pool import in_order, process_pool
 from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
 from cim.features import Header, ReadOptions, Source
 from cim.read.terrain import Ground
 from ingest.delivery.declared import Declared, read_options
-from ingest.formats.registry import reader_of
+from ingest.formats.readers import reader_of
 from ingest.load.place import placement
 from ingest.load.work import Prepared, Work, prepared
 

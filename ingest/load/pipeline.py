@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cim.access.audit import COMMAND_LINE, note
+from cim.access.asker import COMMAND_LINE, Asker
+from cim.access.audit import note
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
-from cim.jobs.queue import Asker
 from cim.loads.load import begin_load, note_source
 from cim.loads.quality import keep_quality
 from cim.loads.quarantine import set_aside
@@ -21,7 +21,7 @@ from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.delivery.declared import DatasetFile, Declared, declared_for
 from ingest.delivery.report import FileReport, LoadReport
-from ingest.formats.registry import reader_of
+from ingest.formats.readers import reader_of
 from ingest.load.discover import File, find_files
 from ingest.load.opened import Job, Table, closed_after, opened
 from ingest.load.stage import STAGES, Stage, StagedTable

@@ -10,7 +10,7 @@ import numpy as np
 
 from cim.catalog.model import Catalog, KindName, Layer
 from cim.city import City
-from cim.concurrency.processes import in_order, process_pool
+from cim.concurrency.process_pool import in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnknownLayer
 from cim.features import Features, Header, ReadOptions, Source, take

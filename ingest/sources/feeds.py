@@ -32,8 +32,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field, ValidationError, field_validator
 
+from cim.access.asker import Asker
 from cim.errors import BadSettings, CimError, UnreadableFile
-from cim.jobs.queue import Asker
 from cim.store.connection import Cursor, Store, connect
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport

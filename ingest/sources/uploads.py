@@ -7,17 +7,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
 
-from cim.access.audit import COMMAND_LINE
+from cim.access.asker import COMMAND_LINE, Asker
 from cim.config import Settings
 from cim.errors import BadRequest
-from cim.jobs.queue import Asker
 from cim.loads.quality import examine
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
 from ingest.delivery.archives import is_archive, unpack
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
-from ingest.formats.registry import reader_of
+from ingest.formats.readers import reader_of
 from ingest.load.pipeline import ingest
 
 LARGEST_BYTES = 2_000_000_000  # of a file, and of what a zip unpacks to

@@ -12,7 +12,7 @@ SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_P
 PACKAGE = Path(__file__).parents[2]
 FOR_OTHERS = {"edit.py", "feeds.py", "pgtable.py", "reconstruct.py", "report.py"}  # in English, for who isn't a planner
 FILES = [
-    *(PACKAGE / "ingest").glob("*.py"),
+    *(PACKAGE / "ingest").rglob("*.py"),
     PACKAGE / "cim/reference/crs.py",
     PACKAGE / "cim/reference/local_system.py",
 ]

@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from cim.concurrency.processes import in_order, process_pool
+from cim.concurrency.process_pool import in_order, process_pool
 
 PROGRAM = """
 import os, time
-from cim.concurrency.processes import process_pool
-with process_pool(2, "cim.concurrency.processes") as pool:
+from cim.concurrency.process_pool import process_pool
+with process_pool(2, "cim.concurrency.process_pool") as pool:
     one, two = pool.executor.submit(os.getpid), pool.executor.submit(time.sleep, 600)
     print(one.result(), flush=True)
     time.sleep(600)

@@ -12,7 +12,7 @@ from cim.loads.quality import read_quality
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
-from services.quality_page import quality_page
+from services.http.quality_page import quality_page
 
 GRID = "EPSG:4547"
 HERE = (500_000.0, 4_190_000.0)

@@ -97,7 +97,7 @@ def test_another_package_adds_a_layer_and_a_reader(tmp_path: Path) -> None:
     package = tmp_path / "kiosks"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from ingest.formats.registry import Reader\nREADER = Reader('Kiosk', ('.kiosk',), 'kiosks')\n"
+        "from ingest.formats.readers import Reader\nREADER = Reader('Kiosk', ('.kiosk',), 'kiosks')\n"
     )
     (package / "kiosk.yaml").write_text(KIOSKS, "utf-8")
     metadata = tmp_path / "kiosks-1.0.dist-info"
@@ -105,7 +105,7 @@ def test_another_package_adds_a_layer_and_a_reader(tmp_path: Path) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: kiosks\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[cim.layers]\nkiosks = kiosks\n[cim.readers]\nkiosk = kiosks:READER\n")
     code = (
-        "from cim.catalog.read import read_catalog; from ingest.formats.registry import readers;"
+        "from cim.catalog.read import read_catalog; from ingest.formats.readers import readers;"
         "print('kiosk' in read_catalog().layers, 'Kiosk' in [r.name for r in readers()])"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}

@@ -11,7 +11,7 @@ import pytest
 
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
-from cim.concurrency.processes import Pool, in_order, process_pool
+from cim.concurrency.process_pool import Pool, in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from cim.config import read_settings
 from cim.errors import BadSettings
-from services import watch
+from services.http import watch
 
 
 def answer(request: Request) -> Response:

@@ -9,9 +9,9 @@ from typing import Any
 
 import shapely
 
+from cim.access.asker import Asker
 from cim.catalog.model import Layer
 from cim.errors import NotFound
-from cim.jobs.queue import Asker
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.edit import Edit, apply_edit

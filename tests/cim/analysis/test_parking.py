@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cim.analysis.parking.indicators.indicators import (
+
+from cim.analysis.engine.run import analyse
+from cim.analysis.parking.indicators import (
     ENTRIES,
     GREATEST_FREE,
     NET_CHANGES,
@@ -13,8 +15,6 @@ from cim.analysis.parking.indicators.indicators import (
     parking_indicators,
     session_indicators,
 )
-
-from cim.analysis.engine.run import analyse
 from tests.conftest import Served
 
 HOUR = 3_600_000_000_000

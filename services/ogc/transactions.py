@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cim.errors import BadRequest
-from services import context
-from services.ask import ASK, moment
-from services.processes import error_of, result_text, submit, wait_for
+from services.http import context
+from services.http.ask import ASK, moment
+from services.http.jobs import error_of, result_text, submit, wait_for
 
 WAIT_S = 30.0
 CRS84 = "OGC:CRS84"

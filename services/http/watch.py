@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services import context
-from services.ask import ASK
+from services.http import context
+from services.http.ask import ASK
 
 _REQUESTS = Counter("cim_requests", "Requests answered, by door, method and status.", ["door", "method", "status"])
 _SECONDS = Histogram(

@@ -17,8 +17,8 @@ from cim.city import Extent
 from cim.concurrency.prefetch import ahead
 from cim.errors import BadRequest, UnknownCrs
 from cim.read.layers import layer_counts
-from services import context
-from services.ask import ASK
+from services.http import context
+from services.http.ask import ASK
 
 if TYPE_CHECKING:
     from cim.write.export import Extract

@@ -6,8 +6,8 @@ from starlette.routing import Route
 
 from cim.errors import NotFound
 from cim.read.series import series
-from services import context
-from services.ask import moment
+from services.http import context
+from services.http.ask import moment
 
 
 def feature_series(request: Request) -> Response:

@@ -14,11 +14,11 @@ from cim.errors import BadRequest, NotFound
 from cim.read.layers import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
-from services import context
-from services.ask import ASK
+from services.http import context
+from services.http.ask import ASK
 from styles.read import style_of
 
-BUILT = Path(__file__).parent / "static" / "viewer"
+BUILT = Path(__file__).parents[1] / "static" / "viewer"
 NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>cim</title><body style="font-family:sans-serif;margin:4rem">
 <h1>The viewer isn't built yet</h1><p>In the project's folder: <code>make viewer</code></p>
 <h1>查看器尚未构建</h1><p>请在项目目录运行 <code>make viewer</code></p>"""

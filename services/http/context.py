@@ -18,7 +18,7 @@ from cim.errors import UnknownKey
 from cim.read import layers as reads
 from cim.reference.crs import Operation, operation, to_wgs84
 from cim.store.connection import Connection, Cursor, Pool, Store, see_as
-from services.ask import ASK, read_key
+from services.http.ask import ASK, read_key
 from tiles.frame import Frame
 
 KEY_KNOWN_S = 5.0  # a removed key is refused after this

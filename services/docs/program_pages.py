@@ -9,8 +9,8 @@ import click
 from cim.config import Settings
 from ingest.delivery.archives import ARCHIVES
 from ingest.delivery.declared import Declared
-from ingest.formats.registry import READERS
-from services.cli import cli
+from ingest.formats.readers import READERS
+from services.cli.main import cli
 
 _MADE = "Made from the program by `make docs`; change the program, not this page."
 

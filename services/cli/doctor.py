@@ -43,7 +43,7 @@ def _postgresql(settings: Settings) -> Finding:
 
 
 def _viewer() -> Finding:
-    index = Path(__file__).parent / "static" / "viewer" / "index.html"
+    index = Path(__file__).parents[1] / "static" / "viewer" / "index.html"
     return Finding("built viewer", fine=index.exists(), help="" if index.exists() else "make viewer")
 
 

@@ -1,7 +1,7 @@
 """The processes that work beside the server: one kind runs jobs of the queue, one follows changes with tiles.
 
-`python -m services.worker jobs|changes`, started and watched by `services.supervisor`; each ends when its standard
-input closes, so that none outlives the server, however that ended.
+`python -m services.workers.worker jobs|changes|feeds`, started and watched by `services.workers.supervisor`; each ends
+when its standard input closes, so that none outlives the server, however that ended.
 """
 
 import json

@@ -8,8 +8,8 @@ from cim.analysis.engine.registry import analyses
 from cim.catalog.model import Layer
 from cim.read import layers as reads
 from cim.version import VERSION
-from services.context import Context
-from services.pygeoapi_overrides import CRS84
+from services.http.context import Context
+from services.ogc.pygeoapi_overrides import CRS84
 
 MOST_ITEMS = 10_000
 DEFAULT_ITEMS = 100
@@ -78,7 +78,7 @@ def _collection(
         "providers": [
             {
                 "type": "feature",
-                "name": "services.provider.FeatureProvider",
+                "name": "services.ogc.provider.FeatureProvider",
                 "data": layer.id,
                 "id_field": "id",
                 "title_field": None,

@@ -23,7 +23,7 @@ from pyproj import CRS
 from cim.errors import BadRequest
 from cim.read.filters import Condition, inside_box
 from cim.reference.crs import Operation, area_of_use, operation, split
-from services.pages import render
+from services.http.pages import render
 
 VERSION = "0.24."
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
@@ -61,7 +61,9 @@ def install(conformance: list[str]) -> None:
 
     """
     if not pygeoapi.__version__.startswith(VERSION):
-        raise RuntimeError(f"pygeoapi {pygeoapi.__version__}: services.pygeoapi_overrides was written for {VERSION}x")
+        raise RuntimeError(
+            f"pygeoapi {pygeoapi.__version__}: services.ogc.pygeoapi_overrides was written for {VERSION}x"
+        )
     for module in (pygeoapi.api, pygeoapi.api.itemtypes):
         module.to_json = to_json
         module.render_j2_template = render

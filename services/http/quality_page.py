@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.pages import render_alone
+from services.http.pages import render_alone
 
 WIDTH, TALLEST, MARGIN = 960.0, 620.0, 14.0  # of the map, in its own units
 COLOURS = ("#1f6f5c", "#3b6ea8", "#a8743b", "#7a4fa3", "#4f8a3b", "#b0507a", "#5d7180")

@@ -15,10 +15,10 @@ from cim.jobs import queue as jobs
 from cim.messages import report_in_chinese
 from ingest.delivery.declared import Declared
 from ingest.sources.uploads import LARGEST_BYTES, folder_of, new_upload
-from services import context
-from services.ask import ASK
-from services.processes import submit
-from services.quality_page import quality_page
+from services.http import context
+from services.http.ask import ASK
+from services.http.jobs import submit
+from services.http.quality_page import quality_page
 
 KINDS = ("rehearsal", "load", "undo")
 _SAID = ("layer", "crs", "vertical_datum", "encoding", "date", "dataset", "id_prefix", "complete", "anchor")

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
-from services import collections, processes, pygeoapi_overrides
-from services.ask import ASK
-from services.context import CONTEXT, Context, of
-from services.pages import render
-from services.provider import FeatureProvider
+from services.http.ask import ASK
+from services.http.context import CONTEXT, Context, of
+from services.http.pages import render
+from services.ogc import collections, processes, pygeoapi_overrides
+from services.ogc.provider import FeatureProvider
 
 Answer = tuple[dict[str, str], int, str]
 FRESH_S = 30  # after which a collection's extent is looked up again

@@ -14,9 +14,9 @@ from pygeoapi.provider.base import (
 from cim.errors import BadRequest
 from cim.read import layers as reads
 from cim.read.filters import Condition, parse_filter
-from services.ask import ASK, moment
-from services.context import CONTEXT
-from services.pygeoapi_overrides import MATCHED, OUR_NEXT, WantedCrs, WrittenFeatures
+from services.http.ask import ASK, moment
+from services.http.context import CONTEXT
+from services.ogc.pygeoapi_overrides import MATCHED, OUR_NEXT, WantedCrs, WrittenFeatures
 
 JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 Interval = tuple[datetime | None, datetime | None]

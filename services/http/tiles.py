@@ -10,8 +10,8 @@ from cim.errors import BadRequest, NotFound
 from cim.read.layers import vector_tile
 from cim.store.assets import asset_path
 from cim.store.kinds import kind_of
-from services import context
-from services.ask import ASK
+from services.http import context
+from services.http.ask import ASK
 
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 CHANGING = {"Cache-Control": "no-cache"}

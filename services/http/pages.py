@@ -8,10 +8,10 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from cim.messages import in_chinese
-from services.ask import ASK
-from services.context import Context
+from services.http.ask import ASK
+from services.http.context import Context
 
-FOLDER = Path(__file__).parent / "templates"
+FOLDER = Path(__file__).parents[1] / "templates"
 
 
 @cache

@@ -1,7 +1,6 @@
 """`/ogc/processes` and `/ogc/jobs`: OGC API - Processes (18-062r2) over the registry of analyses and the queue."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -11,20 +10,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cim import errors
 from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
-from cim.errors import BadRequest, CimError, NotFound, ServerFault
+from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
-from services import context
-from services.ask import ASK
-from services.context import Context
-from services.pages import page
+from services.http import context
+from services.http.ask import ASK
+from services.http.context import Context
+from services.http.jobs import error_of, read_job, result_text, submit, wait_for
+from services.http.pages import page
 
 if TYPE_CHECKING:
     from cim.analysis.engine.result import Output
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
-FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.25
 GEOJSON = "application/geo+json"
 CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/core",
@@ -145,44 +143,9 @@ async def execute(request: Request) -> Response:
             return await run_in_threadpool(_result, state, job)
         if found.finished is not None:
             raise error_of(found)
-    found = await run_in_threadpool(_read, state, job)
+    found = await run_in_threadpool(read_job, state, job)
     address = f"{ASK.get().base_url}/ogc/jobs/{job}"
     return JSONResponse(status_of(found), 201, {"Location": address, "Preference-Applied": "respond-async"})
-
-
-def submit(state: Context, kind: str, name: str, parameters: dict[str, Any]) -> UUID:
-    """Queue a job of the asker's."""
-    with state.cursor() as cursor:
-        return jobs.submit(cursor, kind, name, parameters, ASK.get().asker)
-
-
-def wait_for(state: Context, job: UUID, longest_s: float) -> jobs.Job:
-    """Return a job when it has finished, or as it is after some time."""
-    pause, until = FIRST_LOOK_S, time.monotonic() + longest_s
-    while True:
-        found = _read(state, job)
-        if found.finished is not None or time.monotonic() > until:
-            return found
-        time.sleep(pause)
-        pause = min(pause * 1.5, LAST_LOOK_S)
-
-
-def error_of(job: jobs.Job) -> CimError:
-    """Return why a job failed, as the error that it was."""
-    kind = getattr(errors, job.error or "", None)
-    known = isinstance(kind, type) and issubclass(kind, CimError)
-    return kind(job.message) if known and kind else ServerFault(f"{job.status}: {job.message}")
-
-
-def _read(state: Context, job: UUID) -> jobs.Job:
-    with state.cursor() as cursor:
-        return jobs.read_job(cursor, job)
-
-
-def result_text(state: Context, job: UUID) -> str:
-    """Return the result of a finished job."""
-    with state.cursor() as cursor:
-        return jobs.read_result(cursor, job)
 
 
 def _result(state: Context, job: UUID) -> Response:
@@ -228,7 +191,7 @@ def job(request: Request) -> Response:
 
 
 def _of_process(request: Request) -> jobs.Job:
-    found = _read(context.of(request), jobs.parse_id(request.path_params["job"]))
+    found = read_job(context.of(request), jobs.parse_id(request.path_params["job"]))
     if found.kind != "analysis":
         raise NotFound(f"no job {found.job}")
     return found
@@ -248,7 +211,7 @@ def dismiss(request: Request) -> Response:
     found = _of_process(request)
     asker = ASK.get().asker
     if found.asker.account is not None and asker.role != "admin" and asker.account != found.asker.account:
-        raise errors.NotAllowed(f"job {found.job} isn't yours")
+        raise NotAllowed(f"job {found.job} isn't yours")
     with state.cursor() as cursor:
         dismissed = jobs.dismiss(cursor, found.job)
     return JSONResponse(status_of(dismissed))

@@ -9,8 +9,8 @@ from starlette.routing import Route
 from cim.errors import NotFound
 from cim.read.layers import extent
 from cim.store.kinds import kind_of
-from services import context
-from services.ask import ASK
+from services.http import context
+from services.http.ask import ASK
 from styles.qgis_project import qgis_project
 from styles.qml import qml
 from styles.web import maplibre, tiles3d

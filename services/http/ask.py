@@ -9,8 +9,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from cim.access.accounts import Account, Role
+from cim.access.asker import Asker
 from cim.errors import BadRequest, NotAllowed, UnknownKey
-from cim.jobs.queue import Asker
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Supervisor:
                     process.wait()
 
     def _spawn(self, role: str) -> None:
-        process = subprocess.Popen([sys.executable, "-m", "services.worker", role], stdin=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-m", "services.workers.worker", role], stdin=subprocess.PIPE)
         self._processes[process.pid] = (role, time.monotonic(), process)
 
     def _watch(self) -> None:

@@ -120,7 +120,7 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from cim.store.connection import open_store
-    from services.supervisor import supervised
+    from services.workers.supervisor import supervised
 
     _refuse_a_taken_port(host, port)
     with open_store(read_settings()) as store:  # keeps the database up while workers come and go
@@ -148,7 +148,7 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
     from cim.store.connection import open_store
     from cim.write.export import Extract
     from cim.write.export import export as write
-    from services.ask import moment
+    from services.http.ask import moment
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         try:
@@ -171,7 +171,7 @@ def analyse(name: str, given: tuple[str, ...], output: Path | None) -> None:
     from cim.analysis.engine.run import analyse as compute
     from cim.analysis.engine.run import write_computed
     from cim.store.connection import open_store
-    from services.parameters import read_parameters
+    from services.cli.key_values import read_parameters
 
     raw = read_parameters(given)
     check_parameters(name, raw)
@@ -261,7 +261,7 @@ def quality(load: int, output: Path, lang: str) -> None:
     from cim.errors import NotFound
     from cim.loads.quality import read_quality
     from cim.store.connection import open_store
-    from services.quality_page import quality_page
+    from services.http.quality_page import quality_page
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         known = read_quality(cursor, store, load)
@@ -442,7 +442,7 @@ def db_upgrade() -> None:
 @cli.command()
 def doctor() -> int:
     """Say what is missing and how to get it."""
-    from services.doctor import examine
+    from services.cli.doctor import examine
 
     findings = examine(read_settings())
     for finding in findings:

@@ -1,0 +1,20 @@
+"""On whose behalf something is done."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Asker:
+    """On whose behalf a job runs."""
+
+    account: str | None = None
+    role: str | None = None
+    address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What limits go by: the account, else the address."""
+        return self.account or f"@{self.address}"
+
+
+COMMAND_LINE = Asker()
