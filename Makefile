@@ -6,7 +6,7 @@ STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test lint bench lock clean clients viewer bundle
+.PHONY: run test quick lint bench lock clean clients viewer bundle
 
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
@@ -19,6 +19,11 @@ run: .venv/.ready $(VIEWER)
 test: .venv/.ready $(VIEWER)
 	$(MAKE) --no-print-directory lint
 	$(PYTHON) -m pytest
+
+# lint, types and every test that needs neither database nor client
+quick: .venv/.ready
+	$(MAKE) --no-print-directory lint
+	$(PYTHON) -m pytest -q -m "not database and not client"
 
 lint: .venv/.ready
 	ruff check .

@@ -209,43 +209,69 @@ class AnalysisResult:
     figures: Mapping[str, Any]
     check: Mapping[str, Any]
     computed_from: Mapping[str, Any]
-    color_by: str | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)  # name → title, unit, definition
+    unknown: Mapping[str, Any] = field(default_factory=dict)  # figure that can't be told → why
+    notes: Sequence[Mapping[str, str]] = ()
+    declared: Mapping[str, Any] = field(default_factory=dict)  # columns, figures, legend and plots of the analysis
+    drawn_by: str | None = None
 
     def __repr__(self) -> str:
-        state = "passed" if self.check["passed"] else "FAILED"
+        state = {True: "passed", False: "FAILED", None: "not to be told"}[self.check["passed"]]
         return f"<{self.title}: {len(self.gdf)} rows, check {state} ({self.check['what']})>"
 
-    def plot(self, axes: Any = None, **options: Any) -> Any:
-        """Draw the rows as a map, coloured by the column that the analysis is about; return the axes.
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Each column → its title, unit and definition."""
+        columns: Mapping[str, Any] = self.declared.get("x-columns", {})
+        return columns
 
-        Where rows have a `week`, its hours are drawn beside the map.
-        """
+    def plot(self, axes: Any = None, **options: Any) -> Any:
+        """Draw the rows as a map in the colours that the analysis declares, its plots beside; return the axes."""
         import matplotlib.pyplot as plt
 
-        weekly = "week" in self.gdf
+        plots = (
+            [plot for plot in self.declared.get("x-plots", ()) if plot["column"] in self.gdf] if axes is None else []
+        )
         if axes is None:
-            _, drawn = plt.subplots(1, 2 if weekly else 1, figsize=(13 if weekly else 7.5, 5.5), layout="constrained")
-            axes, beside = (drawn[0], drawn[1]) if weekly else (drawn, None)
+            count = 1 + len(plots)
+            _, drawn = plt.subplots(1, count, figsize=(7.5 if count == 1 else 6.5 * count, 5.5), layout="constrained")
+            axes, *beside = [drawn] if count == 1 else list(drawn)
         else:
-            beside = None
+            beside = []
+        self._draw_map(axes, options)
+        for plot, place in zip(plots, beside, strict=True):
+            _draw_lists(place, self.gdf[plot["column"]], plot)
+        return axes
+
+    def _draw_map(self, axes: Any, options: Mapping[str, Any]) -> None:
+        from matplotlib.colors import ListedColormap
+
         rows = self.gdf[~(self.gdf.geometry.isna() | self.gdf.geometry.is_empty)]
         order = rows.geometry.geom_type.str.contains("Polygon").astype(int)
-        column = self.color_by if self.color_by in rows else None
-        style = {"alpha": 0.75, "legend": column is not None, "cmap": "tab10" if column == "kind" else "YlOrRd"}
-        rows.loc[order.sort_values(ascending=False, kind="stable").index].plot(
-            ax=axes, column=column, **(style | options)
-        )
+        legend = self.declared.get("x-legend") or {}
+        column = self.drawn_by or legend.get("column")
+        column = column if column in rows and rows[column].notna().any() else None
+        by_value = legend.get("method") == "values"
+        colors = self.declared["x-value-colors"] if by_value else legend.get("ramp", ["#c8553d"])
+        style: dict[str, Any] = {"alpha": 0.75, "legend": column is not None, "cmap": ListedColormap(list(colors))}
+        if column is not None:
+            style["missing_kwds"] = {"color": self.declared["x-unknown-color"]}
+            style["categorical"] = by_value
+        below_first = order.sort_values(ascending=False, kind="stable").index
+        rows.loc[below_first].plot(ax=axes, column=column, **(style | dict(options)))
         title = self.columns.get(column or "", {}).get("title", "")
         axes.set_title(f"{self.title}{f': {title}' if title else ''}")
         axes.set_axis_off()
-        if beside is not None:
-            for week in self.gdf["week"]:
-                beside.plot(range(len(week)), [float("nan") if v is None else v for v in week], color="0.6", lw=0.7)
-            beside.set_xticks(range(0, 169, 24), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", ""])
-            beside.set_ylabel(self.columns.get("occupancy", {}).get("title", ""))
-            beside.set_ylim(0, None)
-        return axes
+
+
+def _draw_lists(axes: Any, cells: Any, plot: Mapping[str, Any]) -> None:
+    """Draw each row's list as a line over its positions."""
+    for values in cells:
+        if values is not None:
+            axes.plot(range(len(values)), [float("nan") if v is None else v for v in values], color="0.6", lw=0.7)
+    if plot["ticks"]:
+        axes.set_xticks([at for at, _ in plot["ticks"]], [text for _, text in plot["ticks"]])
+    axes.set_ylabel(plot["title"])
+    axes.set_ylim(0, None)
 
 
 def _plain(value: Any) -> Any:
@@ -258,16 +284,17 @@ def _result(name: str, answer: dict[str, Any], process: dict[str, Any], city: Ma
     features = answer.pop("features")
     answer.pop("type")
     gdf = gpd.GeoDataFrame.from_features(features, crs=4326) if features else gpd.GeoDataFrame(geometry=[], crs=4326)
-    described = process["outputs"]["result"]["schema"]
     return AnalysisResult(
         name=name,
         title=process["title"],
         gdf=gdf.to_crs(city["srid"]),
         check=answer.pop("check"),
         computed_from=answer.pop("computed_from"),
+        unknown=answer.pop("unknown", {}),
+        notes=answer.pop("notes", ()),
+        drawn_by=answer.pop("drawn_by", None),
         figures=answer,
-        color_by=described.get("x-color-by"),
-        columns=described["x-columns"],
+        declared=process["outputs"]["result"]["schema"],
     )
 
 

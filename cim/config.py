@@ -77,6 +77,11 @@ class Settings:
         return self.state / "assets"
 
     @property
+    def result_store(self) -> Path:
+        """Folder of kept results of analyses: they can be computed again, and aren't backed up."""
+        return self.state / "results"
+
+    @property
     def worker_count(self) -> int:
         """Processes for parallel work, at least one."""
         return self.workers or os.cpu_count() or 1

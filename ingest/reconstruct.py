@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from cim.access.asker import COMMAND_LINE, Asker
 from cim.access.audit import note
+from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.model import Layer
 from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import NotFound
@@ -322,6 +323,7 @@ def _load_buildings(
         preparation = Preparation(
             layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
             timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
+            storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
         )  # fmt: skip
         ready = prepare(batch, preparation)
         report.read += len(mine)

@@ -60,7 +60,7 @@ def _warm_up() -> None:
     from cim.analysis.engine.registry import analyses
 
     for row in analyses().values():
-        row.code  # noqa: B018 - imports it
+        row.declaration  # noqa: B018 - imports it
 
 
 def create_app(settings: Settings) -> Starlette:

@@ -1,17 +1,22 @@
 """Fixtures: a real PostgreSQL for the session, a fresh database for each store, shared test data where it is."""
 
+import fcntl
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 
 from cim.city import YANGQUAN, City
@@ -24,6 +29,16 @@ from sample_data.make_city import make_city
 from tiles.tilers import run
 
 MakeStore = Callable[..., Store]
+hypothesis.settings.register_profile("cim", deadline=None)  # a busy machine is no fault of a property
+hypothesis.settings.load_profile("cim")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a database, so that `make quick` runs the rest."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "private_cluster" in item.fixturenames:
+            item.add_marker("database")
+
 
 ZURICH = City(name="Zürich", srid=2056, vertical_datum="EPSG:5728", height_anomaly_m=47.0)
 DELFT = City(name="Delft", srid=28992, vertical_datum="EPSG:5709", height_anomaly_m=43.6)
@@ -31,30 +46,49 @@ KOREA = City(name="Namyangju", srid=5186, vertical_datum="EPSG:5193", height_ano
 
 
 @pytest.fixture(scope="session")
-def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
-    """One private cluster for the session."""
-    base = tmp_path_factory.mktemp("session")
-    for folder in (base, *base.parents[:2]):  # pytest's folders are closed to the user that PostgreSQL runs as
-        folder.chmod(0o755)
-    settings = Settings(state=base / "state")
-    with cluster.running(settings) as running:
-        initialise(settings)  # makes the roles
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a run share: those of `pytest -n` have temporary folders below it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    for each in (folder, *folder.parents[:3]):  # pytest's folders are closed to the user that PostgreSQL runs as
+        each.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes of the run from doing the same at the same time."""
+    with (folder / f"{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def private_cluster(shared_folder: Path) -> Iterator[cluster.Cluster]:
+    """One private cluster for the run; the last process that leaves it stops it."""
+    settings = Settings(state=shared_folder / "state")
+    with ExitStack() as stack:
+        with alone(shared_folder, "cluster"):
+            running = stack.enter_context(cluster.running(settings))
+            initialise(settings)  # makes the roles
         yield running
 
 
 @pytest.fixture(scope="session")
-def template_database(private_cluster: cluster.Cluster) -> Callable[[City], str]:
-    """Give the name of an initialised database of a city, made once a session."""
-    made: dict[City, str] = {}
+def template_database(private_cluster: cluster.Cluster, shared_folder: Path) -> Callable[[City], str]:
+    """Give the name of an initialised database of a city, made once a run."""
 
     def template(city: City) -> str:
-        if city not in made:
-            name = f"template_{len(made)}"
-            with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")
-            initialise(Settings(database_url=private_cluster.url("postgres", name)), city)
-            made[city] = name
-        return made[city]
+        name = f"template_{zlib.crc32(city.model_dump_json().encode()):08x}"
+        made = shared_folder / name
+        with alone(shared_folder, name):
+            if not made.exists():
+                with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
+                    connection.execute(f"CREATE DATABASE {name}".encode())
+                initialise(Settings(database_url=private_cluster.url("postgres", name)), city)
+                made.touch()
+        return name
 
     return template
 
@@ -99,66 +133,103 @@ SAMPLE_BUILDINGS, SAMPLE_ROWS = 615, 628
 
 @dataclass(frozen=True)
 class Served:
-    """A city that is served: its store, its files, and the address of its server."""
+    """A city that is served: its store, its files, and the address of its server, which starts when it is asked for."""
 
     store: Store
     folder: Path
-    url: str
+    serve: Callable[[], str]
+
+    @cached_property
+    def url(self) -> str:
+        """The server's address."""
+        return self.serve()
 
 
 @pytest.fixture(scope="session")
-def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample_folder(shared_folder: Path) -> Path:
     """The sample city's files."""
-    folder = tmp_path_factory.mktemp("sample")
-    make_city(folder)
+    folder = shared_folder / "sample"
+    with alone(shared_folder, "sample"):
+        if not folder.exists():
+            make_city(folder)
     return folder
 
 
+@dataclass(frozen=True)
+class LoadedSample:
+    """The sample city loaded and tiled, as a database to copy and the state folder that goes with it."""
+
+    database: str
+    state: Path
+
+
+@pytest.fixture(scope="session")
+def loaded_sample(
+    private_cluster: cluster.Cluster,
+    template_database: Callable[[City], str],
+    sample_folder: Path,
+    shared_folder: Path,
+) -> LoadedSample:
+    """The sample city, loaded and tiled once a run; each city that is served is a copy of it."""
+    loaded = LoadedSample("loaded_sample", shared_folder / "loaded-sample")
+    with alone(shared_folder, "loaded-sample"):
+        if not loaded.state.exists():
+            template = template_database(YANGQUAN)
+            with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {loaded.database} TEMPLATE {template}".encode())
+            loaded.state.mkdir()
+            settings = Settings(state=loaded.state, database_url=private_cluster.url("postgres", loaded.database))
+            initialise(settings, YANGQUAN)
+            with open_store(settings) as store:
+                report = ingest(store, [sample_folder], Declared())
+                assert report.exit_code == 0, report.summary()
+                assert list(run(store))
+    return loaded
+
+
 @contextmanager
-def served_sample(private: cluster.Cluster, template: str, name: str, folder: Path, state: Path) -> Iterator[Served]:
-    """The sample city in a database of its own: loaded, tiled and served by a process, as its users have it."""
+def served_sample(private: cluster.Cluster, loaded: LoadedSample, folder: Path, state: Path) -> Iterator[Served]:
+    """A copy of the sample city in a database of its own, served by a process, as its users have it."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"{state.name}_{worker}".replace("-", "_")
     with connect(private.url("postgres", "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {loaded.database}".encode())
+    # files of the state are named by their content and never written again: a link is a copy
+    shutil.copytree(loaded.state, state, dirs_exist_ok=True, copy_function=os.link)
     url, server_url = private.url("postgres", name), private.url(cluster.SERVER, name)
     settings = Settings(state=state, database_url=url, serve_database_url=server_url)
-    initialise(settings, YANGQUAN)
-    with open_store(settings) as store:
-        report = ingest(store, [folder], Declared())
-        assert report.exit_code == 0, report.summary()
-        assert list(run(store))
-        environment = os.environ | {
-            "CIM_STATE": str(state),
-            "CIM_DATABASE_URL": url,
-            "CIM_SERVE_DATABASE_URL": server_url,
-        }
-        with serving(environment) as address:
-            yield Served(store, folder, address)
+    environment = os.environ | {
+        "CIM_STATE": str(state),
+        "CIM_DATABASE_URL": url,
+        "CIM_SERVE_DATABASE_URL": server_url,
+    }
+    with open_store(settings) as store, ExitStack() as stack:
+        yield Served(store, folder, lambda: stack.enter_context(serving(environment)))
 
 
 @pytest.fixture(scope="session")
 def sample_city(
     private_cluster: cluster.Cluster,
-    template_database: Callable[[City], str],
+    loaded_sample: LoadedSample,
     sample_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     """The sample city for all tests that only read it."""
     state = tmp_path_factory.mktemp("sample-state")
-    with served_sample(private_cluster, template_database(YANGQUAN), "sample", sample_folder, state) as served:
+    with served_sample(private_cluster, loaded_sample, sample_folder, state) as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 def changing_city(
     private_cluster: cluster.Cluster,
-    template_database: Callable[[City], str],
+    loaded_sample: LoadedSample,
     sample_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     """The sample city for the tests of a module that change it."""
     state = tmp_path_factory.mktemp("changing-state")
-    name = state.name.replace("-", "_")
-    with served_sample(private_cluster, template_database(YANGQUAN), name, sample_folder, state) as served:
+    with served_sample(private_cluster, loaded_sample, sample_folder, state) as served:
         yield served
 
 

@@ -20,7 +20,7 @@ FieldRole = Literal[
 LayerRole = Literal[
     "ground", "surface", "rest", "buildings", "roads", "turn_restrictions", "population", "parking_lots",
     "parking_counts", "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards",
-    "forests", "watchtowers", "events",
+    "forests", "watchtowers", "events", "hydrants",
 ]
 # fmt: on
 
@@ -48,6 +48,7 @@ class Code(Row):
     value: str
     title: Text
     color: str | None = None  # '#rrggbb', where the value is drawn
+    closed_to: tuple[str, ...] = ()  # of a road's class: modes of travel that may not use it
     aliases: tuple[str, ...] = ()
 
 
@@ -83,6 +84,7 @@ class LayerField(Row):
     range: tuple[float, float] | None = (
         None  # of values that can be; others are kept, and counted in the quality report
     )
+    additive: bool = False  # its sum over objects means something: people, places, areas; not storeys, years, heights
     indexed: bool = False
     sensitive: bool = False  # never in tiles
 

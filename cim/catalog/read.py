@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from cim.catalog.assumptions import ASSUMPTIONS_FILE
 from cim.catalog.model import Catalog, CatalogFile, Layer
 from cim.errors import BadCatalog
 
@@ -50,7 +51,7 @@ def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
 
 
 def _is_yaml(path: Traversable) -> bool:
-    return path.name.endswith((".yaml", ".yml"))
+    return path.name.endswith((".yaml", ".yml")) and path.name != ASSUMPTIONS_FILE
 
 
 def _read_file(path: Traversable) -> CatalogFile:

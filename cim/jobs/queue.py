@@ -42,11 +42,12 @@ class Job:
     started: datetime | None
     updated: datetime
     finished: datetime | None
+    shared: bool
 
 
 _COLUMNS = (
     "job, number, kind, name, parameters, account, role, address, status, progress, message, error, attempt, created,"
-    " started, updated, finished"
+    " started, updated, finished, shared"
 )
 
 
@@ -167,10 +168,22 @@ def dismiss(cursor: Cursor, job: UUID) -> Job:
     return read_job(cursor, job)
 
 
+def share(cursor: Cursor, job: UUID, *, shared: bool) -> Job:
+    """Share a job's result with everybody, or take that back; return the job."""
+    cursor.execute("UPDATE cim.job SET shared = %s, updated = now() WHERE job = %s", [shared, job])
+    return read_job(cursor, job)
+
+
+def kept_results(connection: Connection) -> list[str]:
+    """Return the results of all finished analyses."""
+    sql = "SELECT result FROM cim.job WHERE kind = 'analysis' AND result IS NOT NULL"
+    return [row[0] for row in connection.execute(sql).fetchall()]
+
+
 def reap(connection: Connection) -> int:
     """Put jobs whose worker is gone back into the queue, or fail them where that happened before; return how many.
 
-    Finished jobs are forgotten after some days.
+    Finished jobs are forgotten after some days, but for those whose result is shared.
     """
     lost = connection.execute(
         f"""WITH lost AS (
@@ -183,7 +196,9 @@ def reap(connection: Connection) -> int:
                              ELSE ', ' || attempt || ' times' END
             WHERE number IN (SELECT number FROM lost) AND status = 'running'"""
     ).rowcount
-    connection.execute("DELETE FROM cim.job WHERE finished < now() - make_interval(days => %s)", [KEPT_DAYS])
+    connection.execute(
+        "DELETE FROM cim.job WHERE finished < now() - make_interval(days => %s) AND NOT shared", [KEPT_DAYS]
+    )
     return lost
 
 
@@ -216,10 +231,10 @@ def read_result(cursor: Cursor, job: UUID) -> str:
 
 
 def list_jobs(cursor: Cursor, asker: Asker, limit: int = 100) -> list[Job]:
-    """Return an asker's jobs, the newest first; an admin's list has everybody's."""
+    """Return an asker's jobs and shared ones, the newest first; an admin's list has everybody's."""
     everybody = asker.role == "admin"
     rows = cursor.execute(
-        f"""SELECT {_COLUMNS} FROM cim.job WHERE kind = 'analysis' AND (%s OR {_ASKER} = %s)
+        f"""SELECT {_COLUMNS} FROM cim.job WHERE kind = 'analysis' AND (%s OR {_ASKER} = %s OR shared)
             ORDER BY number DESC LIMIT %s""",
         [everybody, asker.name, limit],
     ).fetchall()

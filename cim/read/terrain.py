@@ -26,17 +26,22 @@ class Surface:
     sha256: str
 
 
-def surfaces(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None) -> list[Surface]:
+def surfaces(
+    cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None, recorded_at: datetime | None = None
+) -> list[Surface]:
     """Return the rasters of a layer that hold at a time (None: now): the finest first, of equals the newest."""
-    return [_opened(*file, store.city) for file in _files(cursor, store, layer, at)]
+    return [_opened(*file, store.city) for file in _files(cursor, store, layer, at, recorded_at)]
 
 
-def _files(cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None) -> list[tuple[Path, float, str]]:
+def _files(
+    cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None, recorded_at: datetime | None = None
+) -> list[tuple[Path, float, str]]:
+    known = "recorded @> %(recorded_at)s::timestamptz" if recorded_at else "upper_inf(recorded)"
     cursor.execute(
-        """SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
-           WHERE layer = %s AND upper_inf(recorded) AND valid @> coalesce(%s, now())
-           ORDER BY round((about->>'resolution_m')::numeric, 3), lower(valid) DESC NULLS LAST, 1""",
-        [layer.id, at],
+        f"""SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
+           WHERE layer = %(layer)s AND {known} AND valid @> coalesce(%(at)s, now())
+           ORDER BY round((about->>'resolution_m')::numeric, 3), lower(valid) DESC NULLS LAST, 1""".encode(),
+        {"layer": layer.id, "at": at, "recorded_at": recorded_at},
     )
     return [(asset_path(store.settings, sha256), resolution_m, sha256) for sha256, resolution_m in cursor.fetchall()]
 

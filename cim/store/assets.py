@@ -10,14 +10,24 @@ from cim.config import Settings
 
 def asset_path(settings: Settings, sha256: str) -> Path:
     """Return where an asset lies."""
-    return settings.asset_store / sha256[:2] / sha256
+    return content_path(settings.asset_store, sha256)
 
 
 def put_asset(settings: Settings, file: Path) -> str:
-    """Move or copy a file into the asset store; return its SHA-256."""
+    """Copy a file into the asset store; return its SHA-256."""
+    return put_content(settings.asset_store, file)
+
+
+def content_path(folder: Path, sha256: str) -> Path:
+    """Return where a file of some content lies in a store of contents."""
+    return folder / sha256[:2] / sha256
+
+
+def put_content(folder: Path, file: Path) -> str:
+    """Copy a file into a store of contents; return its SHA-256."""
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    target = asset_path(settings, sha256)
+    target = content_path(folder, sha256)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_suffix(f".{os.getpid()}.new")

@@ -14,6 +14,7 @@ from shapely.geometry import shape
 
 from cim.access.asker import Asker
 from cim.access.audit import note
+from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, NotFound
 from cim.features import Features, Header
@@ -119,6 +120,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
     preparation = Preparation(
         layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
         timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
+        storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
     )  # fmt: skip
     try:
         rows = prepare(batch, preparation)

@@ -22,7 +22,6 @@ from ingest.delivery.report import FileReport
 from ingest.load.columns import ID_NAMES, Mapped, map_fields
 
 AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
-STOREY_M = 3.0  # a storey where only their number is known; kept with the object as the flag height_from_storeys
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Preparation:
     ground: Ground
     report: FileReport
     where: str
+    storey_m: float  # a storey where only their number is known; such an object has the flag height_from_storeys
     values: Sequence[str] = ()  # columns of a table that are series of their own
 
 
@@ -305,7 +305,7 @@ def _raised(
     height = _numbers(mapped.columns[height_field.name])
     storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else np.full(len(ids), np.nan)
     from_storeys = bare & ~(height > 0) & (storeys > 0)
-    height = np.where(from_storeys, storeys * STOREY_M, height)
+    height = np.where(from_storeys, storeys * preparation.storey_m, height)
     for r in np.flatnonzero(from_storeys):
         flags[r].append("height_from_storeys")
     unknown = bare & ~(height > 0)
@@ -315,7 +315,7 @@ def _raised(
         report.warn("no height and no storeys: footprint only", [ids[r] for r in np.flatnonzero(unknown)])
     if from_storeys.any():
         names = [ids[r] for r in np.flatnonzero(from_storeys)]
-        report.warn(f"height assumed from storeys at {STOREY_M:g} m each", names)
+        report.warn(f"height assumed from storeys at {preparation.storey_m:g} m each", names)
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
         return _Raised(features, standing)

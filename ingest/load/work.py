@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.model import Catalog, KindName, Layer
 from cim.city import City
 from cim.concurrency.process_pool import in_order, process_pool
@@ -92,6 +93,7 @@ class Work:
             timezone=self.declared.timezone or self.city.timezone,
             ground=self.ground,
             report=report,
+            storey_m=read_assumptions(self.city.catalog)[STOREY_HEIGHT],
             where=self.where,
             values=self.declared.values,
         )

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cim.analysis.engine.assumptions import read_assumptions
 from cim.analysis.engine.registry import analyses
+from cim.catalog.assumptions import read_assumptions
 from cim.catalog.model import Catalog, Layer
 from cim.catalog.read import read_catalog
 
@@ -71,8 +71,10 @@ def analyses_page() -> str:
             f"{row.description.zh}。{row.description.en}.",
             "",
         ]
+        given = "".join(f" --param {key}={value}" for key, value in row.declaration.example.items())
+        lines += [f"    cim analyse {row.name}{given}", ""]
         lines += ["| input | 中文 | English | unit | default | |", "|---|---|---|---|---|---|"]
-        schema = row.code.Parameters.model_json_schema()
+        schema = row.declaration.parameters.model_json_schema()
         for name, said in schema["properties"].items():
             needed = "required" if name in schema.get("required", ()) else said.get("default")
             shown = "" if needed is None else needed
@@ -81,7 +83,7 @@ def analyses_page() -> str:
                 f"| {said.get('description', '')} |"
             )
         lines += ["", "| output | 中文 | English | unit | definition |", "|---|---|---|---|---|"]
-        for output in row.code.OUTPUTS:
+        for output in row.declaration.outputs.values():
             definition = f"{output.definition.zh}；{output.definition.en}" if output.definition else ""
             lines.append(
                 f"| `{output.name}` | {output.title.zh} | {output.title.en} | {output.unit or ''} | {definition} |"

@@ -227,6 +227,7 @@ def _field(field: LayerField) -> dict[str, Any]:
         "unit": field.unit,
         "codes": field.codes,
         "role": field.role,
+        "additive": field.additive,
     }
 
 

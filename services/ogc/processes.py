@@ -1,16 +1,26 @@
 """`/ogc/processes` and `/ogc/jobs`: OGC API - Processes (18-062r2) over the registry of analyses and the queue."""
 
 import json
+import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
 from uuid import UUID
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from cim.analysis.engine.declaration import RAMPS, UNKNOWN_COLOR, VALUE_COLORS, Declaration, Output
+from cim.analysis.engine.files import FORMATS, write_computed
+from cim.analysis.engine.files import picture as raster_picture
+from cim.analysis.engine.keep import read_kept
 from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
+from cim.analysis.engine.result import Computed
+from cim.catalog.model import Text
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
 from services.http import context
@@ -18,9 +28,6 @@ from services.http.ask import ASK
 from services.http.context import Context
 from services.http.jobs import error_of, read_job, result_text, submit, wait_for
 from services.http.pages import page
-
-if TYPE_CHECKING:
-    from cim.analysis.engine.result import Output
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
 GEOJSON = "application/geo+json"
@@ -84,45 +91,68 @@ def _summary(row: Analysis) -> dict[str, Any]:
 
 
 def describe(row: Analysis) -> dict[str, Any]:
-    """Return the description of an analysis: inputs from its model, one output."""
-    code, language = row.code, ASK.get().language
-    schema = code.Parameters.model_json_schema()
+    """Return the description of an analysis: inputs from its model, one output with all that it declares."""
+    declared, language = row.declaration, ASK.get().language
+    schema = declared.parameters.model_json_schema(by_alias=True)
     required = set(schema.get("required", ()))
     inputs = {name: _input(name, said, name in required) for name, said in schema["properties"].items()}
-    columns = {o.name: _column(o, language) for o in code.OUTPUTS}
     output = {
         "title": row.title.to(language),
         "description": "GeoJSON, with figures, check and origin as further members",
-        "schema": {"type": "object", "contentMediaType": GEOJSON, "x-columns": columns}
-        | {"x-color-by": row.color_by, "x-kinds": {k: v.model_dump() for k, v in getattr(code, "KINDS", {}).items()}},
+        "schema": {"type": "object", "contentMediaType": GEOJSON} | declared_output(declared, language),
     }
     return _summary(row) | {"inputs": inputs, "outputs": {"result": output}}
 
 
+def declared_output(declared: Declaration, language: str) -> dict[str, Any]:
+    """Return what a result is shown by: columns, figures, legend, plots, in one language."""
+    legend, columns = declared.legend, {o.name: _column(o, language) for o in declared.columns}
+    return {
+        "x-columns": columns,
+        "x-figures": {o.name: _column(o, language) for o in declared.figures},
+        "x-legend": None if legend is None else asdict(legend) | {"ramp": RAMPS[legend.ramp]},
+        "x-value-colors": VALUE_COLORS,
+        "x-unknown-color": UNKNOWN_COLOR,
+        "x-plots": [
+            {"column": p.column, "title": p.title.to(language), "ticks": [[at, t.to(language)] for at, t in p.ticks]}
+            for p in declared.plots
+        ],
+    }
+
+
 def _input(name: str, said: dict[str, Any], required: bool) -> dict[str, Any]:
     title = said.get("zh") if ASK.get().language == "zh" else said.get("title")
-    kept = {k: v for k, v in said.items() if k not in ("zh", "title", "unit", "description", "choices", "default")}
+    ours = ("zh", "title", "unit", "description", "choices", "also", "default")
+    kept = {k: v for k, v in said.items() if k not in ours}
     options = [option for option in kept.pop("anyOf", []) if option.get("type") != "null"]
     if options:
         kept |= options[0]
     if said.get("default") is not None:
         kept["default"] = said["default"]
-    if said.get("unit"):
-        kept["x-ogc-unit"] = said["unit"]
-    if said.get("choices"):
-        kept["x-choices"] = said["choices"]
+    for key, shown in (("unit", "x-ogc-unit"), ("choices", "x-choices")):
+        if said.get(key):
+            kept[shown] = said[key]
+    if "also" in said:
+        language = ASK.get().language
+        kept["x-also"] = [option | {"title": Text(**option["title"]).to(language)} for option in said["also"]]
     described: dict[str, Any] = {"title": title or name, "schema": kept, "minOccurs": int(required), "maxOccurs": 1}
     if said.get("description"):
         described["description"] = said["description"]
     return described
 
 
-def _column(output: "Output", language: str) -> dict[str, Any]:
-    described: dict[str, Any] = {"title": output.title.to(language)}
+def _column(output: Output, language: str) -> dict[str, Any]:
+    described: dict[str, Any] = {"title": output.title.to(language), "shown": output.shown}
     if output.unit:
         described["x-ogc-unit"] = output.unit
     if output.definition:
         described["description"] = output.definition.to(language)
+    if output.values:
+        described["values"] = {value: title.to(language) for value, title in output.values.items()}
+    if output.parts:
+        described["parts"] = {part.name: _column(part, language) for part in output.parts}
+    if output.headline:
+        described["headline"] = True
     return described
 
 
@@ -148,9 +178,33 @@ async def execute(request: Request) -> Response:
     return JSONResponse(status_of(found), 201, {"Location": address, "Preference-Applied": "respond-async"})
 
 
-def _result(state: Context, job: UUID) -> Response:
+def _result(state: Context, job: UUID, form: str = "json") -> Response:
+    """Answer a finished job's result in one of its forms."""
+    computed = read_kept(state.store.settings, result_text(state, job))
     headers = {"Link": f'<{ASK.get().base_url}/ogc/jobs/{job}>; rel="monitor"'}
-    return Response(result_text(state, job), headers=headers, media_type=GEOJSON)
+    if form in ("json", "geojson"):
+        return Response(computed.dumps(), headers=headers, media_type=GEOJSON)
+    if form == "png":
+        return _picture(computed, headers)
+    if f".{form}" not in FORMATS:
+        raise BadRequest(f"f={form}: {', '.join(suffix[1:] for suffix in FORMATS)}, png")
+    folder = tempfile.TemporaryDirectory(prefix="cim-result-")
+    path = Path(folder.name) / f"{computed.analysis}.{form}"
+    try:
+        write_computed(computed, path)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return FileResponse(path, filename=path.name, headers=headers, background=BackgroundTask(folder.cleanup))
+
+
+def _picture(computed: Computed, headers: dict[str, str]) -> Response:
+    """Answer a raster as a picture for a map, with the box of degrees that it covers in `Content-Bbox`."""
+    legend = analysis(computed.analysis).declaration.legend
+    if computed.raster is None or legend is None:
+        raise BadRequest("f=png: this result is no raster")
+    picture, box = raster_picture(computed.raster, legend)
+    return Response(picture, headers=headers | {"Content-Bbox": ",".join(map(str, box))}, media_type="image/png")
 
 
 def status_of(job: jobs.Job) -> dict[str, Any]:
@@ -166,6 +220,7 @@ def status_of(job: jobs.Job) -> dict[str, Any]:
         "type": "process",
         "status": job.status,
         "message": job.message,
+        "shared": job.shared,
         "progress": round(job.progress * 100),
         **{name: _moment(getattr(job, name)) for name in ("created", "started", "updated", "finished")},
         "links": links,
@@ -198,23 +253,56 @@ def _of_process(request: Request) -> jobs.Job:
 
 
 def job_results(request: Request) -> Response:
-    """Answer the result of a finished job."""
+    """Answer the result of a finished job, in the form that `f` or the address's suffix says."""
     found = _of_process(request)
+    _require(found, "read")
     if found.status == "failed":
         raise error_of(found)
-    return _result(context.of(request), found.job)
+    form = request.path_params.get("form") or request.query_params.get("f", "json")
+    return _result(context.of(request), found.job, form)
 
 
 def dismiss(request: Request) -> Response:
     """Dismiss a job; the process that runs it is ended."""
     state = context.of(request)
     found = _of_process(request)
-    asker = ASK.get().asker
-    if found.asker.account is not None and asker.role != "admin" and asker.account != found.asker.account:
-        raise NotAllowed(f"job {found.job} isn't yours")
+    _require(found, "change")
     with state.cursor() as cursor:
         dismissed = jobs.dismiss(cursor, found.job)
     return JSONResponse(status_of(dismissed))
+
+
+async def share(request: Request) -> Response:
+    """Share a result with everybody, or take that back: `{"shared": true}`, by who may change it."""
+    found = await run_in_threadpool(_of_process, request)
+    _require(found, "change")
+    try:
+        shared = (await request.json())["shared"]
+    except (ValueError, TypeError, KeyError) as fault:
+        raise BadRequest('the body must be {"shared": true} or {"shared": false}') from fault
+    if not isinstance(shared, bool):
+        raise BadRequest('the body must be {"shared": true} or {"shared": false}')
+
+    def change() -> jobs.Job:
+        with context.of(request).cursor() as cursor:
+            return jobs.share(cursor, found.job, shared=shared)
+
+    return JSONResponse(status_of(await run_in_threadpool(change)))
+
+
+def _require(job: jobs.Job, to: Literal["read", "change"]) -> None:
+    """Let only those through who may: a job of an account is its own and the admins'; a shared one is read by all.
+
+    What nobody signed in for was computed from what everybody sees, and is who knows its address's.
+
+    Raises:
+        NotAllowed: the asker may not.
+
+    """
+    asker = ASK.get().asker
+    own = job.asker.account is None or asker.role == "admin" or asker.account == job.asker.account
+    if not own and not (to == "read" and job.shared):
+        raise NotAllowed(f"job {job.job} isn't yours")
 
 
 _PATHS: list[tuple[str, Callable[..., Any], str]] = [
@@ -225,7 +313,9 @@ _PATHS: list[tuple[str, Callable[..., Any], str]] = [
     ("/ogc/jobs", job_list, "GET"),
     ("/ogc/jobs/{job}", job, "GET"),
     ("/ogc/jobs/{job}", dismiss, "DELETE"),
+    ("/ogc/jobs/{job}", share, "PATCH"),
     ("/ogc/jobs/{job}/results", job_results, "GET"),
+    ("/ogc/jobs/{job}/results.{form}", job_results, "GET"),
 ]
 ROUTES = [
     Route(f"{path}{slash}", endpoint, methods=[method]) for path, endpoint, method in _PATHS for slash in ("", "/")

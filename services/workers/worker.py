@@ -25,6 +25,7 @@ NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
 PROGRESS_EVERY_S = 0.25
 LONGEST_WAIT_S = 30.0
+TIDIED_EVERY_S = 3600.0  # the store of results
 FEEDS_LOOKED_AT_S = 10.0  # a feed may be added to the file at any time
 
 
@@ -48,10 +49,16 @@ def _end_with_the_server() -> None:
 
 def run_jobs(store: Store) -> None:
     """Take jobs from the queue, one at a time."""
+    from cim.analysis.engine.keep import forget_results
+
     _warm_up()
+    tidied = float("-inf")
     with connect(store.url, autocommit=True) as connection:
         while True:
             jobs.reap(connection)
+            if time.monotonic() > tidied + TIDIED_EVERY_S:
+                tidied = time.monotonic()
+                forget_results(store.settings, jobs.kept_results(connection))
             job = jobs.claim(connection, os.getpid())
             if job is None:
                 notifications(connection, [jobs.SUBMITTED], IDLE_S)
@@ -86,6 +93,7 @@ def _run(store: Store, connection: Connection, job: Job) -> None:
 
 def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
     """Compute as the server's role, which sees what the asker may see."""
+    from cim.analysis.engine.keep import keep
     from cim.analysis.engine.run import analyse
 
     last = 0.0
@@ -99,9 +107,10 @@ def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
     with store.connect("server") as reading, reading.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         see_as(cursor, job.asker.role or "")
-        computed = analyse(cursor, store, job.name, job.parameters, progress)
+        computed = analyse(cursor, store, job.name, job.parameters, progress, public_only=job.asker.role is None)
+    manifest = keep(store.settings, computed)
     with store.connect() as writing, writing.cursor() as cursor:
-        jobs.finish(cursor, job.number, computed.dumps())
+        jobs.finish(cursor, job.number, manifest)
 
 
 def _run_edit(store: Store, _: Connection, job: Job) -> None:

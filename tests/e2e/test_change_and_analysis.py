@@ -177,7 +177,7 @@ def test_an_incident_is_placed_on_the_map_and_a_wrong_input_is_said(page: Viewer
     drive.wait_for_selector("#analysis-legend div")
     lon = float(drive.input_value("#analysis input[name=lon]"))
     assert 113.56 < lon < 113.6
-    assert "消防可达范围" in drive.locator("#analysis-legend").inner_text()
+    assert "救援可达范围" in drive.locator("#analysis-legend").inner_text()
     assert "min" in drive.locator("#analysis-figures").inner_text()
     drive.click("#analyses")
     assert page.problems == [] or all("400" in problem for problem in page.problems)

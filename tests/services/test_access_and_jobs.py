@@ -21,6 +21,7 @@ from tests.conftest import MakeStore, serving
 
 SLOW = """
 import time
+from cim.analysis.engine.declaration import Declaration, Output
 from cim.analysis.engine.parameters import Parameters as Common
 from cim.analysis.engine.registry import Analysis
 from cim.analysis.engine.result import Check, Result
@@ -29,19 +30,15 @@ from cim.catalog.model import Text
 class Parameters(Common):
     seconds: float = 60.0
 
-OUTPUTS = ()
-
-def needs(asked, catalog):
-    return {}
-
 def run(asked, inputs, progress):
     import geopandas as gpd
     until = time.monotonic() + asked.seconds
     while time.monotonic() < until:
         progress(1 - (until - time.monotonic()) / asked.seconds, "sleeping")
         time.sleep(0.05)
-    return Result(gpd.GeoDataFrame({"id": ["done"]}), Check(True, "slept"))
+    return Result(gpd.GeoDataFrame({"id": ["done"]}), Check(True, Text(zh="睡了", en="slept")))
 
+ANALYSIS = Declaration(Parameters, (Output("id", Text(zh="标识", en="Id")),), run, example={})
 ROW = Analysis("sleep", Text(zh="睡", en="Sleep"), Text(zh="睡", en="Sleeps"), "slow_analysis")
 """
 

@@ -1,62 +1,22 @@
 """The registry of analyses. A new one is a module and a row here, or an entry point `cim.analyses`.
 
-A module has `Parameters` (a model), `OUTPUTS`, `needs(parameters, catalog)` and `run(parameters, inputs, progress)`;
-what it computes is plain typed functions over arrays and frames, which tests call without a database.
+A module has `ANALYSIS`, a `Declaration`: parameters, columns, figures, legend, and the function that computes them.
+What it computes with is plain typed functions over arrays and frames, which tests call without a database.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from cim.analysis.engine.assumptions import Assumptions
+from cim.analysis.engine.declaration import Declaration
 from cim.analysis.engine.parameters import Parameters
-from cim.catalog.model import Catalog, Layer, Text
-from cim.city import City
+from cim.catalog.model import Text
 from cim.errors import BadRequest, NotFound
-
-if TYPE_CHECKING:
-    import geopandas as gpd
-
-    from cim.analysis.engine.result import Output, Result
-
-Progress = Callable[[float, str], None]  # share done, what is done now
-
-
-@dataclass(frozen=True)
-class Need:
-    """A layer that an analysis reads."""
-
-    layer: Layer
-    where: str | None = None  # CQL2
-    required: bool = True  # empty: an error that names it
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What an analysis works on: frames by name, their columns also under the names of their roles."""
-
-    frames: Mapping[str, "gpd.GeoDataFrame"]
-    city: City
-    catalog: Catalog
-    assumptions: Assumptions
-
-
-class Module(Protocol):
-    """What a module of an analysis has."""
-
-    Parameters: type[Parameters]
-    OUTPUTS: tuple["Output", ...]
-
-    def needs(self, parameters: Any, catalog: Catalog) -> Mapping[str, Need]:  # noqa: D102
-        ...
-
-    def run(self, parameters: Any, inputs: Inputs, progress: Progress) -> "Result":  # noqa: D102
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,12 +27,11 @@ class Analysis:
     title: Text
     description: Text
     module: str
-    color_by: str | None = None  # the column of the rows that colours their layer
 
     @property
-    def code(self) -> Module:
-        """Its module, imported when it is first used."""
-        return cast("Module", import_module(self.module))
+    def declaration(self) -> Declaration:
+        """What its module declares; imported when it is first asked for."""
+        return cast("Declaration", import_module(self.module).ANALYSIS)
 
 
 ANALYSES = (
@@ -84,14 +43,12 @@ ANALYSES = (
             en="Counts objects and sums an indicator by grid cell, district or hexagon; an object on an edge is one's",
         ),
         "cim.analysis.grid.statistics",
-        color_by="sum",
     ),
     Analysis(
         "parking_indicators",
         Text(zh="停车指标", en="Parking indicators"),
         Text(zh="各停车场的占用率、周转率和一周规律", en="Occupancy, turnover and the week of each car park"),
         "cim.analysis.parking.indicators",
-        color_by="occupancy",
     ),
     Analysis(
         "incident",
@@ -101,7 +58,6 @@ ANALYSES = (
             en="What is around a place, the drive-time area of the fire stations, the nearest hospital and shelter",
         ),
         "cim.analysis.emergency.incident",
-        color_by="kind",
     ),
 )
 
@@ -121,16 +77,16 @@ def check_parameters(name: str, raw: Mapping[str, Any]) -> Parameters:
         BadRequest: a parameter is missing, unknown, or can't be read.
 
     """
-    model = analysis(name).code.Parameters
+    model = analysis(name).declaration.parameters
     try:
         return model.model_validate(dict(raw))
     except ValidationError as fault:
-        said = "; ".join(
+        reasons = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'parameters'}: {e['msg'].removeprefix('Value error, ')}"
             for e in fault.errors()
         )
-        known = ", ".join(field.alias or key for key, field in model.model_fields.items())
-        raise BadRequest(f"{name}: {said} (parameters: {known})") from fault
+        names = ", ".join(field.alias or key for key, field in model.model_fields.items())
+        raise BadRequest(f"{name}: {reasons} (parameters: {names})") from fault
 
 
 def analysis(name: str) -> Analysis:
@@ -140,7 +96,7 @@ def analysis(name: str) -> Analysis:
         NotFound: there is none of that name.
 
     """
-    known = analyses()
-    if name not in known:
-        raise NotFound(f"no analysis {name!r}; there are {', '.join(known)}")
-    return known[name]
+    rows = analyses()
+    if name not in rows:
+        raise NotFound(f"no analysis {name!r}; there are {', '.join(rows)}")
+    return rows[name]

@@ -1,64 +1,113 @@
-"""What every analysis gives back: rows with described columns, figures of the whole, and a check of itself."""
+"""What every analysis gives back: rows, a raster or bodies, figures of the whole, and checks of the answer."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from cim.analysis.engine.inputs import LayerBodies, RasterWindow
+from cim.analysis.engine.unknown import Unknown
 from cim.catalog.model import Text
 
-
-@dataclass(frozen=True)
-class Output:
-    """A column of the rows, or a figure of the whole: its title, unit (UCUM), and the definition it goes by."""
-
-    name: str
-    title: Text
-    unit: str | None = None
-    definition: Text | None = None
+UNKNOWN = "unknown"  # the column, and the member of the whole, that says why a value is null
 
 
 @dataclass(frozen=True)
 class Check:
-    """What an analysis verified of its own result: the quantities compared, and whether they agree."""
+    """What an analysis verified of its own answer, by an independent way or bound; passed None: it couldn't be told."""
 
-    passed: bool
-    what: str
-    values: Mapping[str, float] = field(default_factory=dict)
+    passed: bool | None
+    what: Text
+    quantities: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the check as JSON."""
-        return {"passed": self.passed, "what": self.what, **self.values}
+        return {"passed": self.passed, "what": self.what.en, "what_zh": self.what.zh, **self.quantities}
+
+
+def all_of(checks: Sequence[Check]) -> Check:
+    """Return several checks as one: it fails where one fails, and can't be told where none can."""
+    passed = [check.passed for check in checks if check.passed is not None]
+    what = Text(zh="；".join(c.what.zh for c in checks), en="; ".join(c.what.en for c in checks))
+    values = {name: value for check in checks for name, value in check.quantities.items()}
+    return Check(all(passed) if passed else None, what, values)
 
 
 @dataclass(frozen=True)
 class Result:
-    """Rows in the city's CRS, figures of the whole, and the check."""
+    """What an analysis computed. A value of a figure may be an `Unknown`; of a row, through `rows_of`."""
 
-    gdf: gpd.GeoDataFrame
+    gdf: gpd.GeoDataFrame  # in the city's CRS; the drawn outline where the result is a raster or bodies
     check: Check
     figures: Mapping[str, Any] = field(default_factory=dict)
+    raster: RasterWindow | None = None
+    bodies: LayerBodies | None = None
+    notes: tuple[Text, ...] = ()  # what was repaired, left out or assumed, for a person
+    drawn_by: str | None = None  # the column that colours the rows, where that isn't the declared one
+
+
+def rows_of(records: Iterable[Mapping[str, Any]], columns: Sequence[str], crs: Any) -> gpd.GeoDataFrame:
+    """Return records as rows in the order of columns; an `Unknown` is null, and its reason stands in `unknown`.
+
+    Args:
+        records: by column, and `geometry`.
+        columns: names, without `geometry`.
+        crs: of the geometries.
+
+    """
+    rows = [_with_reasons(record) for record in records]
+    gdf = gpd.GeoDataFrame(pd.DataFrame(rows, columns=[*columns, UNKNOWN, "geometry"]), geometry="geometry", crs=crs)
+    return gdf if gdf[UNKNOWN].notna().any() else gdf.drop(columns=UNKNOWN)
+
+
+def _with_reasons(record: Mapping[str, Any]) -> dict[str, Any]:
+    reasons = {name: value.reason.model_dump() for name, value in record.items() if isinstance(value, Unknown)}
+    return {
+        **record,
+        **dict.fromkeys(reasons),
+        UNKNOWN: json.dumps(reasons, ensure_ascii=False) if reasons else None,
+    }
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A result with what it was computed from; what travels to files, notebooks and the viewer."""
+    """A result with what it was computed from; what is kept, and travels to files, notebooks and the viewer."""
 
     analysis: str
     gdf: gpd.GeoDataFrame
     figures: Mapping[str, Any]
     check: Check
     computed_from: Mapping[str, Any]
+    raster: RasterWindow | None = None
+    bodies: LayerBodies | None = None
+    notes: tuple[Text, ...] = ()
+    drawn_by: str | None = None
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Figures, check, notes and origin as JSON has them; a figure that can't be told is null, with its reason."""
+        unknown = {n: v.reason.model_dump() for n, v in self.figures.items() if isinstance(v, Unknown)}
+        figures = {name: None if name in unknown else plain(value) for name, value in self.figures.items()}
+        return {
+            **figures,
+            **({UNKNOWN: unknown} if unknown else {}),
+            **({"notes": [note.model_dump() for note in self.notes]} if self.notes else {}),
+            **({"drawn_by": self.drawn_by} if self.drawn_by else {}),
+            **({"raster": _described(self.raster)} if self.raster else {}),
+            "check": self.check.as_json(),
+            "computed_from": plain(self.computed_from),
+        }
 
     def as_json(self, crs: int | None = 4326) -> dict[str, Any]:
         """Return a GeoJSON FeatureCollection whose other members are figures, check and origin."""
         has_place = "geometry" in self.gdf and len(self.gdf) > 0
-        placed = self.gdf.to_crs(crs) if crs and has_place else self.gdf
+        placed = self.gdf.to_crs(crs) if crs and has_place and self.gdf.crs is not None else self.gdf
         shapes = placed.geometry.to_list() if "geometry" in placed else [None] * len(placed)
         properties = placed.drop(columns="geometry", errors="ignore").to_dict("records")
         features = [
@@ -66,21 +115,36 @@ class Computed:
                 "type": "Feature",
                 "id": str(row.get("id", n)),
                 "geometry": None if shape is None or shape.is_empty else _rounded(shape.__geo_interface__),
-                "properties": {key: plain(value) for key, value in row.items()},
+                "properties": {key: _property(key, value) for key, value in row.items()},
             }
             for n, (shape, row) in enumerate(zip(shapes, properties, strict=True))
         ]
-        return {
-            "type": "FeatureCollection",
-            "features": features,
-            **{key: plain(value) for key, value in self.figures.items()},
-            "check": self.check.as_json(),
-            "computed_from": plain(self.computed_from),
-        }
+        return {"type": "FeatureCollection", "features": features, **self.summary}
 
     def dumps(self) -> str:
         """Return the JSON text."""
         return json.dumps(self.as_json(), ensure_ascii=False)
+
+
+def _property(name: str, value: Any) -> Any:
+    return json.loads(value) if name == UNKNOWN and isinstance(value, str) else plain(value)
+
+
+def _described(raster: RasterWindow) -> dict[str, Any]:
+    """Return what a raster is: its grid, the range of its values, and the hash of both."""
+    rows, columns = raster.cells.shape
+    told = raster.cells[~raster.void]
+    digest = hashlib.sha256(np.ascontiguousarray(raster.cells, "<f8").tobytes()).hexdigest()
+    return {
+        "rows": rows,
+        "columns": columns,
+        "crs": f"EPSG:{raster.crs.to_epsg()}",
+        "transform": list(raster.transform)[:6],
+        "min": float(told.min()) if told.size else None,
+        "max": float(told.max()) if told.size else None,
+        "void": int(raster.void.sum()),
+        "sha256": digest,
+    }
 
 
 def plain(value: Any) -> Any:
@@ -91,6 +155,8 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, datetime | pd.Timestamp):
         return None if pd.isna(value) else value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
     if hasattr(value, "item"):
         value = value.item()
     if value is None or (isinstance(value, float) and not np.isfinite(value)) or value is pd.NA or value is pd.NaT:

@@ -1,127 +1,126 @@
-"""Running an analysis on the store: its layers read at one moment, its result with what it was computed from."""
+"""Running an analysis on the store: its inputs as of one moment, its result with what it was computed from."""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import geopandas as gpd
-import pyarrow as pa
-import shapely
-from pyproj import CRS
-
-from cim.analysis.engine.assumptions import read_assumptions
-from cim.analysis.engine.registry import Inputs, Need, Progress, analysis, check_parameters
+from cim.analysis.engine.declaration import Progress
+from cim.analysis.engine.keep import whole
+from cim.analysis.engine.parameters import Parameters
+from cim.analysis.engine.registry import analysis, check_parameters
 from cim.analysis.engine.result import Computed
-from cim.catalog.model import Layer
-from cim.errors import BadRequest, NotFound
+from cim.analysis.engine.store_inputs import StoreInputs
+from cim.catalog.assumptions import read_assumptions
+from cim.catalog.model import Catalog, Text
+from cim.city import City
+from cim.errors import BadRequest
+from cim.jobs import queue as jobs
 from cim.store.connection import Cursor, Store
-from cim.store.schema import table
 from cim.version import VERSION
-from cim.write.export import Extract, open_frame
-
-SUFFIXES = (".json", ".geojson", ".gpkg", ".parquet", ".csv")
 
 
 def analyse(
-    cursor: Cursor, store: Store, name: str, raw: Mapping[str, Any], progress: Progress = lambda *_: None
+    cursor: Cursor,
+    store: Store,
+    name: str,
+    raw: Mapping[str, Any],
+    progress: Progress = lambda *_: None,
+    *,
+    public_only: bool = False,
 ) -> Computed:
     """Run an analysis.
 
     Args:
-        cursor: in a transaction, so that all layers are read as of one moment; what it may see is what is computed.
+        cursor: in a transaction, so that all inputs are read as of one moment; what it may see is what is computed.
         store: its city and catalog.
         name: of the analysis.
         raw: parameters by name.
         progress: told the share done, between 0 and 1.
+        public_only: sensitive fields are hidden from it.
 
     Raises:
-        NotFound: no such analysis or layer, or a layer that it needs is empty.
+        NotFound: no such analysis, or a layer without which it has no answer is empty.
         BadRequest: a parameter can't be used.
 
     """
-    asked = check_parameters(name, raw)
-    code = analysis(name).code
-    known_at = datetime.now(UTC)
-    needed = code.needs(asked, store.catalog)
-    frames = {}
-    for n, (frame_name, need) in enumerate(needed.items()):
-        progress(0.3 * n / len(needed), need.layer.id)
-        frames[frame_name] = _frame(cursor, store, need, asked.at)
+    asked = dated(check_parameters(name, raw), store.city, datetime.now(UTC))
     assumptions = read_assumptions(store.city.catalog)
-    inputs = Inputs(frames, store.city, store.catalog, assumptions)
-    result = code.run(asked, inputs, lambda share, what: progress(0.3 + 0.7 * share, what))
+    inputs = StoreInputs(cursor, store, assumptions, asked.at, asked.recorded_at, public_only)  # type: ignore[arg-type]
+    result = analysis(name).declaration.run(asked, inputs, progress)
     progress(1.0, "")
     origin = {
         "analysis": name,
         "software": f"cim {VERSION}",
-        "at": (asked.at or known_at).isoformat(),
-        "recorded_at": known_at.isoformat(),
-        "parameters": json.loads(asked.model_dump_json(exclude_none=True, by_alias=True, exclude={"sessions"})),
-        "layers": {need.layer.id: len(frames[frame_name]) for frame_name, need in needed.items()},
-        "datasets": _datasets(cursor, {need.layer.id: need.layer for need in needed.values()}, asked.at),
+        "at": inputs.at.isoformat(),
+        "recorded_at": inputs.recorded_at.isoformat(),
+        "parameters": json.loads(asked.model_dump_json(exclude_none=True, by_alias=True)),
+        "layers": dict(sorted(inputs.asked.items())),
+        "datasets": list(inputs.origin()),
         "assumptions": assumptions.sources(),
     }
-    return Computed(name, result.gdf, result.figures, result.check, origin)
+    notes = (*result.notes, *_input_notes(inputs, store.catalog))
+    return whole(
+        Computed(
+            name, result.gdf, result.figures, result.check, origin, result.raster, result.bodies, notes, result.drawn_by
+        )
+    )
 
 
-def _frame(cursor: Cursor, store: Store, need: Need, at: datetime | None) -> gpd.GeoDataFrame:
-    """Return a layer in the city's CRS; a field that plays a role is there under the role's name too."""
-    layer = need.layer
-    moment = None if layer.observes else at  # of values over time all are meant
-    frame = open_frame(cursor, store.city, Extract(layer, where=need.where, at=moment))
-    attributes = pa.Table.from_batches(frame.batches, frame.schema).to_pandas()
-    if need.required and attributes.empty:
-        raise NotFound(f"the layer {layer.id} ({layer.title.en}) holds nothing then: load it first")
-    for field in layer.fields:
-        if field.role and field.role not in attributes:
-            attributes[field.role] = attributes[field.name]
-    if "geometry" not in attributes:
-        return gpd.GeoDataFrame(attributes)
-    shapes = shapely.force_2d(shapely.from_wkb(attributes.pop("geometry").to_numpy()))
-    crs = CRS.from_epsg(store.city.srid)
-    return gpd.GeoDataFrame(attributes, geometry=shapes, crs=crs).sort_values("id", ignore_index=True)
+def dated(asked: Parameters, city: City, now: datetime) -> Parameters:
+    """Return parameters with both moments said: a time without an offset is the city's, none is now.
+
+    So what a result says it was asked with gives the same result again, whatever happened since.
+    """
+    zone = ZoneInfo(city.timezone)
+    moments = {
+        name: (moment.replace(tzinfo=zone) if moment and moment.tzinfo is None else moment or now).astimezone(UTC)
+        for name, moment in (("at", asked.at), ("recorded_at", asked.recorded_at))
+    }
+    return asked.model_copy(update=moments)
 
 
-def _datasets(cursor: Cursor, layers: Mapping[str, Layer], at: datetime | None) -> list[dict[str, Any]]:
-    """Return the datasets that the layers' content is of, each with its survey date and its newest load."""
-    found = []
-    for name, layer in layers.items():
-        when = "" if layer.observes else "AND v.valid @> coalesce(%(at)s::timestamptz, now())"
-        rows = cursor.execute(
-            f"""SELECT v.dataset, d.surveyed::text, max(v.load) FROM {table(layer)} v
-                LEFT JOIN cim.dataset d ON d.name = v.dataset
-                WHERE upper_inf(v.recorded) {when} GROUP BY 1, 2 ORDER BY 1""".encode(),
-            {"at": at},
-        ).fetchall()
-        found += [{"layer": name, "dataset": d, "surveyed": s, "load": load} for d, s, load in rows]
-    return found
+def recorded_run(cursor: Cursor, source: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and parameters with which a result was computed; run with them it comes out the same again.
 
-
-def write_computed(computed: Computed, path: Path) -> None:
-    """Write a result as the file that its suffix says; figures, check and origin go with it or beside it.
+    Args:
+        cursor: a read.
+        source: a result as a JSON file, or the id of the job that computed it.
 
     Raises:
-        BadRequest: no format has this suffix.
+        BadRequest: it is neither.
+        NotFound: there is no such job.
 
     """
-    suffix = path.suffix.lower()
-    if suffix in (".json", ".geojson"):
-        path.write_text(computed.dumps(), "utf-8")
-        return
-    if suffix not in SUFFIXES:
-        raise BadRequest(f"{path}: a result can be written as {', '.join(SUFFIXES)}")
-    flat = computed.gdf.copy()
-    for column in flat.columns:
-        if column != "geometry" and flat[column].map(lambda v: isinstance(v, list | dict)).any():
-            flat[column] = flat[column].map(json.dumps)
-    if suffix == ".gpkg":
-        flat.to_file(path, driver="GPKG", layer=computed.analysis)
-    elif suffix == ".parquet":
-        flat.to_parquet(path)
+    path = Path(source)
+    if path.is_file():
+        try:
+            document = json.loads(path.read_text("utf-8"))
+        except (ValueError, UnicodeDecodeError) as fault:
+            raise BadRequest(f"{path}: isn't JSON: {fault}") from fault
     else:
-        flat.assign(geometry=flat.geometry.to_wkt() if "geometry" in flat else None).to_csv(path, index=False)
-    whole = computed.as_json()
-    beside = {key: value for key, value in whole.items() if key not in ("type", "features")}
-    path.with_suffix(f"{suffix}.json").write_text(json.dumps(beside, ensure_ascii=False, indent=1), "utf-8")
+        document = json.loads(jobs.read_result(cursor, jobs.parse_id(source))).get("summary", {})
+    origin = document.get("computed_from") if isinstance(document, dict) else None
+    if not isinstance(origin, dict) or not isinstance(origin.get("parameters"), dict) or "analysis" not in origin:
+        raise BadRequest(f"{source}: no result of an analysis: it has no computed_from with analysis and parameters")
+    return str(origin["analysis"]), dict(origin["parameters"])
+
+
+def _input_notes(inputs: StoreInputs, catalog: Catalog) -> list[Text]:
+    """Say which geometries were mended, and which objects left out."""
+    mended = [
+        Text(
+            zh=f"图层“{catalog.layers[name].title.zh}”有 {count} 个无效几何，已修复后参与计算",
+            en=f"{count} invalid geometries of {catalog.layers[name].title.en} were made valid",
+        )
+        for name, count in sorted(inputs.repaired.items())
+    ]
+    return mended + [
+        Text(
+            zh=f"图层“{catalog.layers[name].title.zh}”有 {count} 个对象没有可用的几何，未参与计算",
+            en=f"{count} objects of {catalog.layers[name].title.en} have no usable geometry and were left out",
+        )
+        for name, count in sorted(inputs.left_out.items())
+    ]

@@ -6,6 +6,9 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
+from cim.analysis.engine.inputs import numbers
+from cim.catalog.model import Layer
+
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
@@ -17,6 +20,19 @@ class Floors:
     rows: Int  # (n,) positions in the frame
     area_m2: Float  # (n,)
     assumed: int  # rows whose storeys were taken from their height, or as one
+
+
+def layer_floors(buildings: gpd.GeoDataFrame, layer: Layer, storey_m: float) -> Floors:
+    """Return the floor areas of a layer's buildings; storeys and heights that can't be count as not given.
+
+    Args:
+        buildings: of the layer; columns as `floors` takes them.
+        layer: its fields say which values can be.
+        storey_m: height of a storey where only the height is known.
+
+    """
+    possible = {column: numbers(buildings, layer, column)[0] for column in ("storeys", "height")}
+    return floors(buildings.assign(**possible), storey_m)
 
 
 def floors(buildings: gpd.GeoDataFrame, storey_m: float) -> Floors:

@@ -1,11 +1,11 @@
-import type { Answer } from "./results";
+import type { Answer, Look, Shown } from "./results";
 import { state } from "./state";
 
 /** What the server tells: every address is relative to the page. */
 export type Language = "zh" | "en";
 export type Text = { zh: string; en: string };
 export type Code = { value: string; title: Text; color: string | null };
-export type Field = { name: string; title: Text; type: string; unit: string | null; codes: string | null; role: string | null };
+export type Field = { name: string; title: Text; type: string; unit: string | null; codes: string | null; role: string | null; additive: boolean };
 export type Style = {
   visible: boolean;
   fill: string | null;
@@ -85,18 +85,21 @@ export type Input = {
   title: string;
   description?: string;
   minOccurs: number;
-  schema: { type?: string; default?: unknown; "x-ogc-unit"?: string; "x-choices"?: string };
+  schema: {
+    type?: string;
+    default?: unknown;
+    enum?: string[];
+    "x-ogc-unit"?: string;
+    "x-choices"?: string;
+    "x-also"?: { value: string; title: string; role: string | null }[];
+  };
 };
 export type Process = {
   id: string;
   title: string;
   description: string;
   inputs: Record<string, Input>;
-  outputs: {
-    result: {
-      schema: { "x-columns": Record<string, { title: string }>; "x-color-by"?: string | null; "x-kinds"?: Record<string, Text> };
-    };
-  };
+  outputs: { result: { schema: Look & { "x-columns": Record<string, Shown>; "x-figures": Record<string, Shown> } } };
 };
 export type Job = { jobID: string; status: string; progress: number; message: string };
 
@@ -105,6 +108,14 @@ export const readProcesses = async (language: Language) =>
 export const readProcess = (id: string, language: Language) => json<Process>(`ogc/processes/${id}?f=json&lang=${language}`);
 export const readJob = (id: string) => json<Job>(`ogc/jobs/${id}?f=json`);
 export const readResults = (id: string) => json<Answer>(`ogc/jobs/${id}/results`);
+
+/** The raster of a result as a picture, and the box of degrees that it covers. */
+export async function readPicture(id: string): Promise<{ image: ImageBitmap; box: [number, number, number, number] }> {
+  const answer = await fetch(`ogc/jobs/${id}/results?f=png`);
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  const box = (answer.headers.get("Content-Bbox") ?? "").split(",").map(Number) as [number, number, number, number];
+  return { image: await createImageBitmap(await answer.blob()), box };
+}
 
 /** Queues an analysis; gives the id of its job. */
 export async function startJob(process: string, inputs: Record<string, unknown>): Promise<string> {

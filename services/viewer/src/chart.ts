@@ -36,3 +36,32 @@ export function chart(times: string[], values: (number | null)[], title: string)
   figure.append(caption, drawn);
   return figure;
 }
+
+/** A line a list over its positions, with texts below some of them; where values lack, a line breaks. */
+export function lines(lists: (number | null)[][], title: string, ticks: [number, string][]): HTMLElement {
+  const known = lists.flat().filter((v): v is number => v !== null);
+  const high = Math.max(...known, 1e-9);
+  const last = Math.max(...lists.map((l) => l.length)) - 1;
+  const x = (i: number) => LEFT + ((WIDTH - LEFT - 4) * i) / Math.max(last, 1);
+  const y = (v: number) => 6 + (HEIGHT - BOTTOM - 10) * (1 - v / high);
+  const drawn = part("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: "100%", role: "img", "aria-label": title });
+  for (const [position, label] of ticks) {
+    drawn.append(part("line", { x1: x(position), x2: x(position), y1: 4, y2: HEIGHT - BOTTOM, stroke: "#dfe4e1" }));
+    drawn.append(part("text", { x: x(position) + 2, y: HEIGHT - 4, "font-size": 9, fill: "#64726c" }, label));
+  }
+  for (const value of [0, high])
+    drawn.append(part("text", { x: LEFT - 4, y: y(value) + 3, "font-size": 9, "text-anchor": "end", fill: "#64726c" }, String(Number(value.toPrecision(2)))));
+  for (const list of lists) {
+    let path = "";
+    list.forEach((v, i) => {
+      if (v !== null) path += `${i === 0 || list[i - 1] === null ? "M" : "L"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
+    });
+    drawn.append(part("path", { d: path, fill: "none", stroke: "#1f6f5c", "stroke-width": 0.8, opacity: 0.6 }));
+  }
+  const figure = document.createElement("figure");
+  figure.className = "chart";
+  const caption = document.createElement("figcaption");
+  caption.textContent = title;
+  figure.append(caption, drawn);
+  return figure;
+}

@@ -6,19 +6,44 @@ export type Feature = {
   geometry: { type: string; coordinates: unknown; geometries?: Feature["geometry"][] } | null;
   properties: Record<string, unknown>;
 };
-export type Answer = { features: Feature[]; check: { passed: boolean; what: string }; computed_from: Record<string, unknown> } & Record<
-  string,
-  unknown
->;
+export type Answer = {
+  features: Feature[];
+  check: { passed: boolean | null; what: string; what_zh: string };
+  computed_from: Record<string, unknown>;
+  unknown?: Record<string, Text>; // figure that can't be told → why
+  notes?: Text[]; // what was repaired, left out or assumed
+  raster?: { min: number | null; max: number | null };
+  drawn_by?: string;
+} & Record<string, unknown>;
+
+/** What an analysis declares of a column or figure. */
+export type Shown = {
+  title: string;
+  shown: boolean;
+  headline?: boolean;
+  description?: string;
+  "x-ogc-unit"?: string;
+  values?: Record<string, string>;
+  parts?: Record<string, Shown>;
+};
+/** How an analysis declares that its result is drawn. */
+export type Look = {
+  "x-columns": Record<string, Shown>;
+  "x-legend": { column: string | null; method: "quantiles" | "equal" | "values"; ramp: string[]; classes: number } | null;
+  "x-value-colors": string[];
+  "x-unknown-color": string;
+  "x-plots": { column: string; title: string; ticks: [number, string][] }[];
+};
 
 type Point = { x: number; y: number };
 /** A drawn row: its rings in the unit square of Web Mercator, 3 an area, 2 a line. */
 export type Shape = { rings: Point[][]; kind: 2 | 3; color: string };
 export type Legend = { color: string; label: string }[];
-export type Coloured = { shapes: Shape[]; legend: Legend };
+/** A picture over a box of the unit square of Web Mercator. */
+export type Picture = { image: ImageBitmap; low: Point; high: Point };
+export type Coloured = { shapes: Shape[]; legend: Legend; picture?: Picture };
 
-const RAMP = ["#fde8c8", "#fbbf7a", "#f28f3b", "#c8553d", "#7f2a2a"];
-const KINDS = ["#c8553d", "#2a7fb8", "#6a4fb3", "#2e7d32", "#c2185b", "#8d6e3f"];
+const PLAIN = "#c8553d";
 
 function project([lon, lat]: [number, number]): Point {
   const phi = (lat * Math.PI) / 180;
@@ -50,35 +75,54 @@ function shapesOf(geometry: Feature["geometry"], color: string): Shape[] {
 
 /** Geometries in one colour, without a legend. */
 export const plainly = (geometries: NonNullable<Feature["geometry"]>[]): Coloured => ({
-  shapes: geometries.flatMap((g) => shapesOf(g, KINDS[0]!)),
+  shapes: geometries.flatMap((g) => shapesOf(g, PLAIN)),
   legend: [],
 });
 
 const number = (value: number): string =>
   Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(3)).toString();
 
-/** Gives each row its colour by one column: five classes of like number for numbers, a colour each for words. */
-export function coloured(answer: Answer, column: string | null, titles: Record<string, Text>, local: (t: Text) => string): Coloured {
+/** Gives each row its colour by one column: classes for numbers, a colour each for values. */
+export function coloured(answer: Answer, look: Look): Coloured {
+  const column = answer.drawn_by ?? look["x-legend"]?.column ?? null;
   const values = answer.features.map((f) => (column ? f.properties[column] : null));
   const numbers = values.filter((v): v is number => typeof v === "number").sort((a, b) => a - b);
-  if (numbers.length) return byNumber(answer, values, numbers);
+  if (numbers.length && look["x-legend"]?.method !== "values") return byNumber(answer, values, numbers, look);
   const words = [...new Set(values.map((v) => String(v ?? "")))];
-  const colors = new Map(words.map((w, i) => [w, KINDS[i % KINDS.length]!]));
+  const palette = look["x-value-colors"];
+  const colors = new Map(words.map((w, i) => [w, w === "" && column ? look["x-unknown-color"] : palette[i % palette.length]!]));
+  const titles = look["x-columns"][column ?? ""]?.values ?? {};
   // areas lie below lines, whichever row came first
   const drawn = answer.features.flatMap((f, i) => shapesOf(f.geometry, colors.get(String(values[i] ?? ""))!));
   return {
     shapes: drawn.sort((a, b) => b.kind - a.kind),
-    legend: words.map((w) => ({ color: colors.get(w)!, label: titles[w] ? local(titles[w]) : w })),
+    legend: words.filter((w) => w !== "").map((w) => ({ color: colors.get(w)!, label: titles[w] ?? w })),
   };
 }
 
-function byNumber(answer: Answer, values: unknown[], sorted: number[]): Coloured {
+/** A raster's picture with the legend of its range. */
+export function pictured(answer: Answer, look: Look, image: ImageBitmap, box: [number, number, number, number]): Coloured {
+  const ramp = look["x-legend"]?.ramp ?? [];
+  const { min, max } = answer.raster ?? { min: null, max: null };
+  const step = min === null || max === null ? 0 : (max - min) / Math.max(ramp.length, 1);
+  return {
+    shapes: [],
+    legend: min === null ? [] : ramp.map((color, k) => ({ color, label: `${number(min + k * step)} – ${number(min + (k + 1) * step)}` })),
+    picture: { image, low: project([box[0], box[3]]), high: project([box[2], box[1]]) },
+  };
+}
+
+function byNumber(answer: Answer, values: unknown[], sorted: number[], look: Look): Coloured {
+  const { ramp, method } = look["x-legend"] ?? { ramp: [PLAIN], method: "quantiles" as const };
   const distinct = [...new Set(sorted)];
-  const count = Math.min(RAMP.length, distinct.length);
-  const least = Array.from({ length: count }, (_, k) => distinct[Math.floor((k * distinct.length) / count)]!);
+  const [bottom, top] = [sorted[0]!, sorted[sorted.length - 1]!];
+  const count = Math.min(ramp.length, distinct.length);
+  const least = Array.from({ length: count }, (_, k) =>
+    method === "equal" ? bottom + (k * (top - bottom)) / count : distinct[Math.floor((k * distinct.length) / count)]!,
+  );
   const classOf = (v: number) => least.reduce((found, low, k) => (v >= low ? k : found), 0);
-  const color = (v: unknown) => (typeof v === "number" ? RAMP[Math.round((classOf(v) * (RAMP.length - 1)) / Math.max(count - 1, 1))]! : "#b9b9b2");
-  const top = sorted[sorted.length - 1]!;
+  const color = (v: unknown) =>
+    typeof v === "number" ? ramp[Math.round((classOf(v) * (ramp.length - 1)) / Math.max(count - 1, 1))]! : look["x-unknown-color"];
   return {
     shapes: answer.features.flatMap((f, i) => shapesOf(f.geometry, color(values[i]))),
     legend: least.map((low, k) => ({

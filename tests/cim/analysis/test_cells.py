@@ -12,6 +12,7 @@ import shapely
 
 from cim.analysis.engine.result import Computed
 from cim.analysis.engine.run import analyse
+from cim.analysis.engine.unknown import Unknown
 from cim.analysis.grid.statistics import cell_statistics, owners
 from cim.analysis.planning.floors import floors
 from cim.errors import BadRequest, NotFound
@@ -138,6 +139,40 @@ def test_what_lies_on_an_edge_is_owned_once_and_outside_is_counted() -> None:
     assert statistics.counts.tolist() == [1, 2, 1]
     assert statistics.sums.tolist() == [4, 3, 8]
     assert (statistics.outside_count, statistics.outside_sum) == (1, 16.0)
+
+
+def test_residents_of_large_communities_are_shared_out_by_area(sample_city: Served) -> None:
+    people = gpd.read_file(sample_city.folder / "population.geojson").to_crs(4547)
+    cells = gpd.read_file(sample_city.folder / "grid_cell.gpkg").to_crs(4547).rename(columns={"id": "cell"})
+    result = computed(sample_city.store, layer="population", cells="grid_cell", indicator="people")
+    pieces = gpd.overlay(people.assign(whole=people.area), cells[["cell", "geometry"]], how="intersection")
+    expected = (pieces["常住人口"] * pieces.area / pieces["whole"]).groupby(pieces["cell"]).sum()
+    sums = result.gdf.set_index("id")["sum"]
+    assert result.figures["share"] == "area"
+    for cell, value in expected.items():
+        assert sums[cell] == pytest.approx(value, rel=1e-6)
+    assert (sums > 0).sum() > 10
+    assert result.check.passed
+    whole = computed(sample_city.store, layer="population", cells="grid_cell", indicator="people", share="whole")
+    assert not whole.check.passed
+
+
+@pytest.mark.parametrize("field", ["storeys", "year_built", "height_m"])
+def test_what_has_no_sum_has_a_mean(sample_city: Served, field: str) -> None:
+    with pytest.raises(BadRequest, match="mean"):
+        computed(sample_city.store, cells="district", indicator=field)
+    result = computed(sample_city.store, cells="district", indicator=field, statistic="mean")
+    assert isinstance(result.figures["total"], Unknown)
+    assert "sum" not in result.gdf
+    assert result.drawn_by == "mean"
+
+
+def test_an_object_without_a_value_is_counted_and_adds_nothing() -> None:
+    owner = np.array([0, 0, 1, -1])
+    statistics = cell_statistics(owner, np.array([5.0, np.nan, np.nan, 2.0]), 2)
+    assert statistics.counts.tolist() == [2, 1]
+    assert statistics.valued.tolist() == [1, 0]
+    assert statistics.sums.tolist() == [5.0, 0.0]
 
 
 def test_floor_area_of_parts_of_heights_and_of_nothing() -> None:

@@ -10,11 +10,13 @@ import shapely
 from scipy.sparse.csgraph import floyd_warshall
 
 from cim.analysis.emergency.incident import people_within
-from cim.analysis.engine.assumptions import read_assumptions
 from cim.analysis.engine.result import Computed
 from cim.analysis.engine.run import analyse
-from cim.analysis.network.graph import Graph, reached, road_graph, snap, travel
-from cim.errors import BadRequest, NotFound
+from cim.analysis.engine.unknown import Unknown
+from cim.analysis.network.graph import Graph, open_to, reached, reached_area, road_graph, snap, travel
+from cim.catalog.assumptions import read_assumptions
+from cim.catalog.read import read_catalog
+from cim.errors import BadRequest
 from tests.conftest import MakeStore, Served
 
 PLACE = (113.5815, 37.8622)
@@ -176,8 +178,11 @@ def test_no_place_and_no_stations(sample_city: Served, make_store: MakeStore) ->
     with pytest.raises(BadRequest, match="GeoJSON"):
         incident(sample_city, geometry={"type": "Circle"})
     empty = make_store()
-    with pytest.raises(NotFound, match="road_segment"), empty.connect() as connection, connection.cursor() as cursor:
-        analyse(cursor, empty, "incident", {"lon": PLACE[0], "lat": PLACE[1]})
+    with empty.connect() as connection, connection.cursor() as cursor:
+        nothing = analyse(cursor, empty, "incident", {"lon": PLACE[0], "lat": PLACE[1]})
+    for figure in ("people", "buildings", "reached_in_time", "nearest_fire_station", "nearest_hospital"):
+        assert isinstance(nothing.figures[figure], Unknown)
+    assert nothing.check.passed is None
 
 
 def test_a_polygon_and_a_class(sample_city: Served) -> None:
@@ -193,3 +198,68 @@ def test_a_polygon_and_a_class(sample_city: Served) -> None:
     )
     assert result.computed_from["parameters"]["class"] == "fire"
     assert result.gdf.geometry.iloc[0].area == pytest.approx(176 * 222, rel=0.03)
+    assert result.figures["response"] == "fire"
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(0.0, 0.0), (-73.9, 40.7), (113.58, -37.86), (180.0, 90.0)])
+def test_a_place_in_another_part_of_the_world_is_refused(sample_city: Served, lon: float, lat: float) -> None:
+    with pytest.raises(BadRequest, match="outside"):
+        incident(sample_city, lon=lon, lat=lat)
+
+
+def test_a_place_far_from_any_road_isnt_reached_and_says_why(sample_city: Served) -> None:
+    result = incident(sample_city, lon=113.2, lat=38.3)
+    for figure in ("reached_in_time", "nearest_fire_station", "nearest_hospital", "nearest_shelter"):
+        value = result.figures[figure]
+        assert isinstance(value, Unknown)
+        assert "道路" in value.reason.zh
+
+
+def test_an_area_that_crosses_itself_counts_what_its_halves_count(sample_city: Served) -> None:
+    x, y, d = *PLACE, 0.004
+    bow = [[x - d, y - d], [x + d, y + d], [x + d, y - d], [x - d, y + d], [x - d, y - d]]
+    halves = [
+        [[x - d, y - d], [x, y], [x - d, y + d], [x - d, y - d]],
+        [[x + d, y + d], [x, y], [x + d, y - d], [x + d, y + d]],
+    ]
+    asked = {"lon": None, "lat": None, "radius_m": 1.0}
+    crossed = incident(sample_city, geometry={"type": "Polygon", "coordinates": [bow]}, **asked)
+    whole = incident(sample_city, geometry={"type": "MultiPolygon", "coordinates": [[h] for h in halves]}, **asked)
+    assert crossed.figures["buildings"] == whole.figures["buildings"] > 0
+    assert any("自相交" in note.zh for note in crossed.notes)
+
+
+def test_the_class_says_who_is_sent_and_what_is_counted(sample_city: Served) -> None:
+    fire, medical = (incident(sample_city, **{"class": c}) for c in ("fire", "医疗"))
+    assert fire.figures["response"] == "fire"
+    assert medical.figures["response"] == "medical"
+    assert "hydrants_within" in fire.figures
+    assert "hydrants_within" not in medical.figures
+    areas = [r.gdf.set_index("kind").loc["reach", "geometry"] for r in (fire, medical)]
+    assert not areas[0].equals(areas[1])
+    strange = incident(sample_city, **{"class": "aliens"})
+    assert strange.figures["response"] == "other"
+    assert any("aliens" in note.en for note in strange.notes)
+
+
+def test_fire_engines_keep_to_roads() -> None:
+    catalog = read_catalog()
+    layer = catalog.with_role("roads")
+    assert layer is not None
+    field = layer.field("use")
+    assert field is not None
+    classes = catalog.codes(field)
+    lines = [shapely.LineString([(0, 0), (100, 0)]), shapely.LineString([(100, 0), (100, 100)])]
+    roads = gpd.GeoDataFrame({"use": ["local", "path"]}, geometry=lines, crs=4547)
+    assert open_to(roads, classes, "drive")["use"].to_list() == ["local"]
+    assert len(open_to(roads, classes, "walk")) == 2
+    assert len(open_to(roads.drop(columns="use"), classes, "drive")) == 2
+
+
+def test_the_reached_area_is_that_of_all_streets_widened_together() -> None:
+    rng = np.random.default_rng(3)
+    lines = shapely.MultiLineString([shapely.LineString(rng.uniform(0, 500, (4, 2))) for _ in range(60)])
+    area = reached_area(lines, 40.0)
+    together = shapely.buffer(lines, 40.0, quad_segs=6)
+    assert shapely.symmetric_difference(area, together).area < 1e-3 * together.area
+    assert reached_area(shapely.MultiLineString(), 40.0).is_empty

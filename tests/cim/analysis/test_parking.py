@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cim.analysis.engine.run import analyse
+from cim.analysis.engine.unknown import Unknown
 from cim.analysis.parking.indicators import (
     ENTRIES,
     GREATEST_FREE,
@@ -14,6 +17,7 @@ from cim.analysis.parking.indicators import (
     lot_series,
     parking_indicators,
     session_indicators,
+    usable_sessions,
 )
 from tests.conftest import Served
 
@@ -85,7 +89,7 @@ def test_a_period_is_cut_out(sample_city: Served) -> None:
     asked = {"start": "2024-05-07T00:00:00+08:00", "end": "2024-05-08T00:00:00+08:00"}
     with sample_city.store.connect() as connection, connection.cursor() as cursor:
         result = analyse(cursor, sample_city.store, "parking_indicators", asked)
-    assert result.check.values["covered_hours"] == 14 * 24
+    assert result.check.quantities["covered_hours"] == 14 * 24
     assert [h for h, v in enumerate(result.gdf["week"].iloc[0]) if v is not None] == list(range(24, 48))
 
 
@@ -107,3 +111,79 @@ def test_one_count_and_no_count() -> None:
     assert found.covered_s == 3600
     none = lot_series(pd.DataFrame({"time": pd.to_datetime([]), "occupied": np.array([], float)}), 6.0)
     assert parking_indicators(none, 3600, "Asia/Shanghai").covered_s == 0
+
+
+VALUES = st.floats(-20, 400) | st.sampled_from([float("nan"), float("inf"), float("-inf"), -1.0])
+COUNTS = st.lists(st.tuples(st.sampled_from(["free", "occupied"]), VALUES), min_size=1, max_size=40)
+
+
+@given(COUNTS, st.integers(1, 300) | st.none())
+def test_whatever_is_counted_no_share_leaves_its_range(counts: list[tuple[str, float]], spaces: int | None) -> None:
+    """A count that can't be enters no figure: shares stay between 0 and 1, and what was left out is counted."""
+    times = pd.date_range("2024-05-06", periods=len(counts), freq="20min")
+    frame = pd.DataFrame({"time": times, "free": np.nan, "occupied": np.nan})
+    for k, (column, value) in enumerate(counts):
+        frame.loc[k, column] = value
+    series = lot_series(frame, float(spaces) if spaces else None)
+    told = int((np.isfinite(frame["free"]) | np.isfinite(frame["occupied"])).sum())
+    assert len(series.time_ns) + series.set_aside == told
+    found = parking_indicators(series, 3600, "Asia/Shanghai")
+    shares = [found.row["occupancy"], found.row["peak_occupancy"], *(found.week or [])]
+    for share in shares:
+        assert isinstance(share, Unknown) or share is None or 0.0 <= share <= 1.0
+    if not len(series.time_ns):
+        assert isinstance(found.row["occupancy"], Unknown)
+
+
+@pytest.mark.parametrize(
+    ("free", "spaces", "offline"), [(8259.0, 140.0, 0), (-1.0, 60.0, 1), (2.0, 1.0, 0), (-58.0, 60.0, 0)]
+)
+def test_an_impossible_count_is_set_aside_and_a_sensor_offline_is_told(
+    free: float, spaces: float, offline: int
+) -> None:
+    frame = pd.DataFrame({"time": pd.to_datetime(["2024-05-06T00:00", "2024-05-06T01:00"]), "free": [free, 0.0]})
+    series = lot_series(frame, spaces)
+    assert (series.set_aside, series.offline) == (1, offline)
+    assert series.occupied.tolist() == [spaces]
+
+
+def test_the_peak_hour_is_the_hour_with_the_highest_mean_not_that_of_one_count() -> None:
+    times = pd.date_range("2024-05-06", periods=14 * 24, freq="h", tz="Asia/Shanghai")
+    occupied = np.where(times.hour == 10, 80.0, 20.0)
+    occupied[times.hour == 3] = 10.0
+    occupied[(times.hour == 3).nonzero()[0][0]] = 100.0  # one night of one week
+    frame = pd.DataFrame({"time": times.tz_convert("UTC").tz_localize(None), "occupied": occupied})
+    found = parking_indicators(lot_series(frame, 100.0), 3600, "Asia/Shanghai")
+    assert found.row["peak_hour"].endswith("10:00")
+    assert found.row["peak_occupancy"] == 1.0
+    few = parking_indicators(lot_series(frame.iloc[:5], 100.0), 3600, "Asia/Shanghai")
+    assert isinstance(few.row["peak_hour"], Unknown)
+
+
+GOOD = {"lot": "P1", "enter": "2024-05-06T08:00:00+08:00", "leave": "2024-05-06T10:00:00+08:00"}
+FAULTS = {
+    "enter can't be read": {"enter": "yesterday"},
+    "leave can't be read": {"leave": "soon"},
+    "leave before enter": {"leave": "2024-05-06T07:00:00+08:00"},
+    "unknown lot": {"lot": "P9"},
+}
+
+
+@given(st.lists(st.sampled_from([None, *FAULTS]), min_size=1, max_size=30))
+def test_sessions_that_cant_be_give_no_hours_and_are_counted_by_reason(kinds: list[str | None]) -> None:
+    rows = pd.DataFrame([GOOD | (FAULTS[kind] if kind else {}) for kind in kinds])
+    sessions = usable_sessions(rows, ["P1", "P2"])
+    assert len(sessions.lot) == kinds.count(None)
+    assert dict(sessions.set_aside) == {kind: kinds.count(kind) for kind in FAULTS if kind in kinds}
+    day = {
+        "start_ns": pd.Timestamp("2024-05-06T00:00+08:00").value,
+        "end_ns": pd.Timestamp("2024-05-07T00:00+08:00").value,
+    }
+    found = session_indicators(sessions.enter_ns, sessions.leave_ns, spaces=1000.0, **day)
+    assert found["parked_hours"] == pytest.approx(2.0 * kinds.count(None))
+
+
+def test_an_open_end_is_no_fault_and_without_lots_any_lot_is_taken() -> None:
+    rows = pd.DataFrame([GOOD | {"leave": None}, GOOD | {"leave": ""}, GOOD | {"lot": "anywhere"}])
+    assert len(usable_sessions(rows, []).lot) == 3
+    assert usable_sessions(rows, []).set_aside == {}

@@ -198,6 +198,12 @@ function provider(layers: Layer[], tiles: Tiles, catalog: Catalog, result: Colou
 /** The rows of an analysis, in their colours, over everything else that is draped. */
 function drawResult(pen: CanvasRenderingContext2D, result: Coloured, frame: Frame): void {
   pen.lineJoin = pen.lineCap = "round";
+  if (result.picture) {
+    const { image, low, high } = result.picture;
+    const [x, y] = [low.x * frame.scale + frame.shift[0], low.y * frame.scale + frame.shift[1]];
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(image, x, y, (high.x - low.x) * frame.scale, (high.y - low.y) * frame.scale);
+  }
   for (const shape of result.shapes) {
     trace(pen, shape, frame, shape.kind === 3);
     pen.strokeStyle = shape.color;

@@ -1,7 +1,11 @@
-import { dismissJob, readJob, readProcess, readProcesses, readResults, startJob, type Catalog, type Input, type Process } from "../api";
+import {
+  dismissJob, readJob, readPicture, readProcess, readProcesses, readResults, startJob,
+  type Catalog, type Input, type Layer, type Process,
+} from "../api";
+import { lines } from "../chart";
 import { element } from "../dom";
 import { local, text } from "../i18n";
-import { coloured, type Answer } from "../results";
+import { coloured, pictured, type Answer, type Coloured, type Shown } from "../results";
 import { state } from "../state";
 import type { Tool } from "./tool";
 
@@ -16,7 +20,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   let chosen = "";
   let asked: Record<string, string> = {};
   let job: string | null = null;
-  let answer: { process: Process; result: Answer } | null = null;
+  let answer: { process: Process; result: Answer; drawn: Coloured } | null = null;
   let shown = 0;
 
   const show = async () => {
@@ -37,7 +41,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const form = formOf(process);
     const outcome = element("div", { id: "analysis-outcome" });
     slot.replaceChildren(choice, element("p", { className: "soft" }, process.description), form, outcome);
-    if (answer?.process.id === chosen) outcome.replaceChildren(...outcomeOf({ process, result: answer.result }));
+    if (answer?.process.id === chosen) outcome.replaceChildren(...outcomeOf({ process, result: answer.result, drawn: answer.drawn }));
   };
 
   const clear = () => {
@@ -49,7 +53,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   const formOf = (process: Process): HTMLFormElement => {
     const form = element("form");
     const entries = Object.entries(process.inputs).filter(([, i]) => simple(i));
-    for (const [name, input] of entries) form.append(fieldOf(name, input, form));
+    for (const [name, input] of entries) form.append(fieldOf(name, input, process, form));
     const buttons = element("div", { className: "buttons" }, element("button", { className: "primary", type: "submit" }, text("run")));
     if (entries.some(([, i]) => i.schema["x-choices"] === "place")) buttons.append(placeButton(form));
     const clearing = element("button", { type: "button", id: "analysis-clear" }, text("clear"));
@@ -63,8 +67,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     return form;
   };
 
-  const fieldOf = (name: string, input: Input, form: HTMLFormElement): HTMLElement => {
-    const options = optionsOf(input, catalog, asked);
+  const fieldOf = (name: string, input: Input, process: Process, form: HTMLFormElement): HTMLElement => {
+    const options = optionsOf(input, process, catalog, asked);
     const control = options ? element("select", { name }) : element("input", { name, type: numeric(input) ? "number" : "text" });
     if (control instanceof HTMLSelectElement)
       for (const [value, title] of options ?? []) control.append(element("option", { value }, title));
@@ -121,16 +125,17 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
         if (status.status === "failed" || status.status === "dismissed") throw new Error(status.message || status.status);
         await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       }
-      answer = { process, result: await readResults(own) };
+      const result = await readResults(own);
+      const look = process.outputs.result.schema;
+      const picture = result.raster ? await readPicture(own) : null;
+      answer = { process, result, drawn: picture ? pictured(result, look, picture.image, picture.box) : coloured(result, look) };
       outcome.replaceChildren(...outcomeOf(answer));
     } catch (fault) {
       outcome.replaceChildren(element("p", { className: "fault", role: "alert" }, (fault as Error).message));
     }
   };
 
-  const outcomeOf = ({ process, result }: { process: Process; result: Answer }): HTMLElement[] => {
-    const output = process.outputs.result.schema;
-    const drawn = coloured(result, output["x-color-by"] ?? null, output["x-kinds"] ?? {}, local);
+  const outcomeOf = ({ process, result, drawn }: { process: Process; result: Answer; drawn: Coloured }): HTMLElement[] => {
     state.result.value = drawn;
     const legend = element("div", { className: "legend", id: "analysis-legend" });
     for (const { color, label } of drawn.legend) {
@@ -138,10 +143,19 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       mark.style.background = color;
       legend.append(element("div", {}, mark, label));
     }
-    const check = element("div", { className: "check soft", title: result.check.what }, text(result.check.passed ? "checkPassed" : "checkFailed"));
-    check.dataset.passed = String(result.check.passed);
+    const { passed, what, what_zh } = result.check;
+    const verdict = passed === null ? "checkUnknown" : passed ? "checkPassed" : "checkFailed";
+    const check = element("div", { className: "check soft", title: local({ zh: what_zh, en: what }) }, text(verdict));
+    check.dataset.passed = String(passed);
     const since = String(result.computed_from.at ?? "").slice(0, 19).replace("T", " ");
-    return [legend, figuresOf(result, process), tableOf(result, process), check, element("div", { className: "soft" }, `${text("asOf")} ${since} UTC`)];
+    const notes = element("ul", { className: "soft", id: "analysis-notes" });
+    for (const note of result.notes ?? []) notes.append(element("li", {}, local(note)));
+    const plots = process.outputs.result.schema["x-plots"].flatMap((plot) => {
+      const cells = result.features.map((f) => f.properties[plot.column]).filter((v): v is (number | null)[] => Array.isArray(v));
+      return cells.length ? [lines(cells, plot.title, plot.ticks)] : [];
+    });
+    const dated = element("div", { className: "soft" }, `${text("asOf")} ${since} UTC`);
+    return [legend, figuresOf(result, process), ...plots, tableOf(result, process), check, ...(result.notes ? [notes] : []), dated];
   };
 
   state.tool.subscribe((open) => {
@@ -155,57 +169,82 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
 const simple = (input: Input): boolean => !["array", "object"].includes(input.schema.type ?? "");
 const numeric = (input: Input): boolean => ["number", "integer"].includes(input.schema.type ?? "");
 
-function optionsOf(input: Input, catalog: Catalog, asked: Record<string, string>): [string, string][] | null {
+function optionsOf(input: Input, process: Process, catalog: Catalog, asked: Record<string, string>): [string, string][] | null {
+  // the layers that an analysis has something of its own for come first
+  const roles = new Set(Object.values(process.inputs).flatMap((i) => (i.schema["x-also"] ?? []).map((o) => o.role)));
+  const preferred = (l: Layer) => Number(l.role !== null && roles.has(l.role));
   const filled = catalog.layers.filter((l) => l.kind === "feature" && l.count > 0);
+  const also = input.schema["x-also"] ?? [];
+  const optional: [string, string][] = input.minOccurs === 0 && input.schema.default === undefined ? [["", text("choose")]] : [];
+  if (input.schema.enum) return input.schema.enum.map((v): [string, string] => [v, v]);
   switch (input.schema["x-choices"]) {
     case "layers":
-      return filled.sort((a, b) => Number(b.role === "buildings") - Number(a.role === "buildings")).map((l) => [l.id, local(l.title)]);
+      return filled.sort((a, b) => preferred(b) - preferred(a)).map((l) => [l.id, local(l.title)]);
     case "areas": {
       const areas = filled.filter((l) => l.geometry === "MultiPolygon" && !l.bodies).map((l): [string, string] => [l.id, local(l.title)]);
-      const hexagons = HEXAGONS.map((n): [string, string] => [`h3:${n}`, state.language.value === "zh" ? `${n}${text("cells")}` : `${text("cells")} ${n}`]);
+      const hexagons = HEXAGONS.map((n): [string, string] => [`h3:${n}`, state.language.value === "zh" ? `${n}${text("hexagonsOf")}` : `${text("hexagonsOf")} ${n}`]);
       return [...areas, ...hexagons];
     }
     case "fields": {
-      const layer = catalog.layers.find((l) => l.id === (asked.layer || catalog.layers.find((c) => c.role === "buildings")?.id));
-      const fields = (layer?.fields ?? []).filter((f) => f.type === "number" || f.type === "integer");
-      const own: [string, string][] = [["count", state.language.value === "zh" ? "数量" : "Count"]];
-      if (layer?.role === "buildings") own.unshift(["floor_area", state.language.value === "zh" ? "建筑面积 (m²)" : "Floor area (m²)"]);
-      return [...own, ...fields.map((f): [string, string] => [f.name, local(f.title)])];
+      const layer = catalog.layers.find((l) => l.id === (asked.layer || filled.find(preferred)?.id));
+      const own = also.filter((o) => o.role === null || o.role === layer?.role).map((o): [string, string] => [o.value, o.title]);
+      return [...own, ...(layer?.fields ?? []).filter((f) => f.additive).map((f): [string, string] => [f.name, local(f.title)])];
     }
+    case "listed":
+      return [...optional, ...also.map((o): [string, string] => [o.value, o.title])];
     default:
       return null;
   }
 }
 
-const shownValue = (value: unknown): string => {
-  if (typeof value === "number") return Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(4)).toString();
-  if (value && typeof value === "object") {
-    const { name, seconds, length_m } = value as { name?: string; seconds?: number; length_m?: number };
-    return name === undefined ? "" : `${name} · ${Math.round((seconds ?? 0) / 6) / 10} min · ${Math.round(length_m ?? 0)} m`;
-  }
-  return typeof value === "boolean" ? (value ? "✓" : "✗") : String(value ?? "");
+const UNITS: Record<string, (value: number) => string> = {
+  s: (value) => `${Math.round(value / 6) / 10} min`,
+  m: (value) => `${Math.round(value).toLocaleString()} m`,
 };
 
+/** A value as a person reads it, by what is declared of it. */
+function shownValue(value: unknown, declared?: Shown): string {
+  if (typeof value === "number") {
+    const unit = UNITS[declared?.["x-ogc-unit"] ?? ""];
+    if (unit) return unit(value);
+    return Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(4)).toString();
+  }
+  if (value && typeof value === "object") {
+    const parts = Object.entries(declared?.parts ?? {}).filter(([, part]) => part.shown);
+    const held = value as Record<string, unknown>;
+    return parts.map(([name, part]) => shownValue(held[name], part)).filter(Boolean).join(" · ");
+  }
+  if (typeof value === "boolean") return value ? "✓" : "✗";
+  return value == null ? "" : (declared?.values?.[String(value)] ?? String(value));
+}
+
+/** The figures that are shown, those that answer the question first; one that can't be told says why. */
 function figuresOf(result: Answer, process: Process): HTMLElement {
-  const columns = process.outputs.result.schema["x-columns"];
+  const declared = Object.entries(process.outputs.result.schema["x-figures"]).filter(([name, f]) => f.shown && name in result);
   const list = element("dl", { id: "analysis-figures" });
-  for (const [name, value] of Object.entries(result)) {
-    if (["type", "features", "check", "computed_from"].includes(name) || value === null || Array.isArray(value)) continue;
-    const shown = shownValue(value);
-    const title = columns[name]?.title;
-    if (shown && title) list.append(element("dt", {}, title), element("dd", {}, shown));
+  for (const [name, figure] of declared.sort(([, a], [, b]) => Number(b.headline ?? false) - Number(a.headline ?? false))) {
+    const reason = result.unknown?.[name];
+    const shown = reason ? `${text("unknown")}: ${local(reason)}` : shownValue(result[name], figure);
+    if (!shown) continue;
+    const value = element("dd", { className: `${figure.headline ? "headline" : ""} ${reason ? "soft" : ""}`.trim() }, shown);
+    list.append(element("dt", { title: figure.description ?? "" }, figure.title), value);
   }
   return list;
 }
 
 function tableOf(result: Answer, process: Process): HTMLElement {
-  const columns = Object.entries(process.outputs.result.schema["x-columns"]).filter(([name]) =>
-    result.features.some((f) => ["number", "string"].includes(typeof f.properties[name])),
-  );
-  const shown = columns.filter(([name]) => name !== "id" && name !== "total").slice(0, 4);
-  const by = process.outputs.result.schema["x-color-by"];
-  const ranked = [...result.features].sort((a, b) => Number(b.properties[by ?? ""] ?? 0) - Number(a.properties[by ?? ""] ?? 0));
-  const head = element("tr", {}, ...shown.map(([, c]) => element("th", {}, c.title)));
-  const rows = ranked.slice(0, ROWS).map((f) => element("tr", {}, ...shown.map(([name]) => element("td", {}, shownValue(f.properties[name])))));
+  const schema = process.outputs.result.schema;
+  const shown = Object.entries(schema["x-columns"])
+    .filter(([name, c]) => c.shown && result.features.some((f) => ["number", "string"].includes(typeof f.properties[name])))
+    .slice(0, 4);
+  const by = result.drawn_by ?? schema["x-legend"]?.column ?? "";
+  const ranked = [...result.features].sort((a, b) => Number(b.properties[by] ?? 0) - Number(a.properties[by] ?? 0));
+  const head = element("tr", {}, ...shown.map(([, c]) => element("th", { title: c.description ?? "" }, c.title)));
+  const rows = ranked.slice(0, ROWS).map((f) => {
+    const reasons = (f.properties.unknown ?? {}) as Record<string, { zh: string; en: string }>;
+    const cell = ([name, c]: [string, Shown]) =>
+      element("td", { title: reasons[name] ? local(reasons[name]) : "" }, reasons[name] ? "?" : shownValue(f.properties[name], c));
+    return element("tr", {}, ...shown.map(cell));
+  });
   return element("table", {}, head, ...rows);
 }
