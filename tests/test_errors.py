@@ -6,7 +6,7 @@ import pytest
 
 from cim import errors
 from cim.errors import CimError
-from services.cli.main import main as cli
+from services.cli import main as cli
 from services.http.errors import STATUS, answer, status_of
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CimError)]
