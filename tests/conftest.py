@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -45,15 +46,27 @@ DELFT = City(name="Delft", srid=28992, vertical_datum="EPSG:5709", height_anomal
 KOREA = City(name="Namyangju", srid=5186, vertical_datum="EPSG:5193", height_anomaly_m=23.0)
 
 
+def _shared(base: Path) -> Path:
+    """Where what all processes of a run share lies: not in pytest's own folder, which each new run closes to others."""
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Path(tempfile.gettempdir()) / f"cim-{run.parent.name}-{run.name}"
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of a run share: those of `pytest -n` have temporary folders below it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    """A folder that all processes of a run share, open to the user that PostgreSQL runs as."""
+    folder = _shared(tmp_path_factory.getbasetemp())
     folder.mkdir(exist_ok=True)
-    for each in (folder, *folder.parents[:3]):  # pytest's folders are closed to the user that PostgreSQL runs as
-        each.chmod(0o755)
+    folder.chmod(0o755)
     return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove what a run shared, when all its processes have ended."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory and "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(_shared(factory.getbasetemp()), ignore_errors=True)
 
 
 @contextmanager

@@ -168,8 +168,8 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Else JSON to standard output.")
 def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output: Path | None) -> None:
     """Run an analysis on the city."""
-    from cim.analysis.engine.files import write_computed
     from cim.analysis.engine.registry import check_parameters
+    from cim.analysis.engine.result_files import write_computed
     from cim.analysis.engine.run import analyse as compute
     from cim.analysis.engine.run import recorded_run
     from cim.store.connection import open_store

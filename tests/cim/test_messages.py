@@ -10,7 +10,13 @@ from cim.messages import in_chinese, report_in_chinese
 
 SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_Placing"}
 PACKAGE = Path(__file__).parents[2]
-FOR_OTHERS = {"edit.py", "feeds.py", "postgres.py", "reconstruct.py", "report.py"}  # in English, for who isn't a planner
+FOR_OTHERS = {
+    "edit.py",
+    "feeds.py",
+    "postgres.py",
+    "reconstruct.py",
+    "report.py",
+}  # in English, for who isn't a planner
 FILES = [
     *(PACKAGE / "ingest").rglob("*.py"),
     PACKAGE / "cim/reference/crs.py",

@@ -115,7 +115,7 @@ _COUNTED: Mapping[LayerRole, Text] = {
     "schools": Text(zh="学校", en="Schools"),
     "hospitals": Text(zh="医院", en="Hospitals"),
 }
-_GOALS: Mapping[str, LayerRole] = {"fire_station": "fire_stations", "hospital": "hospitals", "shelter": "shelters"}
+_GOALS: tuple[LayerRole, ...] = ("fire_stations", "hospitals", "shelters")
 FIGURES = (
     *_AROUND,
     Output("reached_in_time", Text(zh="及时到达", en="Reached in time"), headline=True),
@@ -322,7 +322,8 @@ def _ways(asked: Parameters, inputs: Inputs, place: Any, responder: LayerRole, p
     rows: list[dict[str, Any]] = []
     checks: list[Check] = []
     in_time: Any = unreachable
-    for n, (name, role) in enumerate(_GOALS.items()):
+    for n, role in enumerate(_GOALS):
+        name = role.removesuffix("s")
         progress(0.5 + 0.15 * n, name)
         layer = with_role(inputs, role)
         facilities = inputs.frame(layer, columns=("name",))

@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 from pyproj import CRS
 
-from cim.analysis.engine.files import write_geotiff
 from cim.analysis.engine.inputs import RasterWindow
 from cim.analysis.engine.result import UNKNOWN, Check, Computed
+from cim.analysis.engine.result_files import write_geotiff
 from cim.analysis.engine.unknown import Unknown
 from cim.catalog.model import Text
 from cim.config import Settings

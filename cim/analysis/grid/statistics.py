@@ -392,6 +392,6 @@ ANALYSIS = Declaration(
     columns=COLUMNS,
     figures=FIGURES,
     legend=Legend("sum"),
-    example={"cells": "grid_cell"},
+    example={"cells": "h3:9"},
     run=run,
 )

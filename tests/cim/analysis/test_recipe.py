@@ -12,9 +12,9 @@ import rasterio
 from PIL import Image
 
 from cim.analysis.engine import registry
-from cim.analysis.engine.files import FORMATS, picture, write_computed
 from cim.analysis.engine.keep import keep, read_kept
 from cim.analysis.engine.result import UNKNOWN, Computed
+from cim.analysis.engine.result_files import FORMATS, picture, write_computed
 from cim.analysis.engine.run import analyse
 from cim.errors import BadRequest
 from services.docs.catalog_pages import analyses_page
