@@ -6,7 +6,7 @@ STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test quick lint bench lock clean clients viewer bundle
+.PHONY: run test quick long lint bench lock clean clients viewer bundle
 
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
@@ -24,6 +24,10 @@ test: .venv/.ready $(VIEWER)
 quick: .venv/.ready
 	$(MAKE) --no-print-directory lint
 	$(PYTHON) -m pytest -q -m "not database and not client"
+
+# what takes minutes: whole cities by the hundred thousand
+long: .venv/.ready
+	$(PYTHON) -m pytest -m long
 
 lint: .venv/.ready
 	ruff check .

@@ -37,7 +37,7 @@ from cim.store.assets import asset_path
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
 from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies
-from cim.store.schema import table
+from cim.store.schema import box_text, table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
 from ingest.formats.sheets import geotiff as raster
@@ -106,7 +106,7 @@ def reconstruct(
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
         clouds = _clouds(cursor, store, names)
         buildings = store.catalog.with_role("buildings")
-        rows = _bare(cursor, buildings, clouds) if buildings else []
+        rows = _bare(cursor, buildings, clouds, store.city.srid) if buildings else []
         load = begin_load(cursor, asker)
         outcome = Reconstructed(LoadReport(load=load), buildings=len(rows))
         rasters = _Rasters(Path(scratch), _around(clouds), cell_m, store.city.srid)
@@ -166,7 +166,7 @@ class _Building:
     content: bytes
 
 
-def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Building]:
+def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud], srid: int) -> list[_Building]:
     """Return the buildings under the clouds that are footprints or blocks raised from such, and have no parts."""
     fields = "".join(f', v."{f.name}"' for f in layer.fields)
     found: dict[str, _Building] = {}
@@ -175,10 +175,10 @@ def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud]) -> list[_Buildi
             f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), v.dataset, v.public, v.extra, v.content{fields}
                 FROM {table(layer)} v WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL
                   AND (v.lods IS NULL OR v.lods[cardinality(v.lods)] < '2')
-                  AND v.geom && ST_MakeEnvelope(%s, %s, %s, %s, ST_SRID(v.geom))
+                  AND v.geom && %s::geometry
                   AND NOT EXISTS (SELECT FROM {table(layer)} p WHERE p.parent_id = v.id AND upper_inf(p.recorded))
                 ORDER BY v.id COLLATE "C" """,
-            list(cloud.box),
+            [box_text(cloud.box, srid)],
         )
         for row in cursor.fetchall():
             values = zip((f.name for f in layer.fields), row[6:], strict=True)

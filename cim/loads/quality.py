@@ -15,13 +15,14 @@ from cim.catalog.model import Catalog, Layer, LayerField
 from cim.geometry.topology import Finding, rule_faults
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
-from cim.store.schema import table
+from cim.store.schema import box_text, table
 
 BINS = 20
 MOST_VALUES = 12  # of a field, that are counted one by one
 MOST_SHAPES = 1500  # of a layer, on the map
 MOST_FINDINGS = 200  # of a rule, with their places
-_LARGEST = 200_000  # objects of a layer beyond which the rules among them are looked at only around the load
+LARGEST = 200_000  # objects of a layer beyond which the rules among them are looked at only around the load
+NEAR_M = 10.0  # of the load, around it
 
 Json = dict[str, Any]
 
@@ -41,7 +42,7 @@ def examine(cursor: Cursor, store: Store, load: int, layers: Sequence[str]) -> J
 
     """
     found = [store.catalog.layers[name] for name in dict.fromkeys(layers)]
-    examined = [_examine_layer(cursor, store.catalog, layer, load) for layer in found if layer.geometry]
+    examined = [_examine_layer(cursor, store, layer, load) for layer in found if layer.geometry]
     refused = cursor.execute(
         """SELECT coalesce(layer, ''), reason, record, ST_X(ST_PointOnSurface(geometry)),
                   ST_Y(ST_PointOnSurface(geometry)) FROM cim.quarantine
@@ -81,7 +82,7 @@ def read_quality(cursor: Cursor, store: Store, load: int) -> Json | None:
     }  # fmt: skip
 
 
-def _examine_layer(cursor: Cursor, catalog: Catalog, layer: Layer, load: int) -> Json:
+def _examine_layer(cursor: Cursor, store: Store, layer: Layer, load: int) -> Json:
     mine = f"FROM {table(layer)} v WHERE v.load = {int(load)} AND upper_inf(v.recorded)"
     count = _one(cursor, f"SELECT count(*) {mine}")
     said: Json = {"id": layer.id, "title": layer.title.model_dump(), "count": count}
@@ -92,9 +93,9 @@ def _examine_layer(cursor: Cursor, catalog: Catalog, layer: Layer, load: int) ->
     )
     return said | {
         "flags": dict(cursor.fetchall()),
-        "fields": _fields(cursor, catalog, layer, mine, count),
+        "fields": _fields(cursor, store.catalog, layer, mine, count),
         "duplicates": _duplicates(cursor, mine),
-        "findings": _broken_rules(cursor, layer, load) if layer.topology else [],
+        "findings": _broken_rules(cursor, layer, load, store.city.srid) if layer.topology else [],
         "shapes": _shapes(cursor, mine, count),
     }
 
@@ -187,16 +188,18 @@ def _duplicates(cursor: Cursor, mine: str) -> int:
     )
 
 
-def _broken_rules(cursor: Cursor, layer: Layer, load: int) -> list[Json]:
+def _broken_rules(cursor: Cursor, layer: Layer, load: int, srid: int) -> list[Json]:
     """Return where the layer's objects of today break its rule, of the load or next to it."""
     rule = layer.topology
     assert rule is not None  # noqa: S101 - the caller asked
     group = f'v."{rule.within}"::text' if rule.within else "''"
+    around = _around(cursor, layer, load, srid)
+    near = "AND v.geom && %(around)s::geometry" if around else ""
     cursor.execute(
         f"""SELECT v.id, v.load = %(load)s, {group}, ST_AsBinary(ST_Force2D(v.geom)) FROM {table(layer)} v
-            WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL {_around(cursor, layer, load)}
+            WHERE upper_inf(v.recorded) AND upper_inf(v.valid) AND v.parent_id IS NULL {near}
             ORDER BY v.id COLLATE "C" """,
-        {"load": load},
+        {"load": load} | ({"around": around} if around else {}),
     )
     rows = cursor.fetchall()
     groups = np.array([row[2] or "" for row in rows], object)
@@ -213,14 +216,17 @@ def _broken_rules(cursor: Cursor, layer: Layer, load: int) -> list[Json]:
     ]
 
 
-def _around(cursor: Cursor, layer: Layer, load: int) -> str:
-    """Return the condition that keeps a very large layer to the neighbourhood of a load."""
-    if _one(cursor, f"SELECT count(*) FROM {table(layer)} v WHERE upper_inf(v.recorded)") <= _LARGEST:
-        return ""
-    return (
-        f"AND v.geom && (SELECT ST_Expand(ST_SetSRID(ST_Extent(o.geom)::geometry, ST_SRID(v.geom)), 10) FROM"
-        f" {table(layer)} o WHERE o.load = {int(load)} AND upper_inf(o.recorded))"
-    )
+def _around(cursor: Cursor, layer: Layer, load: int, srid: int) -> str | None:
+    """Return the box around a load, to bind, where the layer is too large to be looked at whole; else None."""
+    some = f"SELECT FROM {table(layer)} v WHERE upper_inf(v.recorded) LIMIT {LARGEST + 1}"
+    if _one(cursor, f"SELECT count(*) FROM ({some}) current") <= LARGEST:
+        return None
+    row = cursor.execute(
+        f"""SELECT ST_XMin(e), ST_YMin(e), ST_XMax(e), ST_YMax(e) FROM (
+              SELECT ST_Expand(ST_Extent(v.geom), {NEAR_M}) AS e FROM {table(layer)} v
+              WHERE v.load = {int(load)} AND upper_inf(v.recorded)) extent WHERE e IS NOT NULL"""
+    ).fetchone()
+    return box_text(row, srid) if row else None
 
 
 def _said(finding: Finding, ids: list[str]) -> Json:

@@ -66,12 +66,13 @@ def vector_tile(cursor: Cursor, layer: Layer, srid: int, zxy: tuple[int, int, in
     fields = "".join(f', v."{f.name}"' for f in layer.public_fields)
     z, x, y = zxy
     cursor.execute(
-        f"""SELECT ST_AsMVT(tile, %(layer)s, 4096, 'geom', 'fid') FROM (
+        f"""WITH env AS MATERIALIZED (  -- else a plan without values makes it again for each row
+              SELECT ST_TileEnvelope(%(z)s, %(x)s, %(y)s) AS tile,
+                     ST_Transform(ST_TileEnvelope(%(z)s, %(x)s, %(y)s, margin => 0.03125), {srid}) AS city)
+            SELECT ST_AsMVT(tile, %(layer)s, 4096, 'geom', 'fid') FROM (
               SELECT v.fid, v.id{fields},
                      ST_AsMVTGeom(ST_Transform(ST_Force2D(v.geom), 3857), env.tile, 4096, 128, true) AS geom
-              FROM {table(layer)} v,
-                   (SELECT ST_TileEnvelope(%(z)s, %(x)s, %(y)s) AS tile,
-                           ST_Transform(ST_TileEnvelope(%(z)s, %(x)s, %(y)s, margin => 0.03125), {srid}) AS city) env
+              FROM {table(layer)} v, env
               WHERE v.geom && env.city AND v.public AND {current()}
               ORDER BY v.fid) tile""",
         {"layer": layer.id, "z": z, "x": x, "y": y, "at": at},

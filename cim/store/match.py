@@ -68,11 +68,12 @@ def meet_by_place(cursor: Cursor, layer: Layer, staging: str, meets: str, values
               AND NOT EXISTS (SELECT FROM {table(layer)} v WHERE v.id = s.id AND upper_inf(v.recorded))
         ), pairs AS (
             SELECT s.id AS new, v.id AS old, {_ALIKE[layer.geometry or ""]} AS alike
-            FROM fresh s JOIN (
-                SELECT v.id, v.geom, ST_Force2D(v.geom) AS flat FROM {table(layer)} v
-                WHERE v.dataset = %(dataset)s AND upper_inf(v.recorded) AND {meets} AND {_nameless("v")}
-                  AND NOT EXISTS (SELECT FROM {staging} d WHERE d.id = v.id)
-            ) v ON v.geom && ST_Expand(s.flat, {near})
+            FROM fresh s CROSS JOIN LATERAL (
+                SELECT v.id, ST_Force2D(v.geom) AS flat FROM {table(layer)} v
+                WHERE v.geom && ST_Expand(s.flat, {near}) AND upper_inf(v.recorded) AND {meets}
+                  AND v.dataset = %(dataset)s AND {_nameless("v")}
+                OFFSET 0  -- so that each record asks the index: which rows are nameless can't be estimated
+            ) v WHERE NOT EXISTS (SELECT FROM {staging} d WHERE d.id = v.id)
         ), ranked AS (
             SELECT new, old, row_number() OVER (PARTITION BY new ORDER BY alike DESC, old) AS of_new,
                    row_number() OVER (PARTITION BY old ORDER BY alike DESC, new) AS of_old

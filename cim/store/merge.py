@@ -111,6 +111,9 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
     """Merge what is staged into the layer's table, and drop the staging table."""
     layer = delivery.layer
     values = _values(delivery)
+    # how many rows of a layer meet a condition is often estimated as one: without an index all staged records would be
+    # read for each of them
+    cursor.execute(f"CREATE INDEX ON {staging(layer)} (id)")
     cursor.execute(f"ANALYZE {staging(layer)} (id)")
     met = meet_by_place(cursor, layer, staging(layer), _meets(dated=delivery.valid_from is not None), values)
     cursor.execute(_plan(layer, dated=delivery.valid_from is not None), values)
@@ -131,6 +134,15 @@ def merge(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:
         taken_over=taken_over,
         met=tuple(met),
     )
+
+
+def settle(cursor: psycopg.Cursor[Any], layer: Layer) -> None:
+    """Let PostgreSQL know at once what a large delivery wrote, as it would by itself some minutes later.
+
+    Until the index over loads knows the new pages, and plans the columns, who asks what a load brought reads the layer.
+    """
+    cursor.execute("SELECT brin_summarize_new_values(%s::regclass)", [f'twin."{layer.id}_load"'])
+    cursor.execute(f"ANALYZE {table(layer)}")
 
 
 def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merged:

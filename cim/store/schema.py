@@ -76,6 +76,17 @@ def table(layer: Layer) -> str:
     return f'twin."{layer.id}"'
 
 
+def box_text(box: tuple[float, float, float, float], srid: int) -> str:
+    """Return a box in the city's CRS as text to bind: `v.geom && %(box)s::geometry`.
+
+    A box that the statement computes, from a row or from parameters, is computed again for each row that it is held
+    against: one building among 300,000 took 32 s.
+    """
+    xmin, ymin, xmax, ymax = box
+    corners = ((xmin, ymin), (xmin, ymax), (xmax, ymax), (xmax, ymin), (xmin, ymin))
+    return f"SRID={srid};POLYGON(({', '.join(f'{x!r} {y!r}' for x, y in corners)}))"
+
+
 def field_columns(layer: Layer) -> tuple[Column, ...]:
     """Return the columns of a layer's own fields."""
     return tuple(Column(f.name, SQL_TYPE[f.type]) for f in layer.fields)
@@ -104,6 +115,8 @@ def create_features(layer: Layer, srid: int) -> list[str]:
         f'CREATE INDEX IF NOT EXISTS "{name}_id" ON {t} (id, fid)',
         f'CREATE INDEX IF NOT EXISTS "{name}_geom" ON {t} USING gist (geom) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_load" ON {t} USING brin (load)',
+        f'CREATE INDEX IF NOT EXISTS "{name}_parent" ON {t} (parent_id)'
+        " WHERE parent_id IS NOT NULL AND upper_inf(recorded)",
         *indexes,
         _exclusion(name, t),
         *_policy(layer),

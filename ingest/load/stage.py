@@ -20,6 +20,7 @@ from cim.store.merge import (
     drop_staging,
     merge,
     merge_observations,
+    settle,
     stage_records,
     staging,
     store_bodies,
@@ -119,6 +120,8 @@ class FeatureStage:
             self._merge_staged()
         else:
             drop_staging(self._cursor, self._layer)
+        if len(self._content_by_id) >= PART:
+            settle(self._cursor, self._layer)
         resolve(self._cursor, self._layer, self._table.load)
 
     def _merge_staged(self) -> None:
