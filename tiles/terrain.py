@@ -1,12 +1,12 @@
 """Terrain tiles: the stored rasters as quantized-mesh on the same quadtree as everything else.
 
 Heights are the city's plus the height anomaly. A level is built where a raster is fine enough to fill it; beyond the
-rasters their rim evens out and fades to their middle height, so that no view ends in a cliff.
+rasters their rims even out and fade to their middle heights, the nearer ones most, so that no view ends in a cliff.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from pyproj import CRS
 
 from cim.catalog.model import Layer
+from cim.city import Extent
 from cim.geometry.bodies import content_hash
 from cim.read.terrain import Surface, heights, surfaces
-from cim.reference.crs import WGS84, Float, operation
+from cim.reference.crs import WGS84, Float, Operation, operation
+from cim.reference.grid import Raster
 from cim.store.connection import Store
 from tiles.encode.quantized_mesh import encode, grid_mesh
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
@@ -28,12 +31,13 @@ from tiles.frame import Frame
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.plan.quadtree import Cell, cell_numbers
 from tiles.plan.tree import Tile
-from tiles.rim import METRES_PER_DEGREE, Rim
+from tiles.rim import FARTHEST_DEG, METRES_PER_DEGREE, Rim
 
-TERRAIN_VERSION = 5  # raise it when the same input gives other bytes
+TERRAIN_VERSION = 6  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_M = 16_000.0  # beyond the rasters heights fall to their middle over this distance
+_BESIDE_M = 1.0  # from a rim, within which it counts alone
 _AT_ONCE = 50  # tiles of which it is noted at once that they are there
 
 
@@ -42,45 +46,86 @@ class Ground:
     """The surfaces of one moment, and how to ask them in degrees."""
 
     surfaces: tuple[Surface, ...]
-    extents: tuple[tuple[float, float, float, float], ...]  # degrees, one a surface
+    extents: tuple[Extent, ...]  # degrees, one a surface
+    rims: tuple[Rim, ...]  # of those that no other surrounds
     frame: Frame
 
     def reach(self, cell: Cell) -> tuple[float, float] | None:
         """Return the lowest and highest that finer tiles of a cell may show; None: there are none finer."""
         west, south, east, north = cell.degrees
         meets = [
-            surface
+            (surface, (w, s, e, n))
             for surface, (w, s, e, n) in zip(self.surfaces, self.extents, strict=True)
             if w <= east and e >= west and s <= north and n >= south
         ]
-        if not any(deepest_level(surface.resolution_m) > cell.level for surface in meets):
+        if not any(deepest_level(surface.resolution_m) > cell.level for surface, _ in meets):
             return None
-        ranges = [surface.raster.value_range for surface in meets]
-        lon, lat = (
-            np.clip((west + east) / 2, *self.extents[-1][::2]),
-            np.clip((south + north) / 2, *self.extents[-1][1::2]),
-        )
-        to_city = operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
-        anomaly = float(self.frame.anomaly(*to_city(np.array([lon]), np.array([lat])))[0])
+        ranges = [surface.raster.value_range for surface, _ in meets]
+        within = _around([extent for _, extent in meets])
+        lon, lat = np.clip((west + east) / 2, *within[::2]), np.clip((south + north) / 2, *within[1::2])
+        anomaly = float(self.frame.anomaly(*self._to_city(np.array([lon]), np.array([lat])))[0])
         return min(low for low, _ in ranges) + anomaly, max(high for _, high in ranges) + anomaly
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""
-        x, y, away = self.rim.nearest(lon.ravel(), lat.ravel())
-        city = self.frame.city
-        places = operation(self.rim.surface.raster.crs, CRS.from_epsg(city.srid), city.extent)(x, y)
+        west, south, east, north = _around(self.extents)
+        near_lon = np.clip(lon.ravel(), west - FARTHEST_DEG, east + FARTHEST_DEG)
+        near_lat = np.clip(lat.ravel(), south - FARTHEST_DEG, north + FARTHEST_DEG)
+        places = self._to_city(near_lon, near_lat)
         z = heights(list(self.surfaces), *places)
-        z = np.where(np.isnan(z), self.rim.middle_m, z)
-        outside = np.flatnonzero(away > 0)
-        if len(outside):
-            z[outside] = self.rim.heights(x[outside], y[outside], away[outside])
-        z = self.rim.middle_m + (z - self.rim.middle_m) * np.exp(-away / _FADE_M)
-        return np.asarray((z + self.frame.anomaly(*places)).reshape(lon.shape))
+        known = np.isfinite(z)
+        z[known] += self.frame.anomaly(places[0][known], places[1][known])
+        if not known.all():
+            z[~known] = self._beyond(near_lon[~known], near_lat[~known])
+        return z.reshape(lon.shape)
+
+    def _beyond(self, lon: Float, lat: Float) -> Float:
+        """Return ellipsoidal heights where no raster has a value: what the rims say, the nearest most."""
+        total, weights = np.zeros(lon.size), np.zeros(lon.size)
+        city = CRS.from_epsg(self.frame.city.srid)
+        for rim in self.rims:
+            column, row, away = rim.nearest(lon, lat)
+            z = np.full(lon.size, rim.middle_m)
+            outside = np.flatnonzero(away > 0)  # the others lie in a gap of the raster
+            if len(outside):
+                z[outside] = rim.heights(column[outside], row[outside], away[outside])
+            z = rim.middle_m + (z - rim.middle_m) * np.exp(-away / _FADE_M)
+            raster = rim.surface.raster
+            z += self.frame.anomaly(*operation(raster.crs, city, self.frame.city.extent)(*raster.places(column, row)))
+            weight = np.maximum(away, _BESIDE_M) ** -2.0
+            total += weight * z
+            weights += weight
+        return total / weights
+
+    def covers(self, cell: Cell) -> bool:
+        """Whether one raster has all heights of a cell, so that no rim is asked."""
+        west, south, east, north = cell.degrees
+        margin = (east - west) / (NODES - 1)
+        wide = shapely.box(west - margin, south - margin, east + margin, north + margin)
+        lon, lat = shapely.get_coordinates(shapely.segmentize(wide, 8 * margin)).T
+        return any(
+            shapely.covers(shapely.box(*extent), wide) and _within(surface.raster, lon, lat)
+            for surface, extent in zip(self.surfaces, self.extents, strict=True)
+        )
 
     @cached_property
-    def rim(self) -> Rim:
-        """Of the coarsest raster, which surrounds the others."""
-        return Rim(self.surfaces[-1], self.extents[-1])
+    def _to_city(self) -> Operation:
+        return operation(WGS84, CRS.from_epsg(self.frame.city.srid), self.frame.city.extent)
+
+
+def _within(raster: Raster, lon: Float, lat: Float) -> bool:
+    """Whether places in degrees lie between centres of a raster that has a value in each cell."""
+    column, row = raster.cells(*operation(WGS84, raster.crs)(lon, lat))
+    rows, columns = raster.shape
+    inside = (column >= 0) & (column <= columns - 1) & (row >= 0) & (row <= rows - 1)
+    return bool(inside.all()) and raster.is_whole
+
+
+def _around(extents: Sequence[Extent]) -> Extent:
+    """Return the box around boxes."""
+    boxes = np.array(extents)
+    (west, south), (east, north) = boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()
+    return west, south, east, north
 
 
 def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
@@ -154,16 +199,24 @@ def _moment_in(interval: Interval) -> datetime | None:
 
 
 def _ground(found: list[Surface], frame: Frame) -> Ground:
-    extents = []
+    extents, outlines = [], []
     for surface in found:
         rows, columns = surface.raster.shape
-        x0, dx, y0, dy = surface.raster.transform
-        edge_x = np.linspace(x0, x0 + dx * (columns - 1), 9)
-        edge_y = np.linspace(y0, y0 + dy * (rows - 1), 9)
-        x, y = np.meshgrid(edge_x, edge_y)
-        lon, lat = operation(surface.raster.crs, WGS84)(x.ravel(), y.ravel())
+        column, row = np.meshgrid(np.linspace(0, columns - 1, 9), np.linspace(0, rows - 1, 9))
+        lon, lat = operation(surface.raster.crs, WGS84)(*surface.raster.places(column.ravel(), row.ravel()))
         extents.append((float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())))
-    return Ground(tuple(found), tuple(extents), frame)
+        outlines.append(shapely.convex_hull(shapely.multipoints(np.c_[lon, lat])))
+    rims = [Rim(found[k], extents[k]) for k in range(len(found)) if not _surrounded(outlines, k)]
+    return Ground(tuple(found), tuple(extents), tuple(rims), frame)
+
+
+def _surrounded(outlines: Sequence[Any], k: int) -> bool:
+    """Whether another outline covers one; of equals only the last isn't covered."""
+    return any(
+        shapely.covers(other, outlines[k]) and (j > k or not shapely.covers(outlines[k], other))
+        for j, other in enumerate(outlines)
+        if j != k
+    )
 
 
 def deepest_level(resolution_m: float) -> int:
@@ -198,7 +251,8 @@ def _fingerprint(cell: Cell, ground: Ground) -> bytes:
         for surface, (w, s, e, n) in zip(ground.surfaces, ground.extents, strict=True)
         if w <= east + margin and e >= west - margin and s <= north + margin and n >= south - margin
     ]
-    parts = [TERRAIN_VERSION, cell.level, cell.x, cell.y, meets, ground.surfaces[-1].sha256, ground.frame.signature]
+    rims = [] if ground.covers(cell) else [rim.surface.sha256 for rim in ground.rims]
+    parts = [TERRAIN_VERSION, cell.level, cell.x, cell.y, meets, rims, ground.frame.signature]
     return content_hash(json.dumps(parts).encode())
 
 

@@ -1,4 +1,4 @@
-"""Rasters: one band of floats over a regular grid, sampled between the centres of its cells."""
+"""Rasters: one band of floats over a regular grid, turned or not, sampled between the centres of its cells."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +15,14 @@ from cim.reference.crs import Float, Operation, operation, split
 class Raster:
     """A raster file, opened when it is first sampled.
 
-    `transform` is (x of the first column's centre, step in x, y of the first row's centre, step in y), whatever the
-    file says about pixels being areas or points.
+    `transform` is (x, y) of the first cell's centre, then the steps (x, y) from column to column and from row to row,
+    whatever the file says about pixels being areas or points.
     """
 
     path: Path
     crs: CRS
     shape: tuple[int, int]
-    transform: tuple[float, float, float, float]
+    transform: tuple[float, float, float, float, float, float]
     band: int = 1
 
     @classmethod
@@ -33,8 +33,8 @@ class Raster:
         with rasterio.open(path) as file:
             t = file.transform  # GDAL moves the corner for AREA_OR_POINT=Point, so that the centre is always half in
             horizontal, _ = split(CRS.from_wkt(file.crs.to_wkt()))
-            origin = (t.c + t.a / 2, t.a, t.f + t.e / 2, t.e)
-            return cls(path, horizontal, (file.height, file.width), origin)
+            first = (t.c + (t.a + t.b) / 2, t.f + (t.d + t.e) / 2)
+            return cls(path, horizontal, (file.height, file.width), (*first, t.a, t.d, t.b, t.e))
 
     def operation_from(self, crs: CRS, extent: Extent | None = None) -> Operation:
         """Return the operation from a CRS to the raster's."""
@@ -53,14 +53,32 @@ class Raster:
         """The least and the greatest value."""
         return float(np.nanmin(self.values)), float(np.nanmax(self.values))
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether each cell has a value."""
+        return bool(np.isfinite(self.values).all())
+
+    def cells(self, x: Float, y: Float) -> tuple[Float, Float]:
+        """Return columns and rows of places in the raster's CRS, whole numbers at the centres of cells."""
+        x0, y0, right_x, right_y, down_x, down_y = self.transform
+        east, north = np.asarray(x) - x0, np.asarray(y) - y0
+        if right_y == down_x == 0:
+            return east / right_x, north / down_y
+        area = right_x * down_y - right_y * down_x
+        return (east * down_y - north * down_x) / area, (north * right_x - east * right_y) / area
+
+    def places(self, column: Float, row: Float) -> tuple[Float, Float]:
+        """Return places in the raster's CRS of columns and rows."""
+        x0, y0, right_x, right_y, down_x, down_y = self.transform
+        return x0 + right_x * column + down_x * row, y0 + right_y * column + down_y * row
+
     def sample(self, x: Float, y: Float) -> Float:
         """Return bilinear values at places in the raster's CRS; NaN outside, and where a neighbour has no data.
 
         Within half a cell of the raster's edge the outermost centres answer.
         """
-        x0, dx, y0, dy = self.transform
         rows, columns = self.shape
-        u, v = (np.asarray(x) - x0) / dx, (np.asarray(y) - y0) / dy
+        u, v = self.cells(x, y)
         inside = (u >= -0.5) & (u <= columns - 0.5) & (v >= -0.5) & (v <= rows - 0.5)
         u = np.clip(np.where(inside, u, 0), 0, columns - 1)
         v = np.clip(np.where(inside, v, 0), 0, rows - 1)

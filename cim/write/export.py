@@ -242,7 +242,7 @@ def _cityjsonseq(cursor: Cursor, store: Store, extract: Extract, path: Path) -> 
 def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
     """Write a raster layer's sheets as one GeoTIFF in the grid of the finest, which answers where several lie.
 
-    A sheet in another CRS is brought to that of the finest: heights between its cells' centres, colours as they are.
+    A sheet in another CRS, or turned, is brought to that grid: heights between its cells' centres, colours as they are.
     """
     import rasterio
     from rasterio.enums import Resampling
@@ -266,7 +266,9 @@ def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
         stack.enter_context(finest)
         files = [stack.enter_context(rasterio.open(s.raster.path)) for s in sheets]
         fitting = [
-            f if f.crs == finest.crs else stack.enter_context(WarpedVRT(f, crs=finest.crs, resampling=way))
+            f
+            if f.crs == finest.crs and f.transform.is_rectilinear
+            else stack.enter_context(WarpedVRT(f, crs=finest.crs, resampling=way, nodata=f.nodata or 0))
             for f in files
         ]
         values, transform = merge(fitting, bounds=box, res=finest.res, resampling=way)

@@ -1,8 +1,10 @@
 """Files that are kept whole, rasters and clouds: catalogued as dated sheets of their layer over the asset store."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
 
+LEAST_COVERED = 0.99  # of the box of the version before; less than that isn't the rounding of an outline
+
 
 @dataclass(frozen=True)
 class Sheet:
     """What is catalogued of an asset."""
 
     layer: str
-    id: str
+    name: str  # by which it is known again at its place
     sha256: str
     outline: list[tuple[float, float]]  # closed, in the city's CRS
     about: dict[str, Any]
@@ -60,47 +64,181 @@ def sheet_layer(path: Path, declared: Declared, store: Store, kind: KindName) ->
 
 
 def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: int, report: FileReport) -> None:
-    """Enter a sheet; the same id with another content ends the version before."""
-    held = cursor.execute(
-        "SELECT fid, sha256 FROM cim.asset WHERE layer = %s AND id = %s AND upper_inf(recorded) AND upper_inf(valid)",
-        [sheet.layer, sheet.id],
-    ).fetchone()
-    same = cursor.execute(
-        "SELECT 1 FROM cim.asset WHERE layer = %s AND sha256 = %s AND upper_inf(recorded) AND upper_inf(valid)",
-        [sheet.layer, sheet.sha256],
-    ).fetchone()
-    if same:
+    """Enter a sheet: what is known is unchanged, at the place of one of its name it is a new version, else another one.
+
+    A name derives from that of a file, and says little: the next village has its `dem.tif` too.
+    """
+    sheet = replace(sheet, name=f"{declared.id_prefix or ''}{sheet.name}")
+    since = datetime.combine(declared.date, datetime.min.time(), UTC) if declared.date else None
+    if _is_known(cursor, sheet, since, store.city.srid):
         report.unchanged = sheet.records
         return
-    dataset = declared.dataset or sheet.id
-    since = datetime.combine(declared.date, datetime.min.time(), UTC) if declared.date else None
-    if held:
-        cursor.execute(
-            """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
-                               RETURNING *)
-               INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
-               SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source
-               FROM closed WHERE %(since)s::timestamptz IS NOT NULL
-                 AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
-            {"fid": held[0], "since": since},
-        )
+    namesakes = _namesakes(cursor, sheet, store.city.srid, report)
+    known_as = _known_as(namesakes, since, load)
+    identifier = known_as or _free_id(cursor, sheet)
+    versions = [version for version in namesakes if version.id == identifier]
+    met = next((version for version in versions if version.holds(since)), None)
+    dataset = declared.dataset or identifier
+    if met:
+        _warn_of_change(met, dataset, report)
+    if identifier != sheet.name and known_as is None:
+        report.warn("another of this name is there, elsewhere or of this call: this one has its own id", [identifier])
+    _write(cursor, sheet, identifier, dataset, _room(cursor, met, versions, since), store.city.srid, load, report)
+    report.updated, report.loaded = (sheet.records, 0) if known_as else (0, sheet.records)
+
+
+def _is_known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -> bool:
+    """Whether the same content stands at the same place then: where a set of tiles stands an anchor says, not it."""
+    row = cursor.execute(
+        f"""SELECT 1 FROM cim.asset a
+            WHERE a.layer = %(layer)s AND a.sha256 = %(sha256)s AND upper_inf(a.recorded)
+              AND CASE WHEN %(since)s::timestamptz IS NULL THEN upper_inf(a.valid) ELSE a.valid @> %(since)s END
+              AND a.footprint && ST_GeomFromText(%(footprint)s, {srid})
+              AND NOT EXISTS (SELECT FROM jsonb_each(a.about) old JOIN jsonb_each(%(about)s::jsonb) new USING (key)
+                              WHERE old.value <> new.value)""",
+        {
+            "layer": sheet.layer,
+            "sha256": sheet.sha256,
+            "since": since,
+            "footprint": sheet.footprint,
+            "about": json.dumps(sheet.about),
+        },
+    ).fetchone()
+    return row is not None
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A current version of a sheet that has a new one's name."""
+
+    fid: int
+    id: str
+    since: datetime | None
+    until: datetime | None
+    load: int
+    dataset: str
+    meets: bool  # its box meets the new one's
+    shared: float  # of what the two boxes cover, how much both do
+    covered: float  # of its own box, how much the new one does
+    same_file: bool
+
+    def holds(self, moment: datetime | None) -> bool:
+        """Whether a delivery of a date meets it; without a date: the open version."""
+        if moment is None:
+            return self.until is None
+        return (self.since is None or self.since <= moment) and (self.until is None or moment < self.until)
+
+
+def _namesakes(cursor: Cursor, sheet: Sheet, srid: int, report: FileReport) -> list[_Version]:
+    """Return the current versions of sheets of the same name, the most alike in place first."""
+    rows = cursor.execute(
+        f"""WITH new AS (SELECT ST_Envelope(ST_GeomFromText(%(footprint)s, {srid})) AS box)
+            SELECT a.fid, a.id, lower(a.valid), upper(a.valid), a.load, a.dataset, a.footprint && new.box,
+                   coalesce(both_m2 / nullif(old_m2 + ST_Area(new.box) - both_m2, 0), 0),
+                   coalesce(both_m2 / nullif(old_m2, 0), 1), coalesce(s.path = %(path)s, false)
+            FROM new, cim.asset a LEFT JOIN cim.source s USING (source),
+                 LATERAL (SELECT ST_Area(ST_Envelope(a.footprint)) AS old_m2,
+                                 ST_Area(ST_Intersection(ST_Envelope(a.footprint), new.box)) AS both_m2) measured
+            WHERE a.layer = %(layer)s AND coalesce(a.about->>'name', a.id) = %(name)s AND upper_inf(a.recorded)
+            ORDER BY 8 DESC, 10 DESC, a.id COLLATE "C", lower(a.valid) DESC NULLS LAST""",
+        {"footprint": sheet.footprint, "path": report.path, "layer": sheet.layer, "name": sheet.name},
+    ).fetchall()
+    return [_Version(*row) for row in rows]
+
+
+def _known_as(namesakes: Sequence[_Version], since: datetime | None, load: int) -> str | None:
+    """Return the id of the sheet whose place a delivery of a date takes; None: it is another one.
+
+    Of two of one call neither takes the other's place, unless each has its date.
+    """
+    of_this_call = {v.id: v.since for v in namesakes if v.load == load and v.holds(since)}
+    for version in namesakes:
+        beside = version.id in of_this_call and (since is None or of_this_call[version.id] == since)
+        if version.meets and not beside:
+            return version.id
+    return None
+
+
+Moments = tuple[datetime | None, datetime | None]
+
+
+def _room(cursor: Cursor, met: _Version | None, versions: Sequence[_Version], since: datetime | None) -> Moments:
+    """Make room among the versions of a sheet for one of a date; return from when and until when that holds.
+
+    As in `cim.store.merge`: what is met keeps the time before the date; of the same date, or of none, it is corrected
+    whole.
+    """
+    if met is None and since is None:
+        return max((v.until for v in versions if v.until), default=None), None
+    if met is None:
+        return since, min((v.since for v in versions if v.since and since and v.since > since), default=None)
+    cursor.execute(
+        """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
+                           RETURNING *)
+           INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
+           SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source
+           FROM closed WHERE %(since)s::timestamptz IS NOT NULL
+             AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
+        {"fid": met.fid, "since": since},
+    )
+    cursor.execute(
+        """INSERT INTO cim.outbox (layer, id, old_box) SELECT layer, id, Box2D(footprint) FROM cim.asset
+           WHERE fid = %s""",
+        [met.fid],
+    )
+    return since if since is not None else met.since, met.until
+
+
+def _write(
+    cursor: Cursor,
+    sheet: Sheet,
+    identifier: str,
+    dataset: str,
+    valid: Moments,
+    srid: int,
+    load: int,
+    report: FileReport,
+) -> None:
+    about = sheet.about if identifier == sheet.name else sheet.about | {"name": sheet.name}
+    values = {
+        "layer": sheet.layer, "id": identifier, "sha256": sheet.sha256, "footprint": sheet.footprint,
+        "about": json.dumps(about), "since": valid[0], "until": valid[1], "dataset": dataset, "load": load,
+        "source": report.source,
+    }  # fmt: skip
     cursor.execute(
         f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
-            VALUES (%s, %s, %s, ST_GeomFromText(%s, {store.city.srid}), %s::jsonb, tstzrange(%s, NULL), %s, %s, %s)""",
-        [
-            sheet.layer,
-            sheet.id,
-            sheet.sha256,
-            sheet.footprint,
-            json.dumps(sheet.about),
-            since,
-            dataset,
-            load,
-            report.source,
-        ],
+            VALUES (%(layer)s, %(id)s, %(sha256)s, ST_GeomFromText(%(footprint)s, {srid}), %(about)s::jsonb,
+                    tstzrange(%(since)s, %(until)s), %(dataset)s, %(load)s, %(source)s)""",
+        values,
     )
     cursor.execute(
-        "INSERT INTO cim.outbox (layer, id, new_box) VALUES (%s, %s, Box2D(ST_GeomFromText(%s)))",
-        [sheet.layer, sheet.id, sheet.footprint],
+        """INSERT INTO cim.outbox (layer, id, new_box)
+           VALUES (%(layer)s, %(id)s, Box2D(ST_GeomFromText(%(footprint)s)))""",
+        values,
     )
-    report.updated, report.loaded = (sheet.records, 0) if held else (0, sheet.records)
+    cursor.execute(
+        """INSERT INTO cim.moment SELECT %(layer)s, bound FROM (VALUES (%(since)s::timestamptz), (%(until)s)) b(bound)
+           WHERE bound > now() ON CONFLICT DO NOTHING""",
+        values,
+    )
+
+
+def _free_id(cursor: Cursor, sheet: Sheet) -> str:
+    """Return an id that no sheet of the layer has: the name, else the name and the place of its middle in metres."""
+    rows = cursor.execute(
+        "SELECT DISTINCT id FROM cim.asset WHERE layer = %s AND upper_inf(recorded) AND starts_with(id, %s)",
+        [sheet.layer, sheet.name],
+    ).fetchall()
+    taken = {row[0] for row in rows}
+    x, y = np.mean(sheet.outline[:-1], axis=0)
+    placed = f"{sheet.name}_{x:.0f}_{y:.0f}"
+    ids = chain((sheet.name, placed), (f"{placed}_{number}" for number in count(2)))
+    return next(identifier for identifier in ids if identifier not in taken)
+
+
+def _warn_of_change(met: _Version, dataset: str, report: FileReport) -> None:
+    """Say what isn't plain about a new version."""
+    if met.dataset != dataset:
+        report.warn("id belonged to another dataset, at the same place: a new version", [met.id])
+    if met.covered < LEAST_COVERED:
+        report.warn("the version before reaches farther: what lies beyond this one is no longer shown", [met.id])
