@@ -45,6 +45,7 @@ from ingest.load.prepare import Preparation, prepare
 
 POINTS_A_BLOCK = 3_000_000
 SMALLEST_BLOCK_M, LARGEST_BLOCK_M = 100.0, 2000.0
+NOT_PUBLIC = "public, under a cloud that isn't: what the points say of it would be seen by everybody"
 Progress = Callable[[float, str], None]
 
 
@@ -79,6 +80,7 @@ class Cloud:
     dataset: str
     since: datetime | None
     points: int
+    public: bool
     box: Box
 
 
@@ -90,6 +92,8 @@ def reconstruct(
     asker: Asker = COMMAND_LINE,
 ) -> Reconstructed:
     """Make rasters, heights and roofs of stored clouds, in one load.
+
+    What comes of a cloud that isn't public isn't either; buildings that are public stay as they are then.
 
     Args:
         store: the city.
@@ -107,8 +111,13 @@ def reconstruct(
         clouds = _clouds(cursor, store, names)
         buildings = store.catalog.with_role("buildings")
         rows = _bare(cursor, buildings, clouds, store.city.srid) if buildings else []
+        everybodys = all(cloud.public for cloud in clouds)
+        closed = 0 if everybodys else sum(row.public for row in rows)
+        rows = [row for row in rows if everybodys or not row.public]
         load = begin_load(cursor, asker)
         outcome = Reconstructed(LoadReport(load=load), buildings=len(rows))
+        if closed:
+            outcome.why[NOT_PUBLIC] = closed
         rasters = _Rasters(Path(scratch), _around(clouds), cell_m, store.city.srid)
         found: dict[str, tuple[Measured, Any]] = {}
         for worked in _worked(store, clouds, rows, cell_m, Path(scratch), progress):
@@ -133,12 +142,12 @@ def reconstruct(
 def _clouds(cursor: Cursor, store: Store, names: Sequence[str]) -> list[Cloud]:
     layers = [layer.id for layer in store.catalog.of_kind("points")]
     cursor.execute(
-        """SELECT id, sha256, dataset, lower(valid), (about->>'points')::bigint, ST_XMin(footprint), ST_YMin(footprint),
-                  ST_XMax(footprint), ST_YMax(footprint) FROM cim.asset
+        """SELECT id, sha256, dataset, lower(valid), (about->>'points')::bigint, public, ST_XMin(footprint),
+                  ST_YMin(footprint), ST_XMax(footprint), ST_YMax(footprint) FROM cim.asset
            WHERE layer = ANY(%s) AND upper_inf(recorded) AND valid @> now() ORDER BY id""",
         [layers],
     )
-    found = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5:9]) for r in cursor.fetchall()]
+    found = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5], r[6:10]) for r in cursor.fetchall()]
     if missing := sorted(set(names) - {cloud.id for cloud in found}):
         raise NotFound(f"no cloud {', '.join(missing)}; there are {', '.join(c.id for c in found) or 'none'}")
     chosen = [cloud for cloud in found if not names or cloud.id in names]
@@ -286,7 +295,10 @@ def _load_rasters(
         file = FileReport(f"{layer.id} of {', '.join(c.id for c in clouds)}")
         kept = path.with_name(f"{clouds[0].id}_{layer.id}.tif" if len(clouds) == 1 else f"clouds_{layer.id}.tif")
         path.rename(kept)
-        said = Declared(layer=layer.id, dataset=f"{name} · {layer.id}", date=_day(since), vertical_datum="city")
+        said = Declared(
+            layer=layer.id, dataset=f"{name} · {layer.id}", date=_day(since), vertical_datum="city",
+            public=all(cloud.public for cloud in clouds),
+        )  # fmt: skip
         raster.load(cursor, store, kept, said, report.load or 0, file)
         report.files.append(file)
 
@@ -322,8 +334,8 @@ def _load_buildings(
         errors += [found[row.id][0].rms_m for row in mine if found[row.id][1] is not None]
         preparation = Preparation(
             layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
-            timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
-            storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
+            timezone=store.city.timezone, ground=ground_of(cursor, store, public_only=public), report=report,
+            where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
         )  # fmt: skip
         ready = prepare(batch, preparation)
         report.read += len(mine)

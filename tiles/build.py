@@ -135,7 +135,7 @@ def _ground_under(cursor: Cursor, store: Store, layer: Layer, versions: Sequence
     bare = np.flatnonzero(np.isnan(z))
     if len(bare):
         x, y = (np.array([versions[i][k] for i in bare]) for k in (5, 6))
-        z[bare] = ground_of(cursor, store)(x, y)
+        z[bare] = ground_of(cursor, store, public_only=True)(x, y)
     return dict(zip((v[0] for v in versions), np.nan_to_num(np.round(z, 2)).tolist(), strict=True))
 
 

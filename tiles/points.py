@@ -25,6 +25,7 @@ from cim.geometry.bodies import content_hash
 from cim.reference.crs import Float, fitted
 from cim.store.assets import asset_path
 from cim.store.connection import Store
+from cim.store.schema import IN_TILES
 from tiles.encode.points_glb import encode_points
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
@@ -60,8 +61,8 @@ def tile_clouds(store: Store, layer: Layer, progress: Progress = lambda *_: None
     with store.connect() as connection, connection.cursor() as cursor:
         known = known_tiles(cursor, folder)
         sheets = cursor.execute(
-            """SELECT sha256, lower(valid), upper(valid) FROM cim.asset
-               WHERE layer = %s AND upper_inf(recorded) ORDER BY id""",
+            f"""SELECT sha256, lower(valid), upper(valid) FROM cim.asset
+               WHERE layer = %s AND {IN_TILES} ORDER BY id""",
             [layer.id],
         ).fetchall()
     prints = {sha: content_hash(_basis(layer, frame), sha.encode()) for sha, _, _ in sheets}

@@ -17,6 +17,7 @@ from cim.catalog.model import Layer
 from cim.geometry.bodies import content_hash
 from cim.store.assets import asset_path
 from cim.store.connection import Store
+from cim.store.schema import IN_TILES
 from tiles.files import known_tiles, remember, write_files, write_whole
 from tiles.frame import Frame
 from tiles.outcome import Outcome, Progress
@@ -34,8 +35,8 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
     with store.connect() as connection, connection.cursor() as cursor:
         known = known_tiles(cursor, folder)
         sheets = cursor.execute(
-            """SELECT sha256, about, ST_X(ST_Centroid(footprint)), ST_Y(ST_Centroid(footprint)), lower(valid),
-                      upper(valid) FROM cim.asset WHERE layer = %s AND upper_inf(recorded) ORDER BY id""",
+            f"""SELECT sha256, about, ST_X(ST_Centroid(footprint)), ST_Y(ST_Centroid(footprint)), lower(valid),
+                      upper(valid) FROM cim.asset WHERE layer = %s AND {IN_TILES} ORDER BY id""",
             [layer.id],
         ).fetchall()
     outcome = Outcome(layer.id)

@@ -25,6 +25,7 @@ from cim.read.terrain import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, Operation, operation
 from cim.reference.grid import Raster
 from cim.store.connection import Store
+from cim.store.schema import IN_TILES
 from tiles.encode.quantized_mesh import encode, grid_mesh
 from tiles.files import known_tiles, publish, remember, write_files, write_whole
 from tiles.frame import Frame
@@ -134,11 +135,11 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
     outcome = Outcome(layer.id)
     with store.connect() as connection, connection.cursor() as cursor:
         known = known_tiles(cursor, folder)
-        bounds = "SELECT lower(valid), upper(valid) FROM cim.asset WHERE layer = %s AND upper_inf(recorded)"
+        bounds = f"SELECT lower(valid), upper(valid) FROM cim.asset WHERE layer = %s AND {IN_TILES}"
         moments = _moments(cursor.execute(bounds, [layer.id]).fetchall())
         grounds: list[tuple[Interval, Ground | None]] = []
         for interval in moments:
-            found = surfaces(cursor, store, layer, _moment_in(interval))
+            found = surfaces(cursor, store, layer, _moment_in(interval), public_only=True)
             grounds.append((interval, _ground(found, frame) if found else None))
     for interval, ground in grounds:
         if ground is None:

@@ -9,7 +9,7 @@ from cim.catalog.model import Layer
 from cim.read.filters import Condition
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
-from cim.store.schema import table
+from cim.store.schema import IN_TILES, table
 
 Version = tuple[int, str, datetime | None, datetime | None, bytes, float, float]
 
@@ -25,7 +25,7 @@ def versions_in_tiles(cursor: Cursor, layer: Layer) -> list[Version]:
         f"""SELECT fid, id, lower(valid), upper(valid), content,
                    (ST_XMin(geom) + ST_XMax(geom)) / 2, (ST_YMin(geom) + ST_YMax(geom)) / 2
             FROM {table(layer)}
-            WHERE upper_inf(recorded) AND NOT isempty(valid) AND public AND {shown}
+            WHERE {IN_TILES} AND {shown}
             ORDER BY id COLLATE "C", fid"""
     )
     return cursor.fetchall()

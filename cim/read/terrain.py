@@ -27,21 +27,35 @@ class Surface:
 
 
 def surfaces(
-    cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None, recorded_at: datetime | None = None
+    cursor: Cursor,
+    store: Store,
+    layer: Layer,
+    at: datetime | None = None,
+    recorded_at: datetime | None = None,
+    *,
+    public_only: bool = False,
 ) -> list[Surface]:
     """Return the rasters of a layer that hold at a time (None: now): the finest first, of equals the newest."""
-    return [_opened(*file, store.city) for file in _files(cursor, store, layer, at, recorded_at)]
+    files = _files(cursor, store, layer, at, recorded_at, public_only=public_only)
+    return [_opened(*file, store.city) for file in files]
 
 
 def _files(
-    cursor: Cursor, store: Store, layer: Layer, at: datetime | None = None, recorded_at: datetime | None = None
+    cursor: Cursor,
+    store: Store,
+    layer: Layer,
+    at: datetime | None = None,
+    recorded_at: datetime | None = None,
+    *,
+    public_only: bool,
 ) -> list[tuple[Path, float, str]]:
     known = "recorded @> %(recorded_at)s::timestamptz" if recorded_at else "upper_inf(recorded)"
     cursor.execute(
         f"""SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
            WHERE layer = %(layer)s AND {known} AND valid @> coalesce(%(at)s, now())
+             AND (public OR NOT %(public_only)s)
            ORDER BY round((about->>'resolution_m')::numeric, 3), lower(valid) DESC NULLS LAST, 1""".encode(),
-        {"layer": layer.id, "at": at, "recorded_at": recorded_at},
+        {"layer": layer.id, "at": at, "recorded_at": recorded_at, "public_only": public_only},
     )
     return [(asset_path(store.settings, sha256), resolution_m, sha256) for sha256, resolution_m in cursor.fetchall()]
 
@@ -78,7 +92,14 @@ class Ground:
         return heights(self._surfaces, x, y)
 
 
-def ground_of(cursor: Cursor, store: Store) -> Ground:
-    """Return the ground of the city, as far as the cursor's transaction sees it."""
+def ground_of(cursor: Cursor, store: Store, *, public_only: bool = False) -> Ground:
+    """Return the ground of the city, as far as the cursor's transaction sees it.
+
+    Args:
+        cursor: a read.
+        store: the city.
+        public_only: what stands on it is public, so that no height may come from a raster that isn't.
+
+    """
     layer = store.catalog.with_role("ground")
-    return Ground(tuple(_files(cursor, store, layer)), store.city) if layer else Ground()
+    return Ground(tuple(_files(cursor, store, layer, None, public_only=public_only)), store.city) if layer else Ground()

@@ -153,9 +153,11 @@ def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merge
     cursor.execute(f"ANALYZE {staging(layer)} (id)")
     cursor.execute(
         f"""CREATE TEMP TABLE merge_plan ON COMMIT DROP AS
-            SELECT s.id, v.fid, CASE WHEN v.fid IS NULL THEN 'new' WHEN v.content = s.content THEN 'unchanged'
+            SELECT s.id, v.fid, CASE WHEN v.fid IS NULL THEN 'new'
+                                     WHEN v.content = s.content AND v.public = %(public)s THEN 'unchanged'
                                      ELSE 'replace' END AS action
-            FROM {staging(layer)} s LEFT JOIN {t} v ON v.id = s.id AND upper_inf(v.recorded)"""
+            FROM {staging(layer)} s LEFT JOIN {t} v ON v.id = s.id AND upper_inf(v.recorded)""",
+        values,
     )
     cursor.execute(
         f"UPDATE {t} v SET recorded = tstzrange(lower(v.recorded), now()) FROM merge_plan p"

@@ -60,6 +60,10 @@ LOAD_COLUMNS = (
     Column("source", "bigint"),
 )
 
+ASSETS = "cim.asset"  # the table of whole files, which the layers of sheets share
+# what stands in tiles, of every kind: what is known now, holds at some time, and may be seen by anybody
+IN_TILES = "upper_inf(recorded) AND NOT isempty(valid) AND public"
+
 # of cim.body, which all layers share
 BODY_COLUMNS = (
     Column("hash", "bytea"),
@@ -119,15 +123,17 @@ def create_features(layer: Layer, srid: int) -> list[str]:
         " WHERE parent_id IS NOT NULL AND upper_inf(recorded)",
         *indexes,
         _exclusion(name, t),
-        *_policy(layer),
+        *_policy(t),
         f"ALTER TABLE {t} ALTER COLUMN geom SET STORAGE EXTERNAL",
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
     ]
 
 
-def _policy(layer: Layer) -> list[str]:
-    """Rows that aren't public are seen by who has signed in; the owner, who loads and tiles, sees all."""
-    t = table(layer)
+def _policy(t: str) -> list[str]:
+    """Rows that aren't public are seen by who has signed in; the owner, who loads and tiles, sees all.
+
+    The one rule of who sees what, for the rows of every kind: objects, values, and the files of sheets.
+    """
     return [
         f"ALTER TABLE {t} ENABLE ROW LEVEL SECURITY",
         f"DROP POLICY IF EXISTS visible ON {t}",
@@ -161,7 +167,7 @@ def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 -
         f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_series" ON {t} (feature, time) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_time" ON {t} USING brin (time)',
-        *_policy(layer),
+        *_policy(t),
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
     ]
 
@@ -170,15 +176,17 @@ def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: A
     """Return the statements that show files (rasters, clouds) as a table of sheets, in a feature table's columns.
 
     So a sheet is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
+    Who asks sees the sheets of which they may see the asset: the view looks with the asker's eyes, not its owner's.
     """
     kept = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
     about = f"about || jsonb_build_object('file', 'assets/' || sha256 || '{suffix}')"
     return [
-        f"CREATE OR REPLACE VIEW {table(layer)} AS SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
+        *_policy(ASSETS),
+        f"CREATE OR REPLACE VIEW {table(layer)} WITH (security_invoker = true) AS"
+        f" SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
-        f" {layer.cim_level}::smallint AS cim_level, dataset, load, true AS public, source,"
-        " NULL::text AS record FROM cim.asset"
-        f" WHERE layer = {_literal(layer.id)}"
+        f" {layer.cim_level}::smallint AS cim_level, dataset, load, public, source,"
+        f" NULL::text AS record FROM {ASSETS} WHERE layer = {_literal(layer.id)}",
     ]
 
 

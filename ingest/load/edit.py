@@ -99,6 +99,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
     layer, feature = edit.layer, edit.feature or {}
     report = FileReport(f"{layer.id}/{edit.id}")
     before = _current(cursor, edit)
+    public = before.public if before else True
     if edit.action == "create" and before:
         raise BadRequest(f"there is a {layer.id} {edit.id} already: PUT replaces it")
     properties = feature.get("properties") or {}
@@ -119,8 +120,8 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
         batch = replace(batch, bodies=bodies, body_record=record, body_lod=list(before.lods))
     preparation = Preparation(
         layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
-        timezone=store.city.timezone, ground=ground_of(cursor, store), report=report, where=report.path,
-        storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
+        timezone=store.city.timezone, ground=ground_of(cursor, store, public_only=public), report=report,
+        where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
     )  # fmt: skip
     try:
         rows = prepare(batch, preparation)
@@ -134,7 +135,6 @@ def _put(cursor: Cursor, store: Store, edit: Edit, load: int) -> Edited:
     stage_records(cursor, layer, rows.records)
     dataset = before.dataset if before else EDITS
     cursor.execute("INSERT INTO cim.dataset (name) VALUES (%s) ON CONFLICT DO NOTHING", [dataset])
-    public = before.public if before else True
     outcome = merge(cursor, Delivery(layer, dataset, load, edit.at, public=public))
     action = "created" if outcome.loaded else "replaced" if outcome.updated else "unchanged"
     return Edited(edit.id, action, load, tuple(report.warned))

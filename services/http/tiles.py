@@ -80,11 +80,16 @@ def mvt(request: Request) -> Response:
 
 
 def asset(request: Request) -> Response:
-    """Answer a raster of the asset store, named by its content."""
+    """Answer a raster of the asset store, named by its content, where a row leads to it that the asker may see."""
     state = context.of(request)
     sha256 = request.path_params["sha256"]
-    path = asset_path(state.store.settings, sha256)
-    if not sha256.isalnum() or not path.is_file():
+    rasters = [layer.id for layer in state.store.catalog.of_kind("raster")]
+    with state.cursor() as cursor:
+        row = cursor.execute(
+            "SELECT sha256 FROM cim.asset WHERE sha256 = %s AND layer = ANY(%s) AND upper_inf(recorded) LIMIT 1",
+            [sha256, rasters],
+        ).fetchone()
+    if row is None or not (path := asset_path(state.store.settings, row[0])).is_file():
         raise NotFound(f"no asset {sha256}")
     return FileResponse(path, media_type="image/tiff; application=geotiff", headers=IMMUTABLE)
 

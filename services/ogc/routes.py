@@ -46,8 +46,11 @@ pygeoapi_overrides.install(CONFORMANCE)
 
 
 @lru_cache(maxsize=16)
-def _api(context: Context, base_url: str, _age: int) -> API:
-    """Make the API of a public address; made anew as time passes, because loads move extents."""
+def _api(context: Context, base_url: str, _public_only: bool, _age: int) -> API:
+    """Make the API of a public address, for who has signed in or who hasn't: extents differ by what one may see.
+
+    It is made anew as time passes, because loads move extents.
+    """
     return API(collections.configuration(context, base_url), {})
 
 
@@ -55,7 +58,7 @@ def _route(call: Callable[[API, APIRequest, Request], Answer]) -> Callable[[Requ
     def endpoint(request: Request) -> Response:
         context = of(request)
         CONTEXT.set(context)
-        api = _api(context, ASK.get().base_url, int(time.monotonic() / FRESH_S))
+        api = _api(context, ASK.get().base_url, ASK.get().public_only, int(time.monotonic() / FRESH_S))
         asked = APIRequest(request, api.locales)
         if asked.format is None and not request.query_params.get("f"):
             asked._format = "json"  # noqa: SLF001 - Accept: */* is JSON here

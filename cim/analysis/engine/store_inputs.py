@@ -280,6 +280,6 @@ def window(
 
 def _origin(sheet: Surface, crs: CRS, side: float) -> tuple[float, float]:
     """Return a corner of a sheet's cells, where its grid is that of the window; else any."""
-    x, dx, y, dy = sheet.raster.transform
-    same = sheet.raster.crs.to_epsg() == crs.to_epsg() and abs(dx - side) < 1e-9 and abs(dy + side) < 1e-9
-    return (x - dx / 2, y - dy / 2) if same else (0.0, 0.0)
+    x, y, *steps = sheet.raster.transform
+    same = sheet.raster.crs.to_epsg() == crs.to_epsg() and np.allclose(steps, (side, 0.0, 0.0, -side), atol=1e-9)
+    return (x - side / 2, y + side / 2) if same else (0.0, 0.0)

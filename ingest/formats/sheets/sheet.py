@@ -70,8 +70,14 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
     """
     sheet = replace(sheet, name=f"{declared.id_prefix or ''}{sheet.name}")
     since = datetime.combine(declared.date, datetime.min.time(), UTC) if declared.date else None
-    if _is_known(cursor, sheet, since, store.city.srid):
+    public = declared.public is not False
+    known = _known(cursor, sheet, since, store.city.srid)
+    if known and known[1] == public:
         report.unchanged = sheet.records
+        return
+    if known:
+        _correct_access(cursor, known[0], load, report, public=public)
+        report.updated = sheet.records
         return
     namesakes = _namesakes(cursor, sheet, store.city.srid, report)
     known_as = _known_as(namesakes, since, load)
@@ -83,14 +89,18 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
         _warn_of_change(met, dataset, report)
     if identifier != sheet.name and known_as is None:
         report.warn("another of this name is there, elsewhere or of this call: this one has its own id", [identifier])
-    _write(cursor, sheet, identifier, dataset, _room(cursor, met, versions, since), store.city.srid, load, report)
+    room = _room(cursor, met, versions, since)
+    _write(cursor, sheet, identifier, dataset, room, store.city.srid, load, report, public=public)
     report.updated, report.loaded = (sheet.records, 0) if known_as else (0, sheet.records)
 
 
-def _is_known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -> bool:
-    """Whether the same content stands at the same place then: where a set of tiles stands an anchor says, not it."""
-    row = cursor.execute(
-        f"""SELECT 1 FROM cim.asset a
+def _known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -> tuple[int, bool] | None:
+    """Return the version that has the same content at the same place then, and whether it is public.
+
+    Where a set of tiles stands an anchor says, not its content.
+    """
+    row: tuple[int, bool] | None = cursor.execute(
+        f"""SELECT a.fid, a.public FROM cim.asset a
             WHERE a.layer = %(layer)s AND a.sha256 = %(sha256)s AND upper_inf(a.recorded)
               AND CASE WHEN %(since)s::timestamptz IS NULL THEN upper_inf(a.valid) ELSE a.valid @> %(since)s END
               AND a.footprint && ST_GeomFromText(%(footprint)s, {srid})
@@ -104,7 +114,7 @@ def _is_known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -
             "about": json.dumps(sheet.about),
         },
     ).fetchone()
-    return row is not None
+    return row
 
 
 @dataclass(frozen=True)
@@ -175,8 +185,8 @@ def _room(cursor: Cursor, met: _Version | None, versions: Sequence[_Version], si
     cursor.execute(
         """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
                            RETURNING *)
-           INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
-           SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source
+           INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public)
+           SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source, public
            FROM closed WHERE %(since)s::timestamptz IS NOT NULL
              AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
         {"fid": met.fid, "since": since},
@@ -198,17 +208,19 @@ def _write(
     srid: int,
     load: int,
     report: FileReport,
+    *,
+    public: bool,
 ) -> None:
     about = sheet.about if identifier == sheet.name else sheet.about | {"name": sheet.name}
     values = {
         "layer": sheet.layer, "id": identifier, "sha256": sheet.sha256, "footprint": sheet.footprint,
         "about": json.dumps(about), "since": valid[0], "until": valid[1], "dataset": dataset, "load": load,
-        "source": report.source,
+        "source": report.source, "public": public,
     }  # fmt: skip
     cursor.execute(
-        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source)
+        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public)
             VALUES (%(layer)s, %(id)s, %(sha256)s, ST_GeomFromText(%(footprint)s, {srid}), %(about)s::jsonb,
-                    tstzrange(%(since)s, %(until)s), %(dataset)s, %(load)s, %(source)s)""",
+                    tstzrange(%(since)s, %(until)s), %(dataset)s, %(load)s, %(source)s, %(public)s)""",
         values,
     )
     cursor.execute(
@@ -242,3 +254,17 @@ def _warn_of_change(met: _Version, dataset: str, report: FileReport) -> None:
         report.warn("id belonged to another dataset, at the same place: a new version", [met.id])
     if met.covered < LEAST_COVERED:
         report.warn("the version before reaches farther: what lies beyond this one is no longer shown", [met.id])
+
+
+def _correct_access(cursor: Cursor, fid: int, load: int, report: FileReport, *, public: bool) -> None:
+    """Write the same sheet anew, seen by others than before."""
+    cursor.execute(
+        """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
+                           RETURNING *),
+                fresh AS (INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source,
+                                                 public)
+                          SELECT layer, id, sha256, footprint, about, valid, dataset, %(load)s, %(source)s, %(public)s
+                          FROM closed RETURNING *)
+           INSERT INTO cim.outbox (layer, id, new_box) SELECT layer, id, Box2D(footprint) FROM fresh""",
+        {"fid": fid, "load": load, "source": report.source, "public": public},
+    )
