@@ -120,6 +120,7 @@ class ReadOptions:
     layers: Mapping[str, str] = field(default_factory=dict)  # class of the file, or a pattern of such → layer's id
     anchor: Anchor | None = None  # of a model that knows no place
     workers: int = 1  # processes that a reader may use
+    root: Path | None = None  # folder that nothing a file names may lie outside of; None: the owner's own file
 
     def layer_of(self, object_class: str) -> Layer | None:
         """Return the layer of a class: what is declared, else what the catalog says; None: neither knows it."""

@@ -99,13 +99,37 @@ def _horner(u: Float, v: Float, weights: Float) -> Float:
     return total
 
 
+# what PROJ would open: a parameter of PROJ text or WKT whose value is a path or an address, not a name alone
+_FILE_BY_PATH = re.compile(
+    r"""\b(?:nadgrids|geoidgrids|xy_grids|z_grids|grids|file|model|init|catalog)\s*=\s*(?:"+[^"]*|[^\s"\]]*)[/\\]
+        | \bPARAMETERFILE\s*[\[(]\s*"[^"]*"\s*,\s*"[^"]*[/\\]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def names_files(text: str) -> bool:
+    """Whether the text of a CRS names a file by its path, which PROJ would open whatever it is.
+
+    A name alone is looked for among PROJ's own grids.
+    """
+    return bool(_FILE_BY_PATH.search(text))
+
+
+def _refuse_files(text: str) -> None:
+    if names_files(text):
+        raise UnknownCrs(
+            f"{text[:80]!r} names a file by its path: put the grid into a folder of PROJ_DATA and name it alone"
+        )
+
+
 def parse(text: str) -> CRS:
     """Read a CRS from a name like EPSG:4547 or `CGCS2000 38带`, WKT or PROJJSON text.
 
     Raises:
-        UnknownCrs: it is none that PROJ knows.
+        UnknownCrs: it is none that PROJ knows, or it names a file by its path.
 
     """
+    _refuse_files(text)
     is_name = len(text) < _LONGEST_NAME and not any(mark in text for mark in "[{+=")  # not WKT, PROJJSON or PROJ text
     if is_name and (chinese := china_crs.named(text)) is not None:
         return chinese
@@ -224,8 +248,12 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
 
     Raises:
         NoOperation: only a ballpark, or one whose grid isn't installed, leads there.
+        UnknownCrs: one of them names a file by its path.
 
     """
+    for crs in (source, target):  # of a file, perhaps, which says of itself what it likes
+        _refuse_files(crs.srs)
+        _refuse_files(crs.to_wkt())
     if source.equals(target, ignore_axis_order=True):
         return Operation("identity", 0.0, ())
     if is_derived(source):

@@ -10,6 +10,9 @@ from pyproj import CRS
 from cim.city import Extent
 from cim.reference.crs import Float, Operation, operation, split
 
+# of a raster that is sampled: others name further files, or addresses, that GDAL would open
+FORMATS = ("GTiff", "GTX", "AAIGrid")
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -30,7 +33,7 @@ class Raster:
         """Read the header of a raster file."""
         import rasterio
 
-        with rasterio.open(path) as file:
+        with rasterio.open(path, driver=FORMATS) as file:
             t = file.transform  # GDAL moves the corner for AREA_OR_POINT=Point, so that the centre is always half in
             horizontal, _ = split(CRS.from_wkt(file.crs.to_wkt()))
             first = (t.c + (t.a + t.b) / 2, t.f + (t.d + t.e) / 2)
@@ -45,7 +48,7 @@ class Raster:
         """(rows, columns) float64, NaN where the file has no data."""
         import rasterio
 
-        with rasterio.open(self.path) as file:
+        with rasterio.open(self.path, driver=FORMATS) as file:
             return np.asarray(file.read(self.band, masked=True).astype(np.float64).filled(np.nan))
 
     @cached_property

@@ -1,6 +1,7 @@
 """What a folder or a user says about files that don't say it themselves: `dataset.toml`, `--settings`, options."""
 
 import datetime as dt
+import os
 import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatch
@@ -19,6 +20,7 @@ from cim.reference.gcj02 import unshift
 from cim.reference.local_system import read_parameters
 
 DATASET_FILE = "dataset.toml"
+_LONGEST_PATH = 1024  # characters; what is longer is the text of a CRS
 
 
 def _said(zh: str, en: str, default: Any = None) -> Any:
@@ -73,31 +75,69 @@ class DatasetFile(Declared):
     files: Mapping[str, Declared] = Field(default_factory=dict)
 
 
-def read_dataset_file(path: Path) -> DatasetFile:
+def read_dataset_file(path: Path, root: Path | None = None) -> DatasetFile:
     """Read a dataset.toml; a relative CRS file in it is relative to it.
 
+    Args:
+        path: the file.
+        root: folder that no file it names may lie outside of; None: the file is the owner's own.
+
     Raises:
-        BadSettings: it isn't TOML, or has a key or value that isn't known.
+        BadSettings: it isn't TOML, or has a key or value that isn't known, or names a file that it may not.
 
     """
     try:
         declared: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        whole = _beside(DatasetFile.model_validate(declared), path.parent)
-        return whole.model_copy(update={"files": {k: _beside(entry, path.parent) for k, entry in whole.files.items()}})
+        whole = _beside(DatasetFile.model_validate(declared), path.parent, root)
+        entries = {k: _beside(entry, path.parent, root) for k, entry in whole.files.items()}
+        return whole.model_copy(update={"files": entries})
     except OSError as fault:
         raise BadSettings(f"{path}: {fault.strerror}") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
         raise BadSettings(f"{path}: {fault}") from fault
 
 
-def _beside[D: Declared](declared: D, folder: Path) -> D:
+def _beside[D: Declared](declared: D, folder: Path, root: Path | None) -> D:
     """Return what is said with the files that it names (a CRS, a grid) found in a folder."""
     found: dict[str, Any] = {}
-    if declared.crs and (folder / declared.crs).is_file():
+    if declared.crs and _is_within(folder / declared.crs, root) and _is_file(folder / declared.crs):
         found["crs"] = str(folder / declared.crs)
     if declared.height_anomaly_grid:
         found["height_anomaly_grid"] = folder / declared.height_anomaly_grid
-    return declared.model_copy(update=found)
+    said = declared.model_copy(update=found)
+    return said if root is None else of_others(said, root)
+
+
+def of_others[D: Declared](declared: D, root: Path | None) -> D:
+    """Return what others say of their data: it can't have a file read that isn't theirs.
+
+    Args:
+        declared: what they say; a CRS becomes its own text, and no text of theirs is taken for a path any more.
+        root: the folder of their files; None: they name none.
+
+    Raises:
+        BadSettings: the grid that they name lies outside of their folder.
+        UnknownCrs: they name none that PROJ knows.
+
+    """
+    said: dict[str, Any] = {}
+    if declared.crs and not unshift(declared.crs):
+        theirs = root is not None and _is_within(Path(declared.crs), root)
+        crs = declared_crs(declared) if theirs else parse(declared.crs)
+        said["crs"] = crs.to_json() if crs else None
+    grid = declared.height_anomaly_grid
+    if grid and (root is None or not _is_within(grid, root)):
+        raise BadSettings(f"{grid.name}: a grid of the height anomaly must lie among the files that are delivered")
+    return declared.model_copy(update=said)
+
+
+def _is_within(file: Path, root: Path | None) -> bool:
+    """Whether a path leads into a folder, and not through a link out of it again; None: into any."""
+    return root is None or (len(str(file)) < _LONGEST_PATH and file.resolve().is_relative_to(root.resolve()))
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - it says no of a text that is too long for a path
 
 
 def heights_city(declared: Declared, city: City) -> City:
@@ -117,10 +157,21 @@ def heights_city(declared: Declared, city: City) -> City:
     return city.model_copy(update=said)
 
 
-def declared_for(path: Path, beside_in: Path, options: Declared, settings: DatasetFile | None) -> Declared:
-    """Return what is said about a file: options first, then its own entry, then what holds for its folder."""
+def declared_for(
+    path: Path, beside_in: Path, options: Declared, settings: DatasetFile | None, root: Path | None = None
+) -> Declared:
+    """Return what is said about a file: options first, then its own entry, then what holds for its folder.
+
+    Args:
+        path: the file.
+        beside_in: the folder whose dataset.toml holds for it.
+        options: what whoever loads it says.
+        settings: a dataset.toml that takes the place of that beside it.
+        root: folder that no file which the dataset.toml names may lie outside of; None: it is the owner's own.
+
+    """
     beside = beside_in / DATASET_FILE
-    folder = settings or (read_dataset_file(beside) if beside.is_file() else None)
+    folder = settings or (read_dataset_file(beside, root) if beside.is_file() else None)
     if folder is None:
         return options
     whole = Declared(**{k: v for k, v in folder if k != "files"})
@@ -135,7 +186,7 @@ def declared_crs(declared: Declared) -> CRS | None:
     file = Path(declared.crs)
     if file.suffix == ".toml":
         return read_parameters(file)
-    if not file.is_file():
+    if not _is_file(file):
         return parse(declared.crs)
     try:
         return parse(file.read_text("utf-8"))

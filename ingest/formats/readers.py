@@ -31,7 +31,7 @@ class Reader:
     module: str  # has `read`; imported when the first such file comes
     kind: KindName = "feature"  # of the layers that its files go to
     mark: bytes = b""  # stands near the beginning, where two formats share a suffix
-    leads_elsewhere: bool = False  # what it names is read too: never from an upload or an archive
+    leads_elsewhere: bool = False  # what it names is read too: never of others' (an upload, an archive, a download)
     of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
     held: Mapping[str, int] = field(default_factory=dict)  # suffix → times its size in memory, where that grows with it

@@ -38,6 +38,7 @@ class Job:
     city: City
     settings: Settings
     ground: Ground
+    root: Path | None = None  # folder that nothing it names may lie outside of; None: the owner's own
 
 
 @dataclass
@@ -66,7 +67,7 @@ def tables(job: Job, *, workers: int) -> Iterator[Table]:
             f"the {job.settings.memory_mb} MB of the setting memory_mb: raise it, or deliver it in parts or as a "
             "format that is streamed (GeoPackage, CityGML, CityJSONSeq, 3D Tiles)"
         )
-    options = replace(read_options(job.catalog, job.declared), workers=workers)
+    options = replace(read_options(job.catalog, job.declared), workers=workers, root=job.root)
     sources = list(reader.read(job.path, options))
     for source in sources:
         hint = source.header.layer_hint if len(sources) > 1 else None

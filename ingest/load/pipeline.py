@@ -39,8 +39,12 @@ def ingest(
     progress: Progress = lambda *_: None,
     ending: Callable[[Cursor, LoadReport], bool] = lambda *_: True,
     asker: Asker = COMMAND_LINE,
+    *,
+    of_others: bool = False,
 ) -> LoadReport:
     """Load files into the store as one load.
+
+    What is `of_others` (an upload, a download, a folder that others write) can't make the program read anything else.
 
     `ending` is called in the load's transaction, when all is in; where it returns False, all is rolled back.
 
@@ -55,7 +59,7 @@ def ingest(
     if options.layer and options.layer not in store.catalog.layers:
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
     with TemporaryDirectory() as scratch, _rarely_collecting():
-        files = find_files(paths, Path(scratch))
+        files = find_files(paths, Path(scratch), of_others=of_others)
         return _ingest_files(store, files, options, settings, progress, ending, asker)
 
 
@@ -84,7 +88,7 @@ def _ingest_files(
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
         report.load = begin_load(cursor, asker)
         for number, (file, tables) in enumerate(_in_turn(cursor, store, files, options, settings)):
-            declared = declared_for(file.path, file.beside, options, settings)
+            declared = _declared(file, options, settings)
             told = partial(_told, progress, number, len(files), file.shown)
             report.files.append(_ingest_file(connection, store, file, tables, declared, report.load or 0, told))
         if report.exit_code == 1 or not ending(cursor, report):
@@ -106,20 +110,29 @@ def _in_turn(
     kept_whole = [file for file in files if (reader := reader_of(file.path)) and reader.kind == "raster"]
     yield from ((file, iter(())) for file in kept_whole)
     others = files[len(kept_whole) :]
-    ground = ground_of(cursor, store)
+    # what is public stands on public ground alone: its heights are seen by everybody
+    ground = {public: ground_of(cursor, store, public_only=public) for public in (True, False)}
+    sound = [file for file in others if not file.fault]
+    said = [_declared(file, options, settings) for file in sound]
     jobs = [
         Job(
             path=file.path,
             shown=file.shown,
-            declared=declared_for(file.path, file.beside, options, settings),
+            declared=declared,
             catalog=store.catalog,
             city=store.city,
             settings=store.settings,
-            ground=ground,
+            ground=ground[declared.public is not False],
+            root=file.root,
         )
-        for file in others
+        for file, declared in zip(sound, said, strict=True)
     ]
-    yield from zip(others, opened(jobs, store.settings), strict=True)
+    tables = opened(jobs, store.settings)
+    yield from ((file, iter(()) if file.fault else next(tables)) for file in others)
+
+
+def _declared(file: File, options: Declared, settings: DatasetFile | None) -> Declared:
+    return declared_for(file.path, file.beside, options, settings, root=file.beside_root)
 
 
 def _told(progress: Progress, number: int, count: int, name: str, share: float, read: int) -> None:

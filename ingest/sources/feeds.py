@@ -21,7 +21,8 @@ import re
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -42,6 +43,8 @@ from ingest.sources.postgres import substituted
 
 LARGEST_BYTES = 2_000_000_000
 REQUEST_S = 60.0
+MOST_REDIRECTS = 5
+HTTP_PORT, HTTPS_PORT = 80, 443
 SETTLED_S = 2.0  # a file in a drop folder that hasn't changed for this long is whole
 _EVERY = re.compile(r"(\d+)\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -122,7 +125,7 @@ def run_feed(store: Store, name: str, feed: Feed, folder: Path, mark: str | None
             path, fresh = _fetched(feed, name, folder, Path(scratch), mark)
             if path is None or (fresh is not None and fresh == mark):
                 return [Ran(name, None, "unchanged", mark)]
-            report = _load(store, name, feed, path, name)
+            report = _load(store, name, feed, path, name, of_others=path.is_relative_to(scratch))
     except (CimError, httpx.HTTPError, OSError) as fault:
         return [Ran(name, None, str(fault) or type(fault).__name__, mark, failed=True)]
     return [_ran(name, report, fresh)]
@@ -132,9 +135,9 @@ def _ran(name: str, report: LoadReport, mark: str | None) -> Ran:
     return Ran(name, report.load, report.summary(), mark if report.load else None, failed=report.exit_code == 1)
 
 
-def _load(store: Store, name: str, feed: Feed, path: Path, dataset: str) -> LoadReport:
+def _load(store: Store, name: str, feed: Feed, path: Path, dataset: str, *, of_others: bool) -> LoadReport:
     declared = feed.declared if feed.dataset else feed.declared.model_copy(update={"dataset": dataset})
-    return ingest(store, [path], declared, asker=Asker(account=f"feed {name}"))
+    return ingest(store, [path], declared, asker=Asker(account=f"feed {name}"), of_others=of_others)
 
 
 def _fetched(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | None) -> tuple[Path | None, str | None]:
@@ -156,7 +159,7 @@ def _downloaded(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | 
     asked |= {"If-None-Match": known["etag"]} if "etag" in known else {}
     asked |= {"If-Modified-Since": known["last-modified"]} if "last-modified" in known else {}
     source = substituted(feed.source or "", folder / "feeds.toml")
-    with httpx.stream("GET", source, headers=asked, timeout=REQUEST_S, follow_redirects=True) as answer:
+    with _answer(source, asked) as answer:
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None, mark
         answer.raise_for_status()
@@ -173,6 +176,30 @@ def _downloaded(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | 
     if known.get("sha256") == digest.hexdigest():
         return None, mark
     return path, json.dumps(said | {"sha256": digest.hexdigest()})
+
+
+@contextmanager
+def _answer(source: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    """Ask for a source; its server may lead to another address of its own, but to no other server.
+
+    Raises:
+        UnreadableFile: it leads to another server, or goes on leading.
+
+    """
+    first = address = httpx.URL(source)
+    for _ in range(MOST_REDIRECTS):
+        with httpx.stream("GET", address, headers=dict(headers), timeout=REQUEST_S) as answer:
+            if answer.next_request is None:
+                yield answer
+                return
+            address = answer.next_request.url
+        if (address.host, _port(address)) not in ((first.host, _port(first)), (first.host, HTTPS_PORT)):
+            raise UnreadableFile(f"{source}: its server leads to {address.host}: if that is right, name that address")
+    raise UnreadableFile(f"{source}: its server leads on and on")
+
+
+def _port(address: httpx.URL) -> int | None:
+    return address.port or {"http": HTTP_PORT, "https": HTTPS_PORT}.get(address.scheme)
 
 
 def _suffix(answer: httpx.Response) -> str:
@@ -195,11 +222,15 @@ def _empty_drop(store: Store, name: str, feed: Feed, folder: Path) -> list[Ran]:
     if not folder.is_dir():
         raise UnreadableFile(f"{folder}: no such folder")
     ran = []
-    for path in sorted(folder.iterdir()):
-        if path.name in ("done", "failed") or path.name.startswith(".") or not _is_settled(path):
+    for path in sorted(folder.iterdir(), key=lambda p: (not p.is_symlink(), p)):  # links go before what they lie beside
+        if path.name in ("done", "failed") or path.name.startswith("."):
+            continue
+        if not _leads_elsewhere(path) and not _is_settled(path):
             continue
         try:
-            report = _load(store, name, feed, path, path.stem)
+            if _leads_elsewhere(path):
+                raise UnreadableFile(f"{path}: a link, or a folder with one: what lies elsewhere isn't read from here")
+            report = _load(store, name, feed, path, path.stem, of_others=True)
             run, text = _ran(name, report, None), json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         except CimError as fault:
             run, text = Ran(name, None, str(fault), failed=True), json.dumps({"error": str(fault)}, ensure_ascii=False)
@@ -209,6 +240,10 @@ def _empty_drop(store: Store, name: str, feed: Feed, folder: Path) -> list[Ran]:
         (target / "report.json").write_text(text, "utf-8")
         ran.append(run)
     return ran
+
+
+def _leads_elsewhere(path: Path) -> bool:
+    return path.is_symlink() or (path.is_dir() and any(inside.is_symlink() for inside in path.rglob("*")))
 
 
 def _is_settled(path: Path) -> bool:

@@ -14,7 +14,7 @@ from cim.loads.quality import examine
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
 from ingest.delivery.archives import is_archive, unpack
-from ingest.delivery.declared import Declared
+from ingest.delivery.declared import Declared, of_others
 from ingest.delivery.report import LoadReport
 from ingest.formats.readers import reader_of
 from ingest.load.pipeline import ingest
@@ -83,7 +83,8 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
         report.quality = examine(cursor, store, report.load or 0, report.layers)
         return False  # nothing of it stays
 
-    report = ingest(store, [unpacked(folder_of(store.settings, upload))], options, ending=look)
+    folder = unpacked(folder_of(store.settings, upload))
+    report = ingest(store, [folder], of_others(options, None), ending=look, of_others=True)
     return _said(upload, report, preview)
 
 
@@ -103,9 +104,10 @@ def load_upload(
     report = ingest(
         store,
         [unpacked(folder_of(store.settings, upload))],
-        options,
+        of_others(options, None),
         ending=ending,
         asker=asker,
+        of_others=True,
     )
     return _said(upload, report, [])
 

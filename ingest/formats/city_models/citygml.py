@@ -53,7 +53,7 @@ _PLAIN_HEIGHT = ("highestRoofEdge", "lowestGroundPoint", "measured")  # what Cit
 _MEMBERS = ("cityObjectMember", "featureMember")
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 - XML says its encoding itself
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Read a city model.
 
     Raises:
@@ -63,7 +63,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     """
     reference, dimension, title = _head(path)
     crs = parse_reference(reference)
-    reading = _Reading(path, crs, reference, dimension)
+    reading = _Reading(path, crs, reference, dimension, options.root)
     header = Header(crs=crs, title=title, layer_hint=path.name.split(".")[0], images=path.parent)
     yield Source(replace(header, warnings=reading.warnings), reading.batches())
 
@@ -92,8 +92,9 @@ def _head(path: Path) -> tuple[str | None, int, str | None]:
 class _Reading:
     """One pass over a file, and what it has to remember of it: implicit geometries, code lists, the axis order."""
 
-    def __init__(self, path: Path, crs: CRS | None, reference: str | None, dimension: int) -> None:
+    def __init__(self, path: Path, crs: CRS | None, reference: str | None, dimension: int, root: Path | None) -> None:
         self._path, self._crs, self._reference, self._dimension = path, crs, reference, dimension
+        self._root = root
         self._templates: dict[str, Element] = {}
         self._code_lists: dict[str, dict[str, str]] = {}
         self._gathered = Gathered()
@@ -380,11 +381,12 @@ class _Reading:
             attributes.setdefault("heights", []).append(said | {"value": height})
 
     def _meaning(self, space: str, code: str | None) -> str | None:
-        """Look a code up in its dictionary, where that lies beside the file."""
+        """Look a code up in its dictionary, where that lies beside the file, or in what was delivered with it."""
         if space not in self._code_lists:
-            file = self._path.parent / space
-            beside = "://" not in space and not Path(space).is_absolute() and file.is_file()
-            self._code_lists[space] = dictionary(file) if beside else {}
+            file = (self._path.parent / space).resolve()
+            beside = "://" not in space and not Path(space).is_absolute()
+            delivered = self._root is None or file.is_relative_to(self._root.resolve())
+            self._code_lists[space] = dictionary(file) if beside and delivered and file.is_file() else {}
         return self._code_lists[space].get((code or "").strip())
 
 

@@ -9,8 +9,10 @@ n × 3 float64 metres in the city's CRS and vertical datum; n × 2 float32; t ×
 """
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -31,6 +33,7 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
+from ingest.formats import confined
 from ingest.formats.scenes.osgt import Paged, Part, read_scene
 from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 from ingest.formats.xml_stream import read_xml
@@ -185,12 +188,21 @@ class _Delivery:
         """Convert and read a file; return what is wrong with it where it can't be."""
         if not path.is_file():
             return "a finer tile isn't there"
-        text = self.scratch / f"{abs(hash(path))}.osgt"
+        text, tile = self.scratch / f"{abs(hash(path))}.osgt", path.resolve()
+        # it loads what a tile refers to: only what lies in the tile's folder may be read, and no address asked
+        folders = [str(self.scratch), str(tile.parent), str(Path(self.program).resolve().parent)]
+        command = [sys.executable, "-I", "-S", confined.__file__, *folders, "--", self.program]
         try:
             done = subprocess.run(
-                [self.program, str(path.resolve()), str(text)], capture_output=True, timeout=LONGEST_S, check=False,
-                cwd=self.scratch,
+                [*command, str(tile), str(text)], capture_output=True, timeout=LONGEST_S, check=False,
+                cwd=self.scratch, env={"PATH": os.defpath},
             )  # fmt: skip
+            if done.returncode == confined.CANNOT_CONFINE:
+                why = done.stderr.decode("utf-8", "replace").strip()
+                raise UnreadableFile(
+                    f"{path}: OSGB is read by a program that must be kept from other files, which this kernel can't "
+                    f"do ({why}): it needs Landlock, of Linux 5.13 or newer"
+                )
             if done.returncode or not text.is_file():
                 return "the converter can't read it"
             return read_scene(text.read_text("utf-8", "replace"))

@@ -20,6 +20,7 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
+from ingest.formats.elsewhere import check_references
 from ingest.formats.sheets.sheet import Sheet, enter, sheet_layer
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value
@@ -80,8 +81,10 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    check_references(path)
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path) as file:
+        # as a GeoTIFF and as nothing else: GDAL knows forms of text that name other files, or addresses
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, driver="GTiff") as file:
             yield file
     except RasterioIOError as fault:
         raise UnreadableFile(f"{path}: {fault}") from fault

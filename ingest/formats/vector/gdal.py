@@ -20,6 +20,7 @@ from pyproj.exceptions import CRSError
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
 from cim.reference.crs import parse_reference
+from ingest.formats.elsewhere import check_references, leave_our_formats
 from ingest.formats.vector.curves import is_curve, linear
 from ingest.formats.vector.dbf import Table, Text, text_of
 
@@ -32,13 +33,15 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Read each table of a vector file.
 
     Raises:
-        UnreadableFile: GDAL or Arrow can't open it.
+        UnreadableFile: GDAL or Arrow can't open it, or it leads elsewhere.
         UndecidableEncoding: nothing tells the encoding of its text.
 
     """
     if path.suffix.lower() in (".parquet", ".geoparquet"):
         yield _parquet(path)
         return
+    leave_our_formats()
+    check_references(path)
     for dataset in _datasets(path):
         text = text_of(dataset.dbf, dataset.cpg, options.encoding, str(path)) if dataset.dbf is not None else None
         for table in _tables(dataset.address, path):
