@@ -1,7 +1,7 @@
 """Out again as CityJSONSeq 2.0: every body of a layer with its level of detail, semantics and attributes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from cim.store.connection import Cursor
 from cim.store.schema import table
 
 SCALE_M = RESOLUTION_M
-_AT_ONCE = 2000
 
 
 def write_cityjsonseq(cursor: Cursor, city: City, layer: Layer, query: Query, path: Path) -> int:
@@ -38,19 +37,20 @@ def write_cityjsonseq(cursor: Cursor, city: City, layer: Layer, query: Query, pa
     count = 0
     with path.open("w", encoding="utf-8") as file:
         file.write(json.dumps(_header(city), ensure_ascii=False) + "\n")
-        cursor.execute(
+        rows = cursor.stream(
             f"""SELECT v.id, v.parent_id, v.lods,
                        bodies.faces, bodies.closed, v.extra{names}
                 FROM {table(layer)} v LEFT JOIN LATERAL (
                     SELECT array_agg(b.faces ORDER BY n) AS faces, array_agg(b.closed ORDER BY n) AS closed
                     FROM unnest(v.bodies) WITH ORDINALITY AS u(hash, n) JOIN cim.body b USING (hash)) bodies ON true
                 WHERE {" AND ".join(clauses)}
-                ORDER BY coalesce(v.parent_id, v.id), v.parent_id IS NOT NULL, v.id""",
+                ORDER BY coalesce(v.parent_id, v.id), v.parent_id IS NOT NULL, v.id
+                {f"LIMIT {int(query.limit)}" if query.limit else ""}""",
             values,
         )
-        for rows in _families(cursor):
-            file.write(json.dumps(_feature(rows, layer, [f.name for f in fields]), ensure_ascii=False) + "\n")
-            count += len(rows)
+        for family in _families(rows):
+            file.write(json.dumps(_feature(family, layer, [f.name for f in fields]), ensure_ascii=False) + "\n")
+            count += len(family)
     return count
 
 
@@ -68,15 +68,14 @@ def _header(city: City) -> dict[str, Any]:
     }
 
 
-def _families(cursor: Cursor) -> Iterator[list[Any]]:
+def _families(rows: Iterable[Any]) -> Iterator[list[Any]]:
     """Yield an object with its parts, which follow it."""
     family: list[Any] = []
-    while rows := cursor.fetchmany(_AT_ONCE):
-        for row in rows:
-            if family and row[1] != family[0][0]:
-                yield family
-                family = []
-            family.append(row)
+    for row in rows:
+        if family and row[1] != family[0][0]:
+            yield family
+            family = []
+        family.append(row)
     if family:
         yield family
 

@@ -1,9 +1,7 @@
 """A layer as a file or a stream of Arrow: one way of asking (box, filter, moment, CRS), one row a format."""
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +22,6 @@ from cim.store.connection import Cursor, Store
 from cim.store.kinds import kind_of
 
 WGS84 = CRS.from_epsg(4326)
-ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,7 @@ class Extract:
     limit: int = 0  # 0: all
     properties: tuple[str, ...] = ()  # none: all
     public_only: bool = False
+    most_bytes: int = 0  # of a raster, uncompressed; 0: any number
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Frame:
     """An extract on its way: its schema, and its batches as they are read."""
 
     schema: pa.Schema
-    batches: Iterator[pa.RecordBatch]
+    batches: Generator[pa.RecordBatch]  # to be closed where it isn't read to its end
     crs: CRS
     geometry_type: str
 
@@ -96,8 +94,8 @@ def open_frame(cursor: Cursor, city: City, extract: Extract, default_crs: CRS | 
     """
     crs = _wanted_crs(extract.crs) if extract.crs else default_crs or CRS.from_epsg(city.srid)
     srid = crs.to_epsg()
-    if srid is None:
-        raise UnknownCrs(f"{label(crs)} has no EPSG number, under which PostGIS knows it")
+    if srid is None or not cursor.execute("SELECT 1 FROM spatial_ref_sys WHERE srid = %s", [srid]).fetchone():
+        raise UnknownCrs(f"{label(crs)} isn't one of those that PostGIS knows by their EPSG number")
     query = query_of(extract, city, srid)
     columns = frame_columns(extract.layer, query, city.srid)
     if extract.layer.geometry is None and not kind_of(extract.layer).drawn and extract.layer.observes:
@@ -111,10 +109,13 @@ _OF_VALUES = ("id", "dataset", "load", "extra")
 
 
 def _wanted_crs(name: str) -> CRS:
-    return split(parse(name))[0]
+    crs, _ = split(parse(name))
+    if not (crs.is_geographic or crs.is_projected):
+        raise UnknownCrs(f"{label(crs)} has no place for x and y")
+    return crs
 
 
-def arrow_stream(frame: Frame) -> Iterator[bytes]:
+def arrow_stream(frame: Frame) -> Generator[bytes]:
     """Yield an Arrow IPC stream, a batch at a time."""
     sink = _Sink()
     with pa.ipc.new_stream(sink, frame.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
@@ -174,7 +175,7 @@ def _format(path: Path, layer: Layer) -> Write:
     for suffix, write in formats.items():
         if name.endswith(suffix):
             return write
-    raise BadRequest(f"{path}: {layer.id} can be written as {', '.join(formats)}")
+    raise BadRequest(f"{path.name}: {layer.id} can be written as {', '.join(formats)}")
 
 
 def _vector(driver: str, crs: CRS | None = None, **options: str) -> Write:
@@ -182,22 +183,31 @@ def _vector(driver: str, crs: CRS | None = None, **options: str) -> Write:
         import pyogrio
 
         frame = open_frame(cursor, store.city, extract, crs)
-        count = 0
+        count, faults = 0, []
 
         def counted() -> Iterator[pa.RecordBatch]:
             nonlocal count
-            for batch in frame.batches:
-                count += len(batch)
-                yield batch
+            try:
+                for batch in frame.batches:
+                    count += len(batch)
+                    yield batch
+            except Exception as fault:
+                faults.append(fault)
+                raise
 
         reader = pa.RecordBatchReader.from_batches(frame.schema, counted())
         has_geometry = "geometry" in frame.schema.names
-        pyogrio.write_arrow(
-            reader, path, driver=driver, layer=extract.layer.id,
-            geometry_name="geometry" if has_geometry else None,
-            geometry_type=frame.geometry_type if has_geometry else None,
-            crs=frame.crs.to_wkt() if has_geometry else None, **options,
-        )  # fmt: skip
+        try:
+            pyogrio.write_arrow(
+                reader, path, driver=driver, layer=extract.layer.id,
+                geometry_name="geometry" if has_geometry else None,
+                geometry_type=frame.geometry_type if has_geometry else None,
+                crs=frame.crs.to_wkt() if has_geometry else None, **options,
+            )  # fmt: skip
+        except RuntimeError:
+            if faults:  # GDAL only knows that there are no more batches, not why
+                raise faults[0] from None
+            raise
         return count
 
     return write
@@ -244,41 +254,19 @@ def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
 
     A sheet in another CRS, or turned, is brought to that grid: heights between its cells' centres, colours as they are.
     """
-    import rasterio
-    from rasterio.enums import Resampling
-    from rasterio.merge import merge
-    from rasterio.vrt import WarpedVRT
-
     from cim.read.terrain import surfaces
+    from cim.write.mosaic import Cut, write_mosaic
 
     sheets = surfaces(cursor, store, extract.layer, extract.at)
     if not sheets:
         raise NotFound(f"{extract.layer.id} holds no raster at that moment")
-    finest = rasterio.open(sheets[0].raster.path)
-    box = None
-    if extract.bbox:
-        lon, lat = np.array([extract.bbox[0], extract.bbox[2]]), np.array([extract.bbox[1], extract.bbox[3]])
-        corners = operation(WGS84, sheets[0].raster.crs, store.city.extent)(*(a.ravel() for a in np.meshgrid(lon, lat)))
-        box = (corners[0].min(), corners[1].min(), corners[0].max(), corners[1].max())
-    way = Resampling.bilinear if extract.layer.cells == "height" else Resampling.nearest
-    kept = finest.profile
-    with ExitStack() as stack:
-        stack.enter_context(finest)
-        files = [stack.enter_context(rasterio.open(s.raster.path)) for s in sheets]
-        fitting = [
-            f
-            if f.crs == finest.crs and f.transform.is_rectilinear
-            else stack.enter_context(WarpedVRT(f, crs=finest.crs, resampling=way, nodata=f.nodata or 0))
-            for f in files
-        ]
-        values, transform = merge(fitting, bounds=box, res=finest.res, resampling=way)
-    profile = kept | {
-        "height": values.shape[1], "width": values.shape[2], "transform": transform, "count": values.shape[0],
-        "driver": "GTiff", "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256,
-    }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(values)
-        file.update_tags(sheets=json.dumps([s.sha256 for s in sheets]))
+    cut = Cut(
+        bbox=_checked_box(extract.bbox, store.city) if extract.bbox else None,
+        crs=_wanted_crs(extract.crs) if extract.crs else None,
+        smooth=extract.layer.cells == "height",
+        most_bytes=extract.most_bytes,
+    )
+    write_mosaic(sheets, cut, path, store.city.extent)
     return len(sheets)
 
 
