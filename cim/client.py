@@ -23,7 +23,7 @@ from pyproj import CRS
 from pyproj.crs import CompoundCRS
 
 from cim.city import Extent
-from cim.errors import BadRequest, CimError, NotFound, ServerFault
+from cim.errors import BadRequest, CimError, NotFound, ServerFault, TooLarge
 
 DEFAULT_URL = "http://localhost:8000"
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.5
@@ -112,10 +112,13 @@ class Twin:
             asked["at"] = at if isinstance(at, str) else at.isoformat()
         if limit:
             asked["limit"] = str(limit)
-        with self.http.stream("GET", f"/data/{layer}.arrow", params=asked) as answer:
-            _checked(answer)
-            with _uncollected():
-                return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
+        try:
+            with self.http.stream("GET", f"/data/{layer}.arrow", params=asked) as answer:
+                _checked(answer)
+                with _uncollected():
+                    return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
+        except httpx.TransportError as fault:
+            raise ServerFault(f"the answer of {self.url} broke off ({fault}): try again") from fault
 
     def series(
         self,
@@ -308,7 +311,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         message = said.get("title") or said.get("description") or answer.text
     except (ValueError, AttributeError):
         message = answer.text[:200]
-    kinds = {404: NotFound, 400: BadRequest}
+    kinds = {404: NotFound, 400: BadRequest, 413: TooLarge}
     raise kinds.get(answer.status_code, ServerFault)(f"{answer.status_code}: {message}")
 
 

@@ -48,6 +48,21 @@ class Settings:
         },
     )
 
+    spool_mb: int = field(
+        default=4000,
+        metadata={
+            "en": "megabytes on disk that the downloads under way may take, for each process that answers",
+            "zh": "每个应答进程中正在进行的下载可占用的磁盘空间（MB）",
+        },
+    )
+    client_wait_s: float = field(
+        default=60.0,
+        metadata={
+            "en": "seconds after which a client is dropped that takes nothing of its answer",
+            "zh": "客户端不再接收应答时，多少秒后断开",
+        },
+    )
+
     feeds: Path | None = field(
         default=None,
         metadata={
@@ -65,6 +80,11 @@ class Settings:
     def memory_bytes(self) -> int:
         """Bytes that a process may use for a big file."""
         return self.memory_mb * 1_000_000
+
+    @property
+    def spool_store(self) -> Path:
+        """Folder of the files that downloads are on their way in."""
+        return self.state / "spool"
 
     @property
     def tile_store(self) -> Path:
@@ -112,6 +132,8 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
             log=_one_of("log", str(values.get("log", "quiet")), ("quiet", "json")),
             workers=int(values.get("workers", 0)),
             memory_mb=int(values.get("memory_mb", 1500)),
+            spool_mb=int(values.get("spool_mb", 4000)),
+            client_wait_s=float(values.get("client_wait_s", 60.0)),
             feeds=Path(values["feeds"]).absolute() if "feeds" in values else None,
         )
     except (TypeError, ValueError) as fault:

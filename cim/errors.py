@@ -99,7 +99,15 @@ class TooManyJobs(CimError):
     """More open jobs than one asker may have."""
 
 
+class TooManyDownloads(CimError):
+    """More downloads than are made at a time, or than their files have room for."""
+
+
 class BadRequest(CimError):
     """A request whose parameters can't be read."""
 
     exit_code = 2
+
+
+class TooLarge(BadRequest):
+    """A request that asks for, or brings, more than one may."""

@@ -17,19 +17,40 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cim.config import Settings, read_settings
 from cim.errors import CimError
-from cim.store.connection import LostConnection, open_pool, open_store
-from services.http import data, errors, events, observations, styles, tiles, uploads, viewer, watch
+from cim.store.connection import LostConnection, UnusableValue, open_pool, open_store, open_watch_pool
+from services.http import data, errors, events, flow, observations, styles, tiles, uploads, viewer, watch
 from services.http.ask import ASK, read_ask
 from services.http.context import Context, of
+from services.http.spool import Spools
 from services.ogc import processes, routes, transactions
 
 
-def health(request: Request) -> Response:
-    """Answer whether the database answers."""
+async def health(request: Request) -> Response:
+    """Answer whether the database answers, whatever else is being asked of it."""
     context = of(request)
-    with context.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    await watch.looked(lambda: _answers(context))
     return JSONResponse({"status": "ok", "city": context.store.city.name})
+
+
+def _answers(context: Context) -> None:
+    with context.watching() as cursor:
+        cursor.execute("SELECT 1")
+
+
+ROUTES = [
+    Route("/health", health),
+    *watch.ROUTES,
+    *tiles.ROUTES,
+    *styles.ROUTES,
+    *observations.ROUTES,
+    *data.ROUTES,
+    *processes.ROUTES,
+    *transactions.ROUTES,
+    *uploads.ROUTES,
+    *routes.ROUTES,
+    *events.ROUTES,
+    *viewer.ROUTES,
+]
 
 
 class AskMiddleware:
@@ -67,38 +88,33 @@ def create_app(settings: Settings) -> Starlette:
     """Make the application of a state; it opens the store when it starts and closes it when it stops."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, float]]:
         with ExitStack() as stack:
             store = stack.enter_context(open_store(settings))
             pool = stack.enter_context(open_pool(store.server_url))
-            app.state.context = Context(store, pool)
+            watch_pool = stack.enter_context(open_watch_pool(store.server_url))
+            spools = Spools(settings.spool_store, settings.spool_mb * 1_000_000)
+            stack.callback(spools.close)
+            app.state.context = Context(store, pool, watch_pool, spools)
             app.state.events = events.Events(store.server_url)
             app.state.events.start()
             threading.Thread(target=_warm_up, daemon=True).start()
-            yield
+            yield {flow.WAIT_KEY: settings.client_wait_s}
             app.state.events.stop()
 
     return Starlette(
-        routes=[
-            Route("/health", health),
-            *watch.ROUTES,
-            *tiles.ROUTES,
-            *styles.ROUTES,
-            *observations.ROUTES,
-            *data.ROUTES,
-            *processes.ROUTES,
-            *transactions.ROUTES,
-            *uploads.ROUTES,
-            *routes.ROUTES,
-            *events.ROUTES,
-            *viewer.ROUTES,
-        ],
+        routes=ROUTES,
         middleware=[
+            Middleware(flow.FlowMiddleware, wait_s=settings.client_wait_s, files=("/viewer/uploads",)),
             Middleware(watch.WatchMiddleware),
             Middleware(GZipMiddleware, minimum_size=700, compresslevel=1),
             Middleware(AskMiddleware),
         ],
-        exception_handlers={CimError: errors.answer, LostConnection: errors.lost_connection},
+        exception_handlers={
+            CimError: errors.answer,
+            LostConnection: errors.lost_connection,
+            UnusableValue: errors.unusable_value,
+        },
         lifespan=lifespan,
     )
 

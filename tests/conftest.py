@@ -272,3 +272,22 @@ def answering(process: subprocess.Popen[bytes], address: str, ready: str = "/hea
     finally:
         process.terminate()
         process.wait(20)
+
+
+def process_of(url: str) -> Path:
+    """Return the folder in /proc of the process that `cim serve` answers an address with."""
+    port = url.rpartition(":")[2].encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"serve" in words and port in words:
+                return process
+    raise AssertionError(f"nothing serves {url}")
+
+
+def peak_mb(process: Path, *, anew: bool = False) -> float:
+    """Return the most memory that a process has had, in MB; anew: from now on."""
+    if anew:
+        (process / "clear_refs").write_text("5")
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000

@@ -5,7 +5,8 @@ bytes. Format: https://www.postgresql.org/docs/15/sql-copy.html, "Binary Format"
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +82,7 @@ def frame_schema(columns: Sequence[FrameColumn], crs: CRS, types: Sequence[str] 
 
 def read_batches(
     cursor: Cursor, layer: Layer, query: Query, columns: Sequence[FrameColumn]
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """Yield what a query matches, at most `query.limit` rows where that isn't 0, in no order.
 
     Args:
@@ -95,11 +96,12 @@ def read_batches(
     listed = ", ".join(f"{c.sql}" for c in columns)
     limit = f" LIMIT {int(query.limit)}" if query.limit else ""
     sql = f"SELECT {listed} FROM {table(layer)} v WHERE {' AND '.join(clauses)}{limit}"
-    for rows, count in _copied(cursor, sql, values):
-        yield _batch(rows, count, columns)
+    with closing(_copied(cursor, sql, values)) as copied:
+        for rows, count in copied:
+            yield _batch(rows, count, columns)
 
 
-def _copied(cursor: Cursor, sql: str, values: Mapping[str, Any]) -> Iterator[tuple[Bytes, int]]:
+def _copied(cursor: Cursor, sql: str, values: Mapping[str, Any]) -> Generator[tuple[Bytes, int]]:
     """Yield the bytes of whole rows, some megabytes at a time, and how many rows they are."""
     rows, count, skipped = bytearray(), 0, _HEADER
     with cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT BINARY)".encode(), values) as copy:

@@ -104,9 +104,16 @@ def inside_box(bbox: tuple[float, float, float, float], to_city: ToCity, srid: i
     """Return the condition that a geometry meets a box of another CRS, whose sides aren't straight in the city's.
 
     What lies wholly inside is told by its own box, without a look at the rest of it.
+
+    Raises:
+        BadRequest: a side isn't a number, or has no place in the city's CRS.
+
     """
     xmin, ymin, xmax, ymax = bbox
-    x, y = to_city(xmin + (xmax - xmin) * _ROUND_X, ymin + (ymax - ymin) * _ROUND_Y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, y = to_city(xmin + (xmax - xmin) * _ROUND_X, ymin + (ymax - ymin) * _ROUND_Y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise BadRequest(f"bbox {xmin:g},{ymin:g},{xmax:g},{ymax:g} has no place in EPSG:{srid}")
     bottom, right, top, left = (slice(k * _EDGE_PARTS, (k + 1) * _EDGE_PARTS + 1) for k in range(4))
     inner = x[left].max(), y[bottom].max(), x[right].min(), y[top].min()
     outline = shapely.linearrings(np.c_[x, y])

@@ -11,6 +11,7 @@ from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from cim.store.schema import IN_TILES, table
 
+MOST_IN_TILE = 100_000  # features of a vector tile; one of a whole city holds no more
 Version = tuple[int, str, datetime | None, datetime | None, bytes, float, float]
 
 
@@ -74,7 +75,7 @@ def vector_tile(cursor: Cursor, layer: Layer, srid: int, zxy: tuple[int, int, in
                      ST_AsMVTGeom(ST_Transform(ST_Force2D(v.geom), 3857), env.tile, 4096, 128, true) AS geom
               FROM {table(layer)} v, env
               WHERE v.geom && env.city AND v.public AND {current()}
-              ORDER BY v.fid) tile""",
+              ORDER BY v.fid LIMIT {MOST_IN_TILE}) tile""",
         {"layer": layer.id, "z": z, "x": x, "y": y, "at": at},
     )
     row = cursor.fetchone()

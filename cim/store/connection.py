@@ -29,6 +29,7 @@ Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
 Pool = ConnectionPool[Connection]
 LostConnection = psycopg.OperationalError
+UnusableValue = psycopg.DataError  # PostgreSQL can't take a value that it was asked with, or divides by zero
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,25 @@ def session(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
         raise NoDatabase(f"the database went away ({reason}); nothing was changed: run the command again") from fault
 
 
+MOST_CONNECTIONS = 16  # for reads, of a process
+WATCH_S = 5.0  # that a look at the database may take
+
+
 @contextmanager
 def open_pool(url: str) -> Iterator[Pool]:
     """Lend a pool of connections for reads, each statement its own transaction, for as long as the block runs."""
     with ConnectionPool(
-        url, min_size=2, max_size=16, open=True, kwargs={"prepare_threshold": 2, "autocommit": True}
+        url, min_size=2, max_size=MOST_CONNECTIONS, open=True, kwargs={"prepare_threshold": 2, "autocommit": True}
+    ) as pool:
+        yield pool
+
+
+@contextmanager
+def open_watch_pool(url: str) -> Iterator[Pool]:
+    """Lend a pool for looks at how the database does, which don't wait for those who read."""
+    kwargs = {"autocommit": True, "options": f"-c statement_timeout={WATCH_S:g}s"}
+    with ConnectionPool(
+        url, min_size=1, max_size=2, open=True, timeout=WATCH_S, check=ConnectionPool.check_connection, kwargs=kwargs
     ) as pool:
         yield pool
 

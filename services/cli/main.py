@@ -120,6 +120,7 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from cim.store.connection import open_store
+    from services.http.flow import Connection
     from services.workers.supervisor import supervised
 
     _refuse_a_taken_port(host, port)
@@ -129,7 +130,7 @@ def serve(host: str, port: int, workers: int) -> None:
         with supervised(store, store.settings.worker_count), _figures_of(workers):
             uvicorn.run(
                 "services.app:from_environment", factory=True, host=host, port=port, workers=workers,
-                log_level="warning", timeout_graceful_shutdown=1,
+                http=Connection, log_level="warning", timeout_graceful_shutdown=1,
             )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import base64
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -59,9 +60,11 @@ def read_ask(request: Request) -> Ask:
     """Read a request's headers and parameters.
 
     Raises:
-        BadRequest: `at` isn't a date or a time.
+        BadRequest: `at` isn't a date or a time, or the address holds the character 0, which no text here can.
 
     """
+    if "\0" in request.url.path or "\0" in unquote(request.url.query):
+        raise BadRequest("the address holds the character 0 (%00)")
     return Ask(
         base_url=base_url(request),
         language=language(request),

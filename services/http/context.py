@@ -19,6 +19,7 @@ from cim.read import layers as reads
 from cim.reference.crs import Operation, operation, to_wgs84
 from cim.store.connection import Connection, Cursor, Pool, Store, see_as
 from services.http.ask import ASK, read_key
+from services.http.spool import Spools
 from tiles.frame import Frame
 
 KEY_KNOWN_S = 5.0  # a removed key is refused after this
@@ -33,6 +34,8 @@ class Context:
 
     store: Store
     pool: Pool
+    watch_pool: Pool
+    spools: Spools
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
@@ -49,6 +52,12 @@ class Context:
     def _role_of(self) -> WeakKeyDictionary[Connection, str]:
         """The role that each connection of the pool was last lent in."""
         return WeakKeyDictionary()
+
+    @contextmanager
+    def watching(self) -> Iterator[Cursor]:
+        """Lend a cursor for a look at how the database does; who reads and downloads has no part in these."""
+        with self.watch_pool.connection() as connection, connection.cursor() as cursor:
+            yield cursor
 
     def account(self, headers: Headers) -> Account | None:
         """Return who a request's key says it is.

@@ -1,27 +1,34 @@
 """`/data`: whole layers as one binary stream or file, for notebooks and scripts."""
 
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+import re
+from contextlib import closing
+from functools import partial
+from mimetypes import guess_type
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pyproj.exceptions import CRSError
-from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cim.city import Extent
-from cim.concurrency.prefetch import ahead
-from cim.errors import BadRequest, UnknownCrs
+from cim.errors import BadRequest, NotFound, UnknownCrs
 from cim.read.layers import layer_counts
 from services.http import context
 from services.http.ask import ASK
+from services.http.spool import Spool, SpoolResponse
 
 if TYPE_CHECKING:
     from cim.write.export import Extract
+
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+_SUFFIX = re.compile(r"[a-z0-9.]{1,20}")
+MOST_ROWS = 1_000_000_000
+MOST_BYTES = 400_000_000  # of a raster, uncompressed: 10,000 × 10,000 heights
 
 
 def city(request: Request) -> Response:
@@ -52,63 +59,74 @@ def layers(request: Request) -> Response:
     return Response(json.dumps(rows, ensure_ascii=False), media_type="application/json")
 
 
-def data(request: Request) -> Response:
+async def data(request: Request) -> Response:
     """Answer a layer, or what a box, filter and moment leave of it, in the format of the address's suffix."""
+    state = context.of(request)
+    name, _, suffix = request.path_params["file"].partition(".")
+    if not _SUFFIX.fullmatch(suffix):
+        raise NotFound(f"no format {suffix[:20]!r}")
+    extract = await run_in_threadpool(_extract, request, state, name)
+    make = _arrow if suffix == "arrow" else _file
+    spool = await state.spools.begin(partial(make, state, extract, suffix), request.is_disconnected)
+    if suffix == "arrow":
+        # named so that nothing compresses megabytes on their way to the same machine room
+        return SpoolResponse(spool, {"Content-Encoding": "identity"}, ARROW_STREAM)
+    headers = {
+        "Content-Length": str(spool.size),
+        "Content-Disposition": f'attachment; filename="{extract.layer.id}.{suffix}"',
+    }
+    return SpoolResponse(spool, headers, guess_type(f"x.{suffix}")[0] or "application/octet-stream")
+
+
+def _arrow(state: context.Context, extract: "Extract", _: str, spool: Spool) -> None:
+    """Write a stream of Arrow, batch by batch."""
+    from cim.write.export import arrow_stream, open_frame
+
+    with state.cursor() as cursor, spool.asks(cursor.connection):
+        frame = open_frame(cursor, state.store.city, extract)
+        with closing(frame.batches), closing(arrow_stream(frame)) as parts:
+            spool.write(next(parts) + next(parts, b""))  # errors show before the first byte: the first batch is read
+            for part in parts:
+                spool.write(part)
+
+
+def _file(state: context.Context, extract: "Extract", suffix: str, spool: Spool) -> None:
+    """Write a file, whole."""
     from cim.write.export import export
 
-    state = context.of(request)
-    extract = _extract(request, state)
-    suffix = request.path_params["suffix"]
-    if suffix == "arrow":
-        return _stream(state, extract)
-    folder = tempfile.TemporaryDirectory(prefix="cim-data-")
-    path = Path(folder.name) / f"{extract.layer.id}.{suffix}"
-    try:
-        with state.cursor() as cursor:
+    with TemporaryDirectory(dir=state.spools.folder, prefix="export-") as folder:
+        path = Path(folder) / f"{extract.layer.id}.{suffix}"
+        with state.cursor() as cursor, spool.asks(cursor.connection):
             export(cursor, state.store, extract, path)
-    except BaseException:
-        folder.cleanup()
-        raise
-    return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+        spool.adopt(path)
 
 
-def _stream(state: context.Context, extract: "Extract") -> Response:
-    from cim.write.export import ARROW_STREAM, arrow_stream, open_frame
-
-    # errors show before the first byte: the frame is opened, and its first batch read, here
-    with ExitStack() as until_the_first_byte:
-        cursor = until_the_first_byte.enter_context(state.cursor())
-        parts = arrow_stream(open_frame(cursor, state.store.city, extract))
-        first = next(parts) + next(parts, b"")
-        lent = until_the_first_byte.pop_all()
-
-    def body() -> Iterator[bytes]:
-        with lent:
-            yield first
-            yield from ahead(parts)
-
-    # named so that nothing compresses megabytes on their way to the same machine room
-    return StreamingResponse(body(), media_type=ARROW_STREAM, headers={"Content-Encoding": "identity"})
-
-
-def _extract(request: Request, state: context.Context) -> "Extract":
+def _extract(request: Request, state: context.Context, layer: str) -> "Extract":
     from cim.write.export import Extract
 
     asked = request.query_params
     columns = tuple(name for name in asked.get("columns", "").split(",") if name)
     try:
         return Extract(
-            layer=state.layer(request.path_params["layer"]),
+            layer=state.layer(layer),
             bbox=_box(asked["bbox"]) if "bbox" in asked else None,
             where=asked.get("filter"),
             at=ASK.get().at,
             crs=asked.get("crs"),
-            limit=int(asked.get("limit", 0)),
+            limit=_count(asked.get("limit", "0")),
             properties=columns,
             public_only=ASK.get().public_only,
+            most_bytes=MOST_BYTES,
         )
     except (ValueError, CRSError, UnknownCrs) as fault:
         raise BadRequest(f"{request.url.query}: {fault}") from fault
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= MOST_ROWS:
+        raise ValueError(f"limit={count:g}: 0 to {MOST_ROWS:,}")
+    return count
 
 
 def _box(text: str) -> Extent:
@@ -119,5 +137,5 @@ def _box(text: str) -> Extent:
 ROUTES = [
     Route("/data/city.json", city),
     Route("/data/layers.json", layers),
-    Route("/data/{layer:str}.{suffix:path}", data),
+    Route("/data/{file}", data),
 ]

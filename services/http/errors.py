@@ -5,15 +5,22 @@ from starlette.responses import JSONResponse, Response
 
 from cim import errors
 
-UNAUTHORIZED = 401
+HEADERS = {
+    401: {"WWW-Authenticate": 'Basic realm="cim", charset="UTF-8"'},
+    503: {"Retry-After": "30"},
+}
 STATUS: dict[type[errors.CimError], int] = {
     errors.NotFound: 404,
     errors.UnknownLayer: 404,
     errors.BadRequest: 400,
+    errors.TooLarge: 413,
+    errors.UnknownCrs: 400,
+    errors.NoOperation: 400,
     errors.WrongCity: 422,
     errors.UnknownKey: 401,
     errors.NotAllowed: 403,
     errors.TooManyJobs: 429,
+    errors.TooManyDownloads: 503,
     errors.CannotUndo: 409,
     errors.NoDatabase: 503,
 }
@@ -29,9 +36,15 @@ def lost_connection(request: Request, _: Exception) -> Response:
     return answer(request, errors.NoDatabase("the database doesn't answer; try again in a moment"))
 
 
+def unusable_value(request: Request, fault: Exception) -> Response:
+    """Answer that PostgreSQL can't take a value as it was given: a number beyond its type, a division by zero."""
+    reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+    return answer(request, errors.BadRequest(f"a value can't be used as it was given: {reason}"))
+
+
 def answer(_: Request, error: Exception) -> Response:
     """Answer an error of ours in the form of RFC 9457."""
     status = status_of(error) if isinstance(error, errors.CimError) else 500
     body = {"type": type(error).__name__, "title": str(error), "status": status}
-    headers = {"WWW-Authenticate": 'Basic realm="cim", charset="UTF-8"'} if status == UNAUTHORIZED else None
+    headers = HEADERS.get(status)
     return JSONResponse(body, status, headers, media_type="application/problem+json")

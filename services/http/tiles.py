@@ -1,7 +1,6 @@
 """3D Tiles, terrain and vector tiles. All but the roots is immutable: a name says what is in it."""
 
-from pathlib import Path
-
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -12,6 +11,7 @@ from cim.store.assets import asset_path
 from cim.store.kinds import kind_of
 from services.http import context
 from services.http.ask import ASK
+from services.http.named_files import file_in
 
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 CHANGING = {"Cache-Control": "no-cache"}
@@ -33,8 +33,7 @@ def stored(request: Request) -> Response:
     """Answer a file of the store by its name."""
     state = context.of(request)
     layer, kind, name = (request.path_params[key] for key in ("layer", "kind", "name"))
-    state.layer(layer)
-    path = _inside(state.store.settings.tile_store / layer / kind, name)
+    path = file_in(state.store.settings.tile_store / state.layer(layer).id, f"{kind}/{name}")
     return FileResponse(path, media_type=MEDIA_TYPES.get(path.suffix), headers=IMMUTABLE)
 
 
@@ -45,7 +44,7 @@ def terrain_layer(request: Request) -> Response:
     if layer is None:
         raise NotFound("the catalog has no layer with the role ground")
     name = _root_name(state, layer.id)
-    return _changing(request, _inside(state.store.settings.tile_store / layer.id / "tileset", name).read_bytes(), name)
+    return _changing(request, file_in(state.store.settings.tile_store / layer.id / "tileset", name).read_bytes(), name)
 
 
 def terrain_tile(request: Request) -> Response:
@@ -58,10 +57,11 @@ def terrain_tile(request: Request) -> Response:
         raise NotFound("the catalog has no layer with the role ground")
     z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
     folder = state.store.settings.tile_store / layer.id
+    file_in(folder / "tileset", f"{request.path_params['index']}.json")
     name = tile_name(folder, request.path_params["index"], z, x, y)
     if name is None:
         raise NotFound(f"no terrain tile {z}/{x}/{y}")
-    path = _inside(folder / "content", name)
+    path = file_in(folder / "content", name)
     return FileResponse(path, media_type=MEDIA_TYPES[".terrain"], headers=IMMUTABLE)
 
 
@@ -89,8 +89,10 @@ def asset(request: Request) -> Response:
             "SELECT sha256 FROM cim.asset WHERE sha256 = %s AND layer = ANY(%s) AND upper_inf(recorded) LIMIT 1",
             [sha256, rasters],
         ).fetchone()
-    if row is None or not (path := asset_path(state.store.settings, row[0])).is_file():
-        raise NotFound(f"no asset {sha256}")
+    if row is None:
+        raise NotFound(f"no asset {sha256[:64]}")
+    path = asset_path(state.store.settings, row[0])
+    path = file_in(path.parent, path.name)
     return FileResponse(path, media_type="image/tiff; application=geotiff", headers=IMMUTABLE)
 
 
@@ -113,19 +115,18 @@ def _changing(request: Request, document: bytes, name: str) -> Response:
     return Response(document, media_type="application/json", headers=headers)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """Return a file of a folder; a name never leads out of it."""
-    path = folder / name
-    if Path(name).name != name or not path.is_file():
-        raise NotFound(f"no {name} in the store")
-    return path
+class _Index(IntegerConvertor):
+    """A whole number of an address, short enough for any integer of PostgreSQL; a longer one names no tile."""
+
+    regex = "[0-9]{1,18}"
 
 
+register_url_convertor("index", _Index())
 ROUTES = [
     Route("/3dtiles/{layer}/tileset.json", root),
     Route("/3dtiles/{layer}/{kind:str}/{name}", stored),
     Route("/terrain/layer.json", terrain_layer),
-    Route("/terrain/{index}/{z:int}/{x:int}/{y:int}.terrain", terrain_tile),
+    Route("/terrain/{index}/{z:index}/{x:index}/{y:index}.terrain", terrain_tile),
     Route("/assets/{sha256}.tif", asset),
-    Route("/tiles/{layer}/{z:int}/{x:int}/{y:int}.mvt", mvt),
+    Route("/tiles/{layer}/{z:index}/{x:index}/{y:index}.mvt", mvt),
 ]

@@ -1,6 +1,8 @@
 """Bringing data in the browser: send a file, see what the checks say, accept it, take it back. For editors."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from cim.errors import BadRequest, NotFound
+from cim.errors import BadRequest, NotFound, TooLarge
 from cim.jobs import queue as jobs
 from cim.messages import report_in_chinese
 from ingest.delivery.declared import Declared
@@ -30,18 +32,23 @@ async def send(request: Request) -> Response:
     state = context.of(request)
     options = _options(request)
     upload, path = new_upload(state.store.settings, request.query_params.get("name", ""))
+    try:
+        await _written(request, path)
+    except BaseException:  # the client left, or sends too much or nothing more: what there is of it is no use
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    job = await run_in_threadpool(submit, state, "rehearsal", path.name, {"upload": upload, "options": options})
+    return JSONResponse({"upload": upload, "job": str(job)}, 202)
+
+
+async def _written(request: Request, path: Path) -> None:
     size = 0
     with path.open("wb") as file:
         async for piece in request.stream():
             size += len(piece)
             if size > LARGEST_BYTES:
-                path.unlink()
-                raise BadRequest(
-                    f"a file of more than {LARGEST_BYTES // 10**9} GB: let an administrator run cim ingest"
-                )
+                raise TooLarge(f"a file of more than {LARGEST_BYTES // 10**9} GB: let an administrator run cim ingest")
             await run_in_threadpool(file.write, piece)
-    job = await run_in_threadpool(submit, state, "rehearsal", path.name, {"upload": upload, "options": options})
-    return JSONResponse({"upload": upload, "job": str(job)}, 202)
 
 
 async def accept(request: Request) -> Response:

@@ -16,6 +16,7 @@ from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from services.http import context
 from services.http.ask import ASK
+from services.http.named_files import file_in
 from styles.read import style_of
 
 BUILT = Path(__file__).parents[1] / "static" / "viewer"
@@ -34,9 +35,7 @@ def page(_: Request) -> Response:
 
 def asset(request: Request) -> Response:
     """Answer a file of the built viewer."""
-    path = (BUILT / request.path_params["path"]).resolve()
-    if not path.is_relative_to(BUILT.resolve()) or not path.is_file():
-        raise NotFound(f"no {request.path_params['path']}")
+    path = file_in(BUILT, request.path_params["path"])
     hashed = "assets/" in request.path_params["path"]
     return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"} if hashed else None)
 
@@ -89,7 +88,7 @@ def place(request: Request) -> Response:
     except (KeyError, ValueError) as fault:
         raise BadRequest("place needs lon and lat in degrees, and may have height (ellipsoidal, metres)") from fault
     x, y = state.from_wgs84(lon, lat)
-    if not np.isfinite([x[0], y[0]]).all():
+    if not np.isfinite([x[0], y[0], height or 0.0]).all():
         raise BadRequest(f"{lon[0]}, {lat[0]} can't be put into EPSG:{state.store.city.srid}")
     anomaly = float(state.frame.anomaly(x, y)[0])
     answer: dict[str, Any] = {"srid": state.store.city.srid, "x": float(x[0]), "y": float(y[0]), "anomaly": anomaly}

@@ -1,11 +1,13 @@
 """What an administrator watches: `/metrics` in the text format of Prometheus, and a log of one JSON line a request."""
 
+import asyncio
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cim.errors import NoDatabase
+from cim.store.connection import WATCH_S
 from services.http import context
 from services.http.ask import ASK
 
@@ -28,6 +32,7 @@ _SECONDS = Histogram(
 _DOORS = frozenset(
     {"ogc", "3dtiles", "tiles", "terrain", "styles", "qgis", "viewer", "data", "observations", "health", "metrics"}
 )
+_LOOKS = ThreadPoolExecutor(2, "look")
 _LOG = logging.getLogger("cim.access")
 _ERROR = 500
 
@@ -99,7 +104,7 @@ class _TwinCollector:
 
     def collect(self) -> Iterable[Metric]:
         """Read the figures."""
-        with self._state.cursor() as cursor:
+        with self._state.watching() as cursor:
             jobs = cursor.execute("SELECT status, count(*) FROM cim.job GROUP BY 1").fetchall()
             waits = (
                 "SELECT coalesce(extract(epoch FROM now() - min(created)), 0) FROM cim.job WHERE status = 'accepted'"
@@ -123,15 +128,35 @@ class _TwinCollector:
         yield GaugeMetricFamily("cim_database_bytes", "Size of the database.", value=float((size or [0])[0]))
 
 
-def metrics(request: Request) -> Response:
+async def looked[T](look: Callable[[], T]) -> T:
+    """Return what a look at the database gives, in a thread that nothing else is done in.
+
+    Raises:
+        NoDatabase: it takes too long.
+
+    """
+    looking = asyncio.get_running_loop().run_in_executor(_LOOKS, look)
+    try:
+        async with asyncio.timeout(2 * WATCH_S):
+            return await looking
+    except TimeoutError as fault:
+        raise NoDatabase("the database doesn't answer; try again in a moment") from fault
+
+
+async def metrics(request: Request) -> Response:
     """Answer the figures of all processes of this server."""
+    state = context.of(request)
+    return Response(await looked(lambda: _figures(state)), media_type=CONTENT_TYPE_LATEST)
+
+
+def _figures(state: context.Context) -> bytes:
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = generate_latest(registry if "PROMETHEUS_MULTIPROC_DIR" in os.environ else REGISTRY)
     twin = CollectorRegistry()
-    twin.register(_TwinCollector(context.of(request)))
-    return Response(text + generate_latest(twin), media_type=CONTENT_TYPE_LATEST)
+    twin.register(_TwinCollector(state))
+    return text + generate_latest(twin)
 
 
 ROUTES = [Route("/metrics", metrics)]

@@ -162,7 +162,7 @@ async def execute(request: Request) -> Response:
     try:
         body = await request.json()
         inputs = dict(body.get("inputs", {}))
-    except (ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError, RecursionError) as fault:
         raise BadRequest("the body must be JSON with a member inputs") from fault
     await run_in_threadpool(check_parameters, row.name, inputs)
     state = context.of(request)

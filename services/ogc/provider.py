@@ -153,9 +153,12 @@ def _cursor() -> tuple[datetime | None, str | None]:
 def _times(text: str) -> datetime | Interval | None:
     """Read an instant or an interval of OGC API - Features."""
     try:
-        if "/" not in text:
-            return moment(text)
-        start, end = text.split("/", 1)
-        return tuple(None if part in ("", "..") else moment(part) for part in (start, end))  # type: ignore[return-value]
+        times = [None if part in ("", "..") else moment(part) for part in text.split("/", 1)]
     except BadRequest as fault:
         raise ProviderInvalidQueryError(user_msg=f"datetime {text!r} isn't an instant or an interval") from fault
+    if len(times) == 1:
+        return times[0]
+    start, end = times
+    if start and end and start > end:
+        raise ProviderInvalidQueryError(user_msg=f"datetime {text!r} ends before it starts")
+    return start, end

@@ -51,7 +51,7 @@ async def edit(request: Request) -> Response:
 async def _feature(request: Request) -> dict[str, Any]:
     try:
         feature = await request.json()
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise BadRequest(f"the body isn't JSON: {fault}") from fault
     if not isinstance(feature, dict):
         raise BadRequest("the body must be a GeoJSON Feature")

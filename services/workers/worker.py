@@ -15,11 +15,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cim.config import read_settings
-from cim.errors import CimError, NoDatabase
+from cim.errors import BadRequest, CimError, NoDatabase
 from cim.jobs import queue as jobs
 from cim.jobs.queue import Job
 from cim.store import outbox as changes
-from cim.store.connection import Connection, Cursor, LostConnection, Store, connect, notifications, open_store, see_as
+from cim.store.connection import (
+    Connection,
+    Cursor,
+    LostConnection,
+    Store,
+    UnusableValue,
+    connect,
+    notifications,
+    open_store,
+    see_as,
+)
 
 NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
@@ -83,6 +93,8 @@ def _run(store: Store, connection: Connection, job: Job) -> None:
         KINDS[job.kind](store, connection, job)
     except LostConnection:
         raise
+    except UnusableValue as fault:
+        jobs.fail(connection, job.number, BadRequest(f"a value can't be used as it was given: {fault}"))
     except Exception as error:  # noqa: BLE001 - whatever an analysis raises is the job's failure, not the worker's
         if not isinstance(error, CimError):
             import traceback

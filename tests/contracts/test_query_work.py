@@ -15,7 +15,6 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from services.cli.main.main import cli
 
 from cim.access.asker import Asker
 from cim.loads.load import quality
@@ -31,6 +30,7 @@ from ingest.delivery.report import LoadReport
 from ingest.load.edit import Edit, apply_edit
 from ingest.load.pipeline import ingest
 from ingest.reconstruct import reconstruct
+from services.cli.main import cli
 from tests.factory import EAST, NORTH
 from tests.ingest.test_reconstruct import street, write_las
 from tests.plans import Statement, watched

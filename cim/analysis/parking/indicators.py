@@ -16,7 +16,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from cim.analysis.engine import parameters
 from cim.analysis.engine.declaration import Declaration, Legend, Output, Plot, Progress
@@ -29,6 +29,7 @@ from cim.errors import BadRequest
 
 Float = NDArray[np.float64]
 HOURS_A_WEEK = 168
+FIRST_YEAR, LAST_YEAR = 1678, 2261  # that nanoseconds in 64 bits reach
 NS_PER_HOUR = 3_600_000_000_000
 DECLARED, GREATEST_FREE = "declared", "greatest number seen"
 ENTRIES, NET_CHANGES = "entries", "net changes of counts: a lower bound"
@@ -43,19 +44,30 @@ class Parameters(parameters.Parameters):
     start: datetime | None = titled("开始", "From", default=None, description="none: the first count")
     end: datetime | None = titled("结束", "Until", default=None, description="none: the last count")
     max_gap_min: float = titled(
-        "最长间隔", "Longest gap", unit="min", default=60, gt=0, description="a count holds no longer than this"
-    )
+        "最长间隔", "Longest gap", unit="min", default=60, gt=0, le=44_640,
+        description="a count holds no longer than this",
+    )  # fmt: skip
     sessions: list[dict[str, Any]] | None = titled(
         "停车记录", "Sessions", default=None, description="rows of id, lot, enter, leave instead of counts"
     )
-    spaces: float | None = titled("泊位数", "Spaces", unit="1", default=None, gt=0, description="of the sessions' lot")
+    spaces: float | None = titled(
+        "泊位数", "Spaces", unit="1", default=None, ge=1, le=1_000_000, description="of the sessions' lot"
+    )
 
     @field_validator("start", "end")
     @classmethod
     def _with_offset(cls, moment: datetime | None) -> datetime | None:
         if moment and moment.tzinfo is None:
             raise ValueError("a time needs its offset, such as 2024-05-06T00:00:00+08:00")
+        if moment and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR}")
         return moment
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Parameters":
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError("start must be before end")
+        return self
 
 
 SPACES_FROM = {
