@@ -95,6 +95,10 @@ class CannotUndo(CimError):
     """A load that isn't there, was taken back before, or has others built on it."""
 
 
+class LayerBusy(CimError):
+    """A layer that another load is writing into."""
+
+
 class TooManyJobs(CimError):
     """More open jobs than one asker may have."""
 

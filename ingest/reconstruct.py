@@ -19,7 +19,6 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from cim.access.asker import COMMAND_LINE, Asker
-from cim.access.audit import note
 from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.model import Layer
 from cim.concurrency.process_pool import in_order, process_pool
@@ -27,16 +26,15 @@ from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry import measures as geo
 from cim.geometry.bodies import concatenate, select
-from cim.loads.load import begin_load
+from cim.loads.load import load as begin_load
 from cim.loads.quality import examine, keep_quality
 from cim.read.terrain import ground_of
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
 from cim.reconstruction.ground import Grid
 from cim.store.assets import asset_path
-from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
-from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies
+from cim.store.merge import Delivery, create_staging, merge, stage_records, store_bodies, take_turn_with_bodies
 from cim.store.schema import box_text, table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
@@ -106,16 +104,20 @@ def reconstruct(
         NotFound: there is no such cloud.
 
     """
-    with TemporaryDirectory() as scratch, store.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
+    roles = (store.catalog.with_role(role) for role in ("ground", "surface", "buildings"))
+    with (
+        TemporaryDirectory() as scratch,
+        store.connect() as connection,
+        connection.cursor() as cursor,
+        begin_load(cursor, asker, "reconstruct", [layer.id for layer in roles if layer]) as load,
+    ):
         clouds = _clouds(cursor, store, names)
         buildings = store.catalog.with_role("buildings")
         rows = _bare(cursor, buildings, clouds, store.city.srid) if buildings else []
         everybodys = all(cloud.public for cloud in clouds)
         closed = 0 if everybodys else sum(row.public for row in rows)
         rows = [row for row in rows if everybodys or not row.public]
-        load = begin_load(cursor, asker)
-        outcome = Reconstructed(LoadReport(load=load), buildings=len(rows))
+        outcome = Reconstructed(LoadReport(load=load.number), buildings=len(rows))
         if closed:
             outcome.why[NOT_PUBLIC] = closed
         rasters = _Rasters(Path(scratch), _around(clouds), cell_m, store.city.srid)
@@ -131,11 +133,9 @@ def reconstruct(
         _load_rasters(cursor, store, rasters, clouds, since, outcome.report)
         if buildings and found:
             _load_buildings(cursor, store, buildings, rows, found, clouds, since, outcome)
-        outcome.report.quality = examine(cursor, store, load, outcome.report.layers)
-        text = json_text(outcome.report.as_json())
-        cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, load])
-        keep_quality(cursor, load, outcome.report.quality)
-        note(cursor, "reconstruct", load=load, detail={"clouds": [c.id for c in clouds]}, asker=asker)
+        outcome.report.quality = examine(cursor, store, load.number, outcome.report.layers)
+        keep_quality(cursor, load.number, outcome.report.quality)
+        load.report, load.detail = outcome.report.as_json(), {"clouds": [c.id for c in clouds]}
     return outcome
 
 
@@ -340,6 +340,7 @@ def _load_buildings(
         ready = prepare(batch, preparation)
         report.read += len(mine)
         create_staging(cursor, layer)
+        take_turn_with_bodies(cursor)
         store_bodies(cursor, ready.bodies)
         stage_records(cursor, layer, ready.records)
         merged = merge(cursor, Delivery(layer, dataset, outcome.report.load or 0, since, public=public))

@@ -16,5 +16,10 @@ class Asker:
         """What limits go by: the account, else the address."""
         return self.account or f"@{self.address}"
 
+    @property
+    def sees_sensitive(self) -> bool:
+        """Whether sensitive fields are shown: who has signed in sees them."""
+        return self.account is not None
+
 
 COMMAND_LINE = Asker()

@@ -94,15 +94,19 @@ _ASKER = "coalesce(account, '@' || coalesce(address, 'None'))"
 def claim(connection: Connection, worker: int) -> Job | None:
     """Take the next job and its lock, which the connection holds until `release`; None: there is none to take.
 
-    Edits go before analyses; an asker whose jobs run already waits.
+    Edits go before analyses, those of a layer one after the other; an asker whose jobs run already waits.
     """
     row = connection.execute(
         f"""UPDATE cim.job SET status = 'running', started = now(), updated = now(), worker = %s,
                    attempt = attempt + 1, progress = 0, message = ''
             WHERE number = (
-                SELECT number FROM cim.job j WHERE status = 'accepted' AND (kind <> 'analysis' OR (
+                SELECT number FROM cim.job j WHERE status = 'accepted' AND coalesce(not_before <= now(), true)
+                  AND (kind <> 'analysis' OR (
                     SELECT count(*) FROM cim.job r WHERE r.status = 'running' AND r.kind = 'analysis'
                     AND coalesce(r.account, '@' || coalesce(r.address, 'None')) = {_ASKER}) < {MOST_RUNNING})
+                  AND (kind <> 'edit' OR NOT EXISTS (
+                    SELECT FROM cim.job e WHERE e.kind = 'edit' AND e.name = j.name AND e.number < j.number
+                    AND e.status IN ('accepted', 'running')))
                 ORDER BY kind = 'analysis', number FOR UPDATE SKIP LOCKED LIMIT 1)
               AND pg_try_advisory_lock({LOCK_SPACE}, number)
             RETURNING {_COLUMNS}""",
@@ -146,6 +150,15 @@ def fail(connection: Connection, number: int, error: Exception) -> None:
         """UPDATE cim.job SET status = 'failed', message = %s, error = %s, finished = now(), updated = now()
            WHERE number = %s AND status = 'running'""",
         [str(error) or type(error).__name__, kind, number],
+    )
+
+
+def put_back(connection: Connection, number: int, seconds: float, message: str) -> None:
+    """Put a job back into the queue that something kept from beginning; it is taken again after some seconds."""
+    connection.execute(
+        """UPDATE cim.job SET status = 'accepted', worker = NULL, attempt = attempt - 1, message = %s, updated = now(),
+                  not_before = now() + make_interval(secs => %s) WHERE number = %s AND status = 'running'""",
+        [message, seconds, number],
     )
 
 

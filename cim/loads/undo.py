@@ -1,10 +1,13 @@
 """`cim undo`: take one load back. What it wrote ends to be known, what it ended is known again; nothing is erased."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from cim.access.asker import Asker
-from cim.access.audit import note
+from cim.access.asker import COMMAND_LINE, Asker
+from cim.catalog.model import Layer
 from cim.errors import CannotUndo
+from cim.loads.load import load as begin_load
+from cim.loads.load import read_load
 from cim.store.connection import Cursor, Store
 from cim.store.kinds import kind_of
 from cim.store.schema import table
@@ -19,67 +22,81 @@ class Undone:
     restored: dict[str, int] = field(default_factory=dict)
 
 
-def undo(cursor: Cursor, store: Store, load: int, asker: Asker | None = None) -> Undone:
-    """Take a load back in the caller's transaction.
+def undo(cursor: Cursor, store: Store, load: int, asker: Asker = COMMAND_LINE, wait_s: float | None = None) -> Undone:
+    """Take a load back in a transaction that the caller commits.
 
-    A load writes all its versions, and ends those it replaces, at one moment of recorded time: that is how they are
-    found again.
+    A load writes all its versions, and ends those it replaces, at one moment of recorded time: in its layers that is
+    how they are found again.
+
+    Args:
+        cursor: of a connection that is in no transaction.
+        store: the city.
+        load: its number.
+        asker: on whose behalf.
+        wait_s: how long it waits for a layer that a load is writing into; None: as long as it takes.
 
     Raises:
         CannotUndo: there is no such load, it was taken back before, or a later load builds on it.
+        LayerBusy: a load holds one of its layers for longer.
 
     """
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
-    row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
-    if row is None:
+    known = read_load(cursor, load)
+    cursor.connection.rollback()  # nothing but read; what is decided is decided when its layers are held
+    if known is None:
         raise CannotUndo(f"no load {load}; `cim loads` lists them")
-    if row[1] is not None:
-        raise CannotUndo(f"load {load} was taken back at {row[1]:%Y-%m-%d %H:%M}")
-    outcome = Undone(load)
-    at = {"at": row[0], "load": load}
-    stored = [layer for layer in store.catalog.layers.values() if kind_of(layer).stored]
-    for t, of_layer in [*((table(layer), f"'{layer.id}'") for layer in stored), ("cim.asset", "layer")]:
-        _refuse_if_built_on(cursor, t, at)
-        columns = _columns(cursor, t)
-        taken = cursor.execute(
-            f"""WITH taken AS (UPDATE {t} SET recorded = tstzrange(lower(recorded), now())
-                               WHERE upper_inf(recorded) AND lower(recorded) = %(at)s RETURNING *)
-                SELECT {of_layer}, count(*) FROM taken GROUP BY 1""",
-            at,
-        ).fetchall()
-        back = cursor.execute(
-            f"""WITH back AS (INSERT INTO {t} ({columns}, recorded)
-                              SELECT {columns}, tstzrange(now(), NULL) FROM {t} WHERE upper(recorded) = %(at)s
-                              RETURNING *)
-                SELECT {of_layer}, count(*) FROM back GROUP BY 1""",
-            at,
-        ).fetchall()
-        outcome.taken_back.update(dict(taken))
-        outcome.restored.update(dict(back))
-        if taken or back:
-            shape = "footprint" if t == "cim.asset" else "geom"
-            cursor.execute(
-                f"""INSERT INTO cim.outbox (layer, id, old_box, new_box)
-                    SELECT {of_layer}, id, box2d(ST_Extent({shape})), box2d(ST_Extent({shape})) FROM {t}
-                    WHERE lower(recorded) = %(at)s OR upper(recorded) = %(at)s GROUP BY 1, 2""",
-                at,
-            )
-    cursor.execute("UPDATE cim.load SET undone = now() WHERE load = %s", [load])
-    who = asker or Asker()
-    note(cursor, "undo", load=load, detail={"taken_back": outcome.taken_back, "restored": outcome.restored}, asker=who)
+    touched = [store.catalog.layers[name] for name in known.layers(store.catalog) if name in store.catalog.layers]
+    with begin_load(cursor, asker, "undo", [layer.id for layer in touched], wait_s=wait_s, of=load) as work:
+        row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
+        if row is None or row[1] is not None:
+            raise CannotUndo(f"load {load} was taken back{f' at {row[1]:%Y-%m-%d %H:%M}' if row else ''}")
+        outcome = Undone(load)
+        for layer in touched:
+            _take_back(cursor, layer, row[0], outcome)
+        cursor.execute("UPDATE cim.load SET undone = now() WHERE load = %s", [load])
+        work.detail = {"taken_back": outcome.taken_back, "restored": outcome.restored}
     return outcome
 
 
-def _refuse_if_built_on(cursor: Cursor, t: str, at: dict[str, object]) -> None:
+def _take_back(cursor: Cursor, layer: Layer, moment: datetime, outcome: Undone) -> None:
+    """Take back what was written into a layer at a moment, and write again what ended then."""
+    t, mine = (table(layer), "true") if kind_of(layer).stored else ("cim.asset", "layer = %(layer)s")
+    at = {"at": moment, "load": outcome.load, "layer": layer.id}
+    _refuse_if_built_on(cursor, t, mine, at)
+    columns = _columns(cursor, t)
+    taken = cursor.execute(
+        f"""UPDATE {t} SET recorded = tstzrange(lower(recorded), now())
+            WHERE {mine} AND upper_inf(recorded) AND lower(recorded) = %(at)s""",
+        at,
+    ).rowcount
+    back = cursor.execute(
+        f"""INSERT INTO {t} ({columns}, recorded) SELECT {columns}, tstzrange(now(), NULL) FROM {t}
+            WHERE {mine} AND upper(recorded) = %(at)s""",
+        at,
+    ).rowcount
+    outcome.taken_back.update({layer.id: taken} if taken else {})
+    outcome.restored.update({layer.id: back} if back else {})
+    if taken or back:
+        shape = "footprint" if t == "cim.asset" else "geom"
+        cursor.execute(
+            f"""INSERT INTO cim.outbox (layer, id, old_box, new_box)
+                SELECT %(layer)s, id, box2d(ST_Extent({shape})), box2d(ST_Extent({shape})) FROM {t}
+                WHERE {mine} AND (lower(recorded) = %(at)s OR upper(recorded) = %(at)s) GROUP BY id""",
+            at,
+        )
+
+
+def _refuse_if_built_on(cursor: Cursor, t: str, mine: str, at: dict[str, object]) -> None:
     """Refuse where a version of the load was changed later, or an object that it ended was brought again."""
     same_layer = "AND c.layer = v.layer" if t == "cim.asset" else ""
+    mine = f"v.{mine}" if t == "cim.asset" else mine
     later = cursor.execute(
         f"""SELECT count(*), min(l.load) FROM (
               SELECT upper(v.recorded) AS moment FROM {t} v
-              WHERE lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)
+              WHERE {mine} AND lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)
               UNION ALL
               SELECT lower(c.recorded) FROM {t} v JOIN {t} c ON c.id = v.id {same_layer}
-              WHERE upper(v.recorded) = %(at)s AND upper_inf(c.recorded) AND lower(c.recorded) > %(at)s) built
+              WHERE {mine} AND upper(v.recorded) = %(at)s AND upper_inf(c.recorded)
+                AND lower(c.recorded) > %(at)s) built
             LEFT JOIN cim.load l ON l.started = built.moment""",
         at,
     ).fetchone()

@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import psycopg
+import psycopg.errors
+import psycopg.pq
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
@@ -29,6 +31,7 @@ Connection = psycopg.Connection[Any]
 Cursor = psycopg.Cursor[Any]
 Pool = ConnectionPool[Connection]
 LostConnection = psycopg.OperationalError
+LockNotAvailable = psycopg.errors.LockNotAvailable
 UnusableValue = psycopg.DataError  # PostgreSQL can't take a value that it was asked with, or divides by zero
 
 
@@ -103,6 +106,11 @@ def open_watch_pool(url: str) -> Iterator[Pool]:
         url, min_size=1, max_size=2, open=True, timeout=WATCH_S, check=ConnectionPool.check_connection, kwargs=kwargs
     ) as pool:
         yield pool
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Whether something was asked of a connection since its last commit."""
+    return connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
 
 
 def see_as(cursor: Cursor, role: str) -> None:

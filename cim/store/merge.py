@@ -79,14 +79,34 @@ def stage_records(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[byte
 def store_bodies(cursor: psycopg.Cursor[Any], rows: Sequence[bytes]) -> None:
     """Write bodies that the store doesn't have yet: rows as the wire has them, of `BODY_COLUMNS`.
 
-    The transaction must hold the lock of loads, as every writer of bodies does.
+    All layers share the table. A body that somebody else writes at the same time is waited for; so who writes more than
+    one takes turns with the others (`take_turn_with_bodies`).
     """
     of_hash = {row[HASH_IN_ROW]: row for row in rows}
     known = cursor.execute("SELECT hash FROM cim.body WHERE hash = ANY(%b)", [list(of_hash)], binary=True).fetchall()
     for (body,) in known:
         del of_hash[bytes(body)]
-    if of_hash:
-        copy_rows(cursor, "cim.body", BODY_COLUMNS, list(of_hash.values()))
+    if not of_hash:
+        return
+    fresh = list(of_hash.values())
+    try:
+        with cursor.connection.transaction():
+            copy_rows(cursor, "cim.body", BODY_COLUMNS, fresh)
+    except psycopg.errors.UniqueViolation:  # an edit wrote one of them in between
+        columns = ", ".join(f'"{c.name}" {c.sql_type}' for c in BODY_COLUMNS)
+        cursor.execute(f"CREATE TEMP TABLE stage_bodies ({columns}) ON COMMIT DROP")
+        copy_rows(cursor, "stage_bodies", BODY_COLUMNS, fresh)
+        names = ", ".join(f'"{c.name}"' for c in BODY_COLUMNS)
+        cursor.execute(f"INSERT INTO cim.body ({names}) SELECT {names} FROM stage_bodies ON CONFLICT DO NOTHING")
+        cursor.execute("DROP TABLE stage_bodies")
+
+
+def take_turn_with_bodies(cursor: psycopg.Cursor[Any]) -> None:
+    """Wait until no other load writes bodies, and let none until the transaction ends.
+
+    Two that write the same bodies in another order would wait for each other. An edit writes one, and needs no turn.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.body'))")
 
 
 def described(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[bytes]) -> list[Clash]:

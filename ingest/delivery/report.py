@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cim.loads.load import DatasetNote
 from cim.loads.quality import findings_of
 from cim.loads.quarantine import SetAside
 
@@ -45,6 +46,7 @@ class FileReport:
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
     told: Callable[[float, int], None] = _untold  # the share that is done, if known, and the records read
     source: int | None = None  # the row of cim.source that its versions name
+    datasets: list[DatasetNote] = field(default_factory=list)  # that it is of
 
     def refuse(
         self,
@@ -126,7 +128,7 @@ class LoadReport:
 
     files: list[FileReport] = field(default_factory=list)
     load: int | None = None
-    quality: dict[str, Any] | None = None  # `cim.loads.quality.examine`, once it was looked at
+    quality: dict[str, Any] | None = None  # `cim.loads.load.quality.examine`, once it was looked at
 
     @property
     def layers(self) -> list[str]:

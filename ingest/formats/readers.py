@@ -35,6 +35,8 @@ class Reader:
     of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
     held: Mapping[str, int] = field(default_factory=dict)  # suffix → times its size in memory, where that grows with it
+    classes: str = ""  # pattern of the classes that its records may have; empty: they have none
+    spelled: bool = False  # the classes of a file stand in its text as the catalog calls them
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""
@@ -55,10 +57,15 @@ class Reader:
         import_module(self.module).load(*arguments)
 
 
+_OF_MODELS = r"\+?[A-Z]\w*[a-z]\w*"  # Building, WaterBody, +Extended
+_OF_DRAWINGS = r"[^=]+"  # what the drawing's own layers are called
 _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are
 READERS = (
     Reader(
-        "CityJSON", (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"), "ingest.formats.city_models.cityjson"
+        "CityJSON",
+        (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"),
+        "ingest.formats.city_models.cityjson",
+        classes=_OF_MODELS,
     ),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.formats.vector.gdal", mark=b'"FeatureCollection"'),
     Reader(
@@ -73,11 +80,13 @@ READERS = (
         "ingest.formats.city_models.citygml",
         mark=b"opengis.net/citygml",
         only_marked=True,
+        classes=_OF_MODELS,
+        spelled=True,
     ),
     Reader("table", (".csv", ".tsv"), "ingest.formats.vector.delimited"),
     Reader("PostgreSQL table", (".pg.toml",), "ingest.sources.postgres", leads_elsewhere=True),
-    Reader("IFC", (".ifc",), "ingest.formats.city_models.ifc"),
-    Reader("DXF", (".dxf",), "ingest.formats.drawings.dxf"),
+    Reader("IFC", (".ifc",), "ingest.formats.city_models.ifc", classes=_OF_MODELS),
+    Reader("DXF", (".dxf",), "ingest.formats.drawings.dxf", classes=_OF_DRAWINGS),
     Reader(
         "LandXML",
         (".xml", ".landxml"),
@@ -85,10 +94,11 @@ READERS = (
         mark=b"LandXML",
         only_marked=True,
         held={".xml": 4, ".landxml": 4},
+        classes=_OF_DRAWINGS,
     ),
-    Reader("survey points", (".dat", ".txt"), "ingest.formats.drawings.survey_points"),
-    Reader("RINEX", _RINEX, "ingest.formats.drawings.rinex"),
-    Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.formats.vector.osm"),
+    Reader("survey points", (".dat", ".txt"), "ingest.formats.drawings.survey_points", classes="survey:.+"),
+    Reader("RINEX", _RINEX, "ingest.formats.drawings.rinex", classes="rinex:.+"),
+    Reader("OpenStreetMap", (".osm.pbf", ".osm.bz2", ".osm", ".pbf"), "ingest.formats.vector.osm", classes=".+=.+"),
     Reader(
         "model",
         (".obj", ".glb", ".gltf", ".ply", ".stl"),

@@ -3,25 +3,25 @@
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cim.access.asker import COMMAND_LINE, Asker
-from cim.access.audit import note
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
-from cim.loads.load import begin_load, note_source
+from cim.loads.load import Load, note_source
+from cim.loads.load import load as begin_load
 from cim.loads.quality import keep_quality
 from cim.loads.quarantine import set_aside
 from cim.read.terrain import ground_of
-from cim.store.binary_copy import json_text
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.delivery.declared import DatasetFile, Declared, declared_for
 from ingest.delivery.report import FileReport, LoadReport
 from ingest.formats.readers import reader_of
+from ingest.load.destinations import layers_of
 from ingest.load.discover import File, find_files
 from ingest.load.opened import Job, Table, closed_after, opened
 from ingest.load.stage import STAGES, Stage, StagedTable
@@ -41,12 +41,14 @@ def ingest(
     asker: Asker = COMMAND_LINE,
     *,
     of_others: bool = False,
+    wait_s: float | None = None,
 ) -> LoadReport:
     """Load files into the store as one load.
 
     What is `of_others` (an upload, a download, a folder that others write) can't make the program read anything else.
 
-    `ending` is called in the load's transaction, when all is in; where it returns False, all is rolled back.
+    `ending` is called in the load's transaction, when all is in; where it returns False, all is rolled back. `wait_s`
+    is how long it waits for a layer that another load is writing into; None: as long as it takes.
 
     A file that can't be read, or isn't of this city, is rolled back alone and reported; the others go in. If nothing
     goes in at all, nothing is left of the load.
@@ -54,13 +56,31 @@ def ingest(
     Raises:
         UnreadableFile: a path isn't there or no reader knows it.
         UnknownLayer: `--layer` names none of the catalog.
+        LayerBusy: another load holds one of its layers for longer.
 
     """
     if options.layer and options.layer not in store.catalog.layers:
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
     with TemporaryDirectory() as scratch, _rarely_collecting():
         files = find_files(paths, Path(scratch), of_others=of_others)
-        return _ingest_files(store, files, options, settings, progress, ending, asker)
+        layers = {layer for file in files for layer in layers_of(store, file, _declared(file, options, settings))}
+        while True:
+            try:
+                return _ingest_files(store, files, layers, options, settings, progress, ending, asker, wait_s)
+            except UnforeseenLayer as unforeseen:  # nothing of it stays: it begins again, and holds that layer too
+                layers.add(unforeseen.layer)
+
+
+class UnforeseenLayer(Exception):
+    """A layer into which a record of a load goes, and which it doesn't hold."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__(layer)
+        self.layer = layer
+
+
+def _declared(file: File, options: Declared, settings: DatasetFile | None) -> Declared:
+    return declared_for(file.path, file.beside, options, settings, root=file.beside_root)
 
 
 @contextmanager
@@ -77,29 +97,34 @@ def _rarely_collecting() -> Iterator[None]:
 def _ingest_files(
     store: Store,
     files: Sequence[File],
+    layers: Collection[str],
     options: Declared,
     settings: DatasetFile | None,
     progress: Progress,
     ending: Callable[[Cursor, LoadReport], bool],
     asker: Asker,
+    wait_s: float | None,
 ) -> LoadReport:
     report = LoadReport()
-    with store.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('cim.load'))")
-        report.load = begin_load(cursor, asker)
-        for number, (file, tables) in enumerate(_in_turn(cursor, store, files, options, settings)):
+    with (
+        store.connect() as connection,
+        connection.cursor() as cursor,
+        begin_load(cursor, asker, "load", layers, wait_s=wait_s) as load,
+        closed_after(_in_turn(cursor, store, files, options, settings)) as in_turn,
+    ):
+        report.load = load.number
+        for number, (file, tables) in enumerate(in_turn):
             declared = _declared(file, options, settings)
             told = partial(_told, progress, number, len(files), file.shown)
-            report.files.append(_ingest_file(connection, store, file, tables, declared, report.load or 0, told))
+            report.files.append(_ingest_file(connection, store, file, tables, declared, load, told))
         if report.exit_code == 1 or not ending(cursor, report):
-            connection.rollback()
+            load.give_up()
             report.load = None
-        else:
-            text = json_text(report.as_json())
-            cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, report.load])
-            if report.quality:
-                keep_quality(cursor, report.load or 0, report.quality)
-            note(cursor, "load", load=report.load, detail={"files": [file.path for file in report.files]}, asker=asker)
+            return report
+        load.report, load.detail = report.as_json(), {"files": [file.path for file in report.files]}
+        load.datasets = [said for file in report.files for said in file.datasets]
+        if report.quality:
+            keep_quality(cursor, load.number, report.quality)
     return report
 
 
@@ -131,10 +156,6 @@ def _in_turn(
     yield from ((file, iter(()) if file.fault else next(tables)) for file in others)
 
 
-def _declared(file: File, options: Declared, settings: DatasetFile | None) -> Declared:
-    return declared_for(file.path, file.beside, options, settings, root=file.beside_root)
-
-
 def _told(progress: Progress, number: int, count: int, name: str, share: float, read: int) -> None:
     """Tell how far a file is, as a part of all files."""
     progress((number + share) / count, f"{Path(name).name}: {read:,}" if read else Path(name).name)
@@ -146,7 +167,7 @@ def _ingest_file(
     file: File,
     tables: Iterator[Table],
     declared: Declared,
-    load: int,
+    load: Load,
     told: Callable[[float, int], None],
 ) -> FileReport:
     """Load one file in a savepoint of its own."""
@@ -168,7 +189,7 @@ def _ingest_file(
             crs=report.crs,
             extent=report.extent,
         )
-    except LostConnection:
+    except (LostConnection, UnforeseenLayer):
         raise
     except Exception as fault:  # noqa: BLE001 - one file never takes the others with it; what it was is in the log
         traceback.print_exc()
@@ -184,7 +205,7 @@ def _load(
     path: Path,
     tables: Iterator[Table],
     declared: Declared,
-    load: int,
+    load: Load,
     report: FileReport,
 ) -> None:
     """Load a file that is kept as one, or its tables.
@@ -195,12 +216,13 @@ def _load(
     """
     reader = reader_of(path)
     if reader and reader.whole and path.stat().st_size:
-        report.source = note_source(cursor, load, path, report.path)
-        reader.load(cursor, store, path, declared, load, report)
+        report.source = note_source(cursor, load.number, path, report.path)
+        reader.load(cursor, store, path, declared, load.number, report)
         return
     for table in tables:
-        report.source = note_source(cursor, load, path, report.path, table.name)
-        _load_table(cursor, table, StagedTable(store, table.header, declared, load, table.where, report))
+        report.source = note_source(cursor, load.number, path, report.path, table.name)
+        staged = StagedTable(store, table.header, declared, load.number, table.where, report)
+        _load_table(cursor, table, staged, load.layers)
     if report.read == 0 and not report.layers:
         raise NothingToLoad(f"{path}: no record in it")
 
@@ -210,7 +232,13 @@ def _shortened(said: str) -> str:
     return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]} …"
 
 
-def _load_table(cursor: Cursor, table: Table, staged: StagedTable) -> None:
+def _load_table(cursor: Cursor, table: Table, staged: StagedTable, layers: Collection[str]) -> None:
+    """Load a table of a file into some of the layers that the load holds.
+
+    Raises:
+        UnforeseenLayer: a record goes into another one.
+
+    """
     report = staged.report
     for warning in table.header.warnings:
         report.warn(warning)
@@ -221,6 +249,8 @@ def _load_table(cursor: Cursor, table: Table, staged: StagedTable) -> None:
             _keep_set_aside(cursor, staged)
             report.told(0.0, report.read)
             for layer, rows in batch.rows:
+                if layer.id not in layers:
+                    raise UnforeseenLayer(layer.id)
                 if layer.id not in stages:
                     stages[layer.id] = STAGES[layer.kind](cursor, staged, layer)
                 stages[layer.id].take(rows)

@@ -34,6 +34,15 @@ class Rows:
     bodies: list[bytes] = field(default_factory=list)  # as the wire has rows of `BODY_COLUMNS`
 
 
+@dataclass(frozen=True)
+class StoredBodies:
+    """Bodies that the store has already, and an object keeps: their hashes by level, the highest last."""
+
+    lods: tuple[str, ...] = ()
+    hashes: tuple[bytes, ...] = ()
+    flags: tuple[str, ...] = ()  # what is known of them
+
+
 @dataclass
 class Preparation:
     """What the rows of a table are made with."""
@@ -59,7 +68,7 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
 
     """
     features = _standing_bodies(features, preparation)
-    features = _shaped(features, preparation)
+    features = shaped(features, preparation)
     mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
     _fill_object_class(features, mapped, preparation.layer)
     features = _identified(features, mapped, preparation)
@@ -77,6 +86,35 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     for what, positions in mapped.misfits.items():
         preparation.report.warn(what, [ids[p] for p in positions])
     return _rows(features, mapped, ids, flags, preparation)
+
+
+def prepare_edited(
+    features: Features,
+    mapped: Mapped,
+    preparation: Preparation,
+    stays: StoredBodies | None,
+    base_m: float | None = None,
+) -> Rows:
+    """Make rows of objects that were edited, placed and shaped, of their values in the layer's terms.
+
+    Args:
+        features: the objects, without bodies.
+        mapped: their values.
+        preparation: what the rows are made with.
+        stays: the bodies that they keep; None: a footprint is raised to a block where its height is known.
+        base_m: height on which that block stands; None: it stands on the ground, as one that is loaded.
+
+    Raises:
+        NothingToLoad: a footprint has a height, and neither terrain nor a base height says where it stands.
+
+    """
+    ids = [str(identifier) for identifier in features.ids]
+    flags = [list(stays.flags if stays else ()) for _ in ids]
+    if stays is None:
+        features = _raised(features, mapped, ids, flags, preparation, base_m).features
+    for what, positions in mapped.misfits.items():
+        preparation.report.warn(what, [ids[p] for p in positions])
+    return _rows(features, mapped, ids, flags, preparation, stays)
 
 
 def _label(features: Features, record: int) -> str:
@@ -139,7 +177,7 @@ def _names(features: Features, records: Int) -> list[str]:
     return [_label(features, r) for r in dict.fromkeys(records.tolist())]
 
 
-def _shaped(features: Features, preparation: Preparation) -> Features:
+def shaped(features: Features, preparation: Preparation) -> Features:
     """Give every record a valid geometry of the layer's type; refuse those that can't have one."""
     report, layer = preparation.report, preparation.layer
     shapes = features.geometry.copy()
@@ -288,13 +326,20 @@ class _Raised:
 
 
 def _raised(
-    features: Features, mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation
+    features: Features,
+    mapped: Mapped,
+    ids: list[str],
+    flags: list[list[str]],
+    preparation: Preparation,
+    base_m: float | None = None,
 ) -> _Raised:
-    """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither."""
+    """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither.
+
+    They stand at `base_m`, where that is known already.
+    """
     standing = np.ones(len(ids), bool)
     layer, report = preparation.layer, preparation.report
-    height_field, storeys_field = layer.field("height"), layer.field("storeys")
-    if height_field is None or layer.geometry != "MultiPolygon":
+    if layer.field("height") is None or layer.geometry != "MultiPolygon":
         return _Raised(features, standing)
     bare = np.ones(len(ids), bool)
     bare[features.body_record] = False
@@ -302,10 +347,8 @@ def _raised(
     bare &= np.array([identifier not in parents for identifier in ids], bool)
     if not bare.any():
         return _Raised(features, standing)
-    height = _numbers(mapped.columns[height_field.name])
-    storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else np.full(len(ids), np.nan)
-    from_storeys = bare & ~(height > 0) & (storeys > 0)
-    height = np.where(from_storeys, storeys * preparation.storey_m, height)
+    height, from_storeys = heights_of(layer, mapped, preparation.storey_m)
+    from_storeys &= bare
     for r in np.flatnonzero(from_storeys):
         flags[r].append("height_from_storeys")
     unknown = bare & ~(height > 0)
@@ -319,7 +362,8 @@ def _raised(
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
         return _Raised(features, standing)
-    base = _base_heights(features, mapped, rise, ids, preparation)
+    known = base_m is not None
+    base = np.full(len(rise), base_m) if known else _base_heights(features, mapped, rise, ids, preparation)
     standing[rise[np.isnan(base)]] = False
     rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
     if not len(rise):
@@ -332,6 +376,17 @@ def _raised(
         body_lod=[*features.body_lod, *["1"] * len(rise)],
     )
     return _Raised(with_prisms, standing)
+
+
+def heights_of(layer: Layer, mapped: Mapped, storey_m: float) -> tuple[Float, Bool]:
+    """Return how high records say that they are, in metres, NaN where they don't; and where only storeys tell."""
+    height_field, storeys_field = layer.field("height"), layer.field("storeys")
+    unknown = np.full(len(mapped.extra), np.nan)
+    height = _numbers(mapped.columns[height_field.name]) if height_field else unknown
+    storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else unknown
+    from_storeys = ~(height > 0) & (storeys > 0)
+    height = np.where(from_storeys, storeys * storey_m, height)
+    return np.where(height > 0, height, np.nan), from_storeys
 
 
 def _numbers(values: Sequence[Any]) -> Float:
@@ -371,7 +426,14 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
     return base
 
 
-def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation) -> Rows:
+def _rows(
+    features: Features,
+    mapped: Mapped,
+    ids: list[str],
+    flags: list[list[str]],
+    preparation: Preparation,
+    stays: StoredBodies | None = None,
+) -> Rows:
     layer = preparation.layer
     wkb = shapely.to_wkb(shapely.set_srid(_on_raster(features.geometry), preparation.srid), include_srid=True)
     blobs = encode(features.bodies)
@@ -383,6 +445,8 @@ def _rows(features: Features, mapped: Mapped, ids: list[str], flags: list[list[s
     if len(open_records):
         preparation.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
     lods, lists = _versions_bodies(features, hashes)
+    if stays and stays.hashes:
+        lods, lists = [list(stays.lods)] * len(ids), [list(stays.hashes)] * len(ids)
     columns: dict[str, Sequence[Any]] = {
         "id": ids,
         "geom": wkb,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
 from cim.features import BATCH_SIZE, Header
+from cim.loads.load import DatasetNote
 from cim.loads.quarantine import resolve
 from cim.store.connection import Cursor, Store
 from cim.store.match import any_nameless
@@ -24,6 +25,7 @@ from cim.store.merge import (
     stage_records,
     staging,
     store_bodies,
+    take_turn_with_bodies,
 )
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
@@ -94,6 +96,7 @@ class FeatureStage:
 
     def _store_bodies(self) -> None:
         if self._bodies:
+            take_turn_with_bodies(self._cursor)
             store_bodies(self._cursor, self._bodies)
             self._bodies = []
 
@@ -126,7 +129,7 @@ class FeatureStage:
 
     def _merge_staged(self) -> None:
         self._store_bodies()
-        delivery = _delivery(self._cursor, self._table, self._layer)
+        delivery = _delivery(self._table, self._layer)
         table = self._table
         shift = suspected_shift(self._cursor, table.store, self._layer, table.report.crs, delivery.dataset)
         if shift:
@@ -167,7 +170,7 @@ class ObservationStage:
         _count(
             self._table,
             self._layer,
-            merge_observations(self._cursor, _delivery(self._cursor, self._table, self._layer)),
+            merge_observations(self._cursor, _delivery(self._table, self._layer)),
         )
 
 
@@ -181,17 +184,13 @@ def _kept(rows: Rows, keep: list[bool]) -> list[bytes]:
     return rows.records if all(keep) else list(compress(rows.records, keep))
 
 
-def _delivery(cursor: Cursor, table: StagedTable, layer: Layer) -> Delivery:
+def _delivery(table: StagedTable, layer: Layer) -> Delivery:
     """Note the dataset, and return what all records of the table share."""
     declared, header = table.declared, table.header
     surveyed = declared.date or header.surveyed
     dataset = declared.dataset or header.title or header.layer_hint
-    cursor.execute(
-        """INSERT INTO cim.dataset VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE
-           SET surveyed = coalesce(greatest(dataset.surveyed, excluded.surveyed), excluded.surveyed),
-               licence = coalesce(excluded.licence, dataset.licence), source = excluded.source""",
-        [dataset, surveyed, declared.licence or header.licence, Path(table.report.path).name],
-    )
+    licence, source = declared.licence or header.licence, Path(table.report.path).name
+    table.report.datasets.append(DatasetNote(dataset, surveyed, licence, source))
     valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
     public = declared.public is not False
     return Delivery(

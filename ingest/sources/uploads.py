@@ -65,8 +65,13 @@ def folder_of(settings: Settings, upload: str) -> Path:
     return folder
 
 
-def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
-    """Say what loading an upload would do: the report, and what it would put on the map, as GeoJSON geometries."""
+def try_upload(store: Store, upload: str, options: Declared, wait_s: float | None = None) -> dict[str, Any]:
+    """Say what loading an upload would do: the report, and what it would put on the map, as GeoJSON geometries.
+
+    Raises:
+        LayerBusy: another load is writing into one of its layers, for longer than `wait_s`.
+
+    """
     preview: list[Any] = []
 
     def look(cursor: Cursor, report: LoadReport) -> bool:
@@ -84,7 +89,7 @@ def try_upload(store: Store, upload: str, options: Declared) -> dict[str, Any]:
         return False  # nothing of it stays
 
     folder = unpacked(folder_of(store.settings, upload))
-    report = ingest(store, [folder], of_others(options, None), ending=look, of_others=True)
+    report = ingest(store, [folder], of_others(options, None), ending=look, of_others=True, wait_s=wait_s)
     return _said(upload, report, preview)
 
 
@@ -94,8 +99,14 @@ def load_upload(
     options: Declared,
     finish: Callable[[Cursor, dict[str, Any]], bool],
     asker: Asker = COMMAND_LINE,
+    wait_s: float | None = None,
 ) -> dict[str, Any]:
-    """Load an upload; `finish` notes what is said of it in the load's transaction, or returns False: it is given up."""
+    """Load an upload; `finish` notes what is said of it in the load's transaction, or returns False: it is given up.
+
+    Raises:
+        LayerBusy: another load is writing into one of its layers, for longer than `wait_s`.
+
+    """
 
     def ending(cursor: Cursor, said: LoadReport) -> bool:
         said.quality = examine(cursor, store, said.load or 0, said.layers)
@@ -108,6 +119,7 @@ def load_upload(
         ending=ending,
         asker=asker,
         of_others=True,
+        wait_s=wait_s,
     )
     return _said(upload, report, [])
 

@@ -195,7 +195,7 @@ def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output
 
 @cli.command()
 def loads() -> None:
-    """List the loads of this city, the newest first."""
+    """List the loads of this city, the newest first: what came to which layers or what was edited, and by whom."""
     from cim.loads.load import list_loads
     from cim.store.connection import open_store
 

@@ -29,7 +29,7 @@ class Ask:
     @property
     def public_only(self) -> bool:
         """Whether sensitive fields stay hidden: nobody has signed in."""
-        return self.account is None
+        return not self.asker.sees_sensitive
 
     @property
     def asker(self) -> Asker:

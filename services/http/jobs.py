@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from cim import errors
-from cim.errors import CimError, ServerFault
+from cim.errors import CimError, NotFound, ServerFault
 from cim.jobs import queue as jobs
 from services.http.ask import ASK
 from services.http.context import Context
@@ -31,7 +31,9 @@ def wait_for(state: Context, job: UUID, longest_s: float) -> jobs.Job:
 
 
 def error_of(job: jobs.Job) -> CimError:
-    """Return why a job failed, as the error that it was."""
+    """Return why a job failed, as the error that it was; of one that was dismissed, that it has no result."""
+    if job.status == "dismissed":
+        return NotFound(f"job {job.job} has no result: it was dismissed")
     kind = getattr(errors, job.error or "", None)
     known = isinstance(kind, type) and issubclass(kind, CimError)
     return kind(job.message) if known and kind else ServerFault(f"{job.status}: {job.message}")
@@ -47,3 +49,8 @@ def result_text(state: Context, job: UUID) -> str:
     """Return the result of a finished job."""
     with state.cursor() as cursor:
         return jobs.read_result(cursor, job)
+
+
+def address_of(job: UUID) -> str:
+    """Return where the status document of a job is."""
+    return f"{ASK.get().base_url}/ogc/jobs/{job}"

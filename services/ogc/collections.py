@@ -172,6 +172,7 @@ def _write(method: str, summary: str, operation_id: str, parameters: list[Any] |
     body = {"required": True, "content": {"application/geo+json": {"schema": {"type": "object"}}}}
     answers = {
         "200": "done",
+        "202": "it waits for a load into its layer: Location is the job's address",
         "400": "it can't be read or can't stand",
         "401": "a key is needed",
         "403": "the role isn't enough",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from starlette.background import BackgroundTask
@@ -26,11 +27,13 @@ from cim.jobs import queue as jobs
 from services.http import context
 from services.http.ask import ASK
 from services.http.context import Context
-from services.http.jobs import error_of, read_job, result_text, submit, wait_for
+from services.http.jobs import address_of, error_of, read_job, result_text, submit, wait_for
 from services.http.pages import page
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
 GEOJSON = "application/geo+json"
+# kinds of jobs that are seen here, and what their results are
+RESULT_TYPES = {"analysis": GEOJSON, "edit": "application/json"}
 CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-processes-1/1.0/conf/ogc-process-description",
@@ -174,12 +177,11 @@ async def execute(request: Request) -> Response:
         if found.finished is not None:
             raise error_of(found)
     found = await run_in_threadpool(read_job, state, job)
-    address = f"{ASK.get().base_url}/ogc/jobs/{job}"
-    return JSONResponse(status_of(found), 201, {"Location": address, "Preference-Applied": "respond-async"})
+    return JSONResponse(status_of(found), 201, {"Location": address_of(job), "Preference-Applied": "respond-async"})
 
 
 def _result(state: Context, job: UUID, form: str = "json") -> Response:
-    """Answer a finished job's result in one of its forms."""
+    """Answer a finished analysis' result in one of its forms."""
     computed = read_kept(state.store.settings, result_text(state, job))
     headers = {"Link": f'<{ASK.get().base_url}/ogc/jobs/{job}>; rel="monitor"'}
     if form in ("json", "geojson"):
@@ -209,14 +211,14 @@ def _picture(computed: Computed, headers: dict[str, str]) -> Response:
 
 def status_of(job: jobs.Job) -> dict[str, Any]:
     """Return the status document of a job."""
-    base = f"{ASK.get().base_url}/ogc/jobs/{job.job}"
+    base = address_of(job.job)
     links = [{"rel": "self", "type": "application/json", "href": f"{base}?f=json"}]
     if job.status == "successful":
         rel = "http://www.opengis.net/def/rel/ogc/1.0/results"
-        links.append({"rel": rel, "type": GEOJSON, "href": f"{base}/results"})
+        links.append({"rel": rel, "type": RESULT_TYPES[job.kind], "href": f"{base}/results"})
     return {
         "jobID": str(job.job),
-        "processID": job.name,
+        "processID": job.name if job.kind == "analysis" else job.kind,
         "type": "process",
         "status": job.status,
         "message": job.message,
@@ -241,23 +243,54 @@ def job_list(request: Request) -> Response:
 
 
 def job(request: Request) -> Response:
-    """Answer how a job stands."""
-    return _answer(request, "processes/job.html", status_of(_of_process(request)))
+    """Answer how a job stands; of an edit that is done, what became of it, too."""
+    found = _of_asker(request)
+    document = status_of(found)
+    if found.kind == "edit" and found.status == "successful":
+        document["result"] = json.loads(result_text(context.of(request), found.job))
+        if document["result"]["action"] != "deleted":
+            href = item_address(found.name, document["result"]["id"])
+            document["links"].append({"rel": "item", "type": GEOJSON, "href": href})
+    return _answer(request, "processes/job.html", document)
 
 
-def _of_process(request: Request) -> jobs.Job:
+def item_address(layer: str, identifier: str) -> str:
+    """Return where an object of a layer is."""
+    return f"{ASK.get().base_url}/ogc/collections/{layer}/items/{quote(identifier, safe='')}"
+
+
+def _of_asker(request: Request) -> jobs.Job:
+    """Return a job that the asker may see: any analysis, and an edit of their own.
+
+    Raises:
+        NotFound: there is none of that id, or it is of another kind.
+        UnknownKey: it is somebody's edit, and nobody has signed in.
+        NotAllowed: it is another's edit.
+
+    """
     found = read_job(context.of(request), jobs.parse_id(request.path_params["job"]))
-    if found.kind != "analysis":
+    if found.kind not in RESULT_TYPES:
         raise NotFound(f"no job {found.job}")
+    if found.kind == "edit":
+        _require_own(found)
     return found
+
+
+def _require_own(found: jobs.Job) -> None:
+    account = ASK.get().require("viewer")
+    if account.role != "admin" and account.name != found.asker.account:
+        raise NotAllowed(f"job {found.job} isn't yours")
 
 
 def job_results(request: Request) -> Response:
     """Answer the result of a finished job, in the form that `f` or the address's suffix says."""
-    found = _of_process(request)
+    found = _of_asker(request)
     _require(found, "read")
     if found.status == "failed":
         raise error_of(found)
+    if found.kind != "analysis":
+        text = result_text(context.of(request), found.job)
+        return Response(text, media_type=RESULT_TYPES[found.kind])
     form = request.path_params.get("form") or request.query_params.get("f", "json")
     return _result(context.of(request), found.job, form)
 
@@ -265,7 +298,7 @@ def job_results(request: Request) -> Response:
 def dismiss(request: Request) -> Response:
     """Dismiss a job; the process that runs it is ended."""
     state = context.of(request)
-    found = _of_process(request)
+    found = _of_asker(request)
     _require(found, "change")
     with state.cursor() as cursor:
         dismissed = jobs.dismiss(cursor, found.job)
@@ -274,7 +307,7 @@ def dismiss(request: Request) -> Response:
 
 async def share(request: Request) -> Response:
     """Share a result with everybody, or take that back: `{"shared": true}`, by who may change it."""
-    found = await run_in_threadpool(_of_process, request)
+    found = await run_in_threadpool(_of_asker, request)
     _require(found, "change")
     try:
         shared = (await request.json())["shared"]

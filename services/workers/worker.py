@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cim.config import read_settings
-from cim.errors import BadRequest, CimError, NoDatabase
+from cim.errors import BadRequest, CimError, LayerBusy, NoDatabase
 from cim.jobs import queue as jobs
 from cim.jobs.queue import Job
 from cim.store import outbox as changes
@@ -36,6 +36,7 @@ IDLE_S = 2.0  # how long a worker waits for an announcement before it looks agai
 PROGRESS_EVERY_S = 0.25
 LONGEST_WAIT_S = 30.0
 TIDIED_EVERY_S = 3600.0  # the store of results
+BUSY_WAIT_S, BUSY_AGAIN_S = 0.5, 1.0  # how long a job waits for its layer, and for its next try
 FEEDS_LOOKED_AT_S = 10.0  # a feed may be added to the file at any time
 
 
@@ -93,6 +94,8 @@ def _run(store: Store, connection: Connection, job: Job) -> None:
         KINDS[job.kind](store, connection, job)
     except LostConnection:
         raise
+    except LayerBusy as busy:  # others than this one may be done meanwhile
+        jobs.put_back(connection, job.number, BUSY_AGAIN_S, str(busy))
     except UnusableValue as fault:
         jobs.fail(connection, job.number, BadRequest(f"a value can't be used as it was given: {fault}"))
     except Exception as error:  # noqa: BLE001 - whatever an analysis raises is the job's failure, not the worker's
@@ -133,7 +136,7 @@ def _run_edit(store: Store, _: Connection, job: Job) -> None:
     at = datetime.fromisoformat(asked["at"]) if asked.get("at") else None
     edit = Edit(store.catalog.layer(job.name), asked["id"], asked["action"], asked.get("feature"), asked["crs"], at)
     with store.connect() as writing, writing.cursor() as cursor:
-        edited = apply_edit(cursor, store, edit, job.asker)
+        edited = apply_edit(cursor, store, edit, job.asker, BUSY_WAIT_S)
         if not jobs.finish(cursor, job.number, json.dumps(asdict(edited), ensure_ascii=False)):
             writing.rollback()
 
@@ -142,7 +145,7 @@ def _run_rehearsal(store: Store, _: Connection, job: Job) -> None:
     """Try what an upload would do; nothing of it stays."""
     from ingest.sources.uploads import try_upload
 
-    _finish(store, job, try_upload(store, job.parameters["upload"], _declared(job)))
+    _finish(store, job, try_upload(store, job.parameters["upload"], _declared(job), BUSY_WAIT_S))
 
 
 def _run_load(store: Store, _: Connection, job: Job) -> None:
@@ -152,7 +155,7 @@ def _run_load(store: Store, _: Connection, job: Job) -> None:
     def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
         return jobs.finish(cursor, job.number, json.dumps(said, ensure_ascii=False))
 
-    said = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker)
+    said = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker, BUSY_WAIT_S)
     if said["report"]["load"] is None:
         _finish(store, job, said)
 
@@ -162,7 +165,7 @@ def _run_undo(store: Store, _: Connection, job: Job) -> None:
     from cim.loads.undo import undo
 
     with store.connect() as writing, writing.cursor() as cursor:
-        undone = undo(cursor, store, int(job.parameters["load"]), job.asker)
+        undone = undo(cursor, store, int(job.parameters["load"]), job.asker, BUSY_WAIT_S)
         if not jobs.finish(cursor, job.number, json.dumps(asdict(undone))):
             writing.rollback()
 

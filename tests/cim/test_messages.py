@@ -11,7 +11,6 @@ from cim.messages import in_chinese, report_in_chinese
 SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_Placing"}
 PACKAGE = Path(__file__).parents[2]
 FOR_OTHERS = {
-    "edit.py",
     "feeds.py",
     "postgres.py",
     "reconstruct.py",

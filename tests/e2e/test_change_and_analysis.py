@@ -25,7 +25,7 @@ QUARTER = "#c=113.58,37.856,1300,0,-55&l=terrain,building,parking_lot"  # the fi
 
 
 @pytest.fixture(scope="module")
-def page(changing_city: Served, chromium: Any) -> Iterator[Viewer]:
+def page(changing_city: Served, editor: httpx.Client, chromium: Any) -> Iterator[Viewer]:
     with opened(chromium, f"{changing_city.url}/?lean=1&lang=zh{QUARTER}") as viewer:
         viewer.page.evaluate("() => { window.sameObject = true }")
         viewer.settle()
@@ -37,7 +37,20 @@ def editor(changing_city: Served) -> Iterator[httpx.Client]:
     with changing_city.store.connect() as connection, connection.cursor() as cursor:
         key = add_account(cursor, "editor", "editor")
     with httpx.Client(base_url=changing_city.url, headers={"X-API-Key": key}, timeout=30) as client:
+        make_a_block(client, changing_city)
         yield client
+
+
+def make_a_block(client: httpx.Client, served: Served) -> None:
+    """Move the home's footprint a little: its measured body ends, and the block in its place follows its height."""
+    known, feature = names(served), item(client, "building", HOME)
+    parts = feature["geometry"]["coordinates"]
+    feature["geometry"]["coordinates"] = [[[[a + 2e-6, *b] for a, *b in ring] for ring in part] for part in parts]
+    client.put(f"/ogc/collections/building/items/{HOME}", json=feature)
+    assert item(client, "building", HOME)["properties"]["lods"] == "1"
+    until = time.monotonic() + SECONDS
+    while names(served) <= known and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def names(served: Served) -> set[str]:

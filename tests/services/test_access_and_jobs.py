@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import httpx
 import pytest
 
 from cim.access.accounts import add_account
+from cim.access.audit import COMMAND_LINE
 from cim.config import Settings
+from cim.loads.load import load
 from cim.store import cluster
 from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
@@ -100,6 +103,23 @@ def submitted(client: httpx.Client, seconds: float = 60.0) -> str:
     )
     assert answer.status_code == 201, answer.text
     return str(answer.headers["location"]).split("/ogc/")[1]
+
+
+def await_worker(client: httpx.Client) -> None:
+    """Wait until a worker stands: an edit that waits for one is answered with a job."""
+    done = client.post("/ogc/processes/sleep/execution", json={"inputs": {"seconds": 0}}, timeout=70)
+    assert done.status_code == 200, done.text
+
+
+def outcome(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
+    """What became of an edit, also where it had to wait for a worker."""
+    assert answer.status_code in (200, 201, 202), answer.text
+    document: dict[str, Any] = answer.json()
+    if answer.status_code == 202:
+        job = answer.headers["location"]
+        assert until(lambda: bool(client.get(job).json()["finished"])), "it waits for what it needn't wait for"
+        document = client.get(job).json()["result"]
+    return document
 
 
 def status(client: httpx.Client, job: str) -> dict[str, Any]:
@@ -203,6 +223,7 @@ def test_writes_need_an_editor(city: Running, role: str | None) -> None:
 
 def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None:
     with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        await_worker(client)
         client.auth = ("editor 王", city.keys["editor"])
         address = "/ogc/collections/building/items/YQ00024"
         feature = client.get(address).json()
@@ -213,8 +234,9 @@ def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None
         after = client.get(address).json()["properties"]
         assert (after["name"], after["lods"], after["load"]) == ("新名", "2.2", edited["load"])
         feature["properties"]["height_m"] = 31.0
-        assert client.put(address, json=feature).status_code == 200
-        assert client.get(address).json()["properties"]["lods"] == "1"  # its roof isn't known any more
+        higher = client.put(address, json=feature).json()
+        assert (higher["action"], len(higher["warnings"])) == ("replaced", 1)
+        assert client.get(address).json()["properties"]["lods"] == "2.2"  # its roof was measured
         made = client.post("/ogc/collections/hydrant/items", json={
             "type": "Feature", "geometry": {"type": "Point", "coordinates": [113.58, 37.86]},
             "properties": {"name": "新栓", "压力": 0.3}})  # fmt: skip
@@ -243,8 +265,80 @@ def test_an_edit_is_a_version_with_its_load_and_audit_row(city: Running) -> None
     assert _rows(city.store, "SELECT count(*) FROM twin.building WHERE id = 'YQ00024'") == [(3,)]
 
 
+def hydrant(name: str, **options: Any) -> dict[str, Any]:
+    point = {"type": "Point", "coordinates": [113.58, 37.86]}
+    return {"type": "Feature", "geometry": point, "properties": {"name": name}} | options
+
+
+@contextmanager
+def loading(store: Store, layer: str) -> Iterator[None]:
+    """Hold a layer as a load does that takes its time, and then writes nothing."""
+    with store.connect() as c, c.cursor() as cursor, load(cursor, COMMAND_LINE, "load", [layer]) as work:
+        yield
+        work.give_up()
+
+
+def test_an_edit_that_waits_for_a_load_is_a_job_and_is_done_once(city: Running) -> None:
+    address = "/ogc/collections/hydrant/items/H1"
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        await_worker(client)
+        client.auth = ("editor 王", city.keys["editor"])
+        district = client.get("/ogc/collections/district/items/140302").json()
+        with loading(city.store, "hydrant"):
+            answer = client.put("/ogc/collections/district/items/140302", json=district)
+            assert outcome(client, answer)["action"] == "unchanged"
+            answers = [client.put(address, json=hydrant(name)) for name in ("first", "second")]
+            assert [answer.status_code for answer in answers] == [202, 202]
+            jobs = [answer.headers["location"] for answer in answers]
+            assert all(job.startswith(f"{url}/ogc/jobs/") for job in jobs)
+            assert answers[0].json()["status"] in ("accepted", "running")
+            for key, code in (("viewer", 403), ("editor", 200), ("admin", 200), (None, 401)):
+                headers = {"X-API-Key": city.keys[key]} if key else {}
+                assert httpx.get(jobs[0], headers=headers, timeout=30).status_code == code
+            assert client.get(f"{jobs[0]}/results").status_code == 404
+            # who waits keeps no worker from others
+            count = {"inputs": {"layer": "district", "cells": "district", "indicator": "count"}}
+            assert client.post("/ogc/processes/cell_statistics/execution", json=count).status_code == 200
+            given_up = client.put(address, json=hydrant("never"))
+            assert client.delete(given_up.headers["location"]).json()["status"] == "dismissed"
+            far = hydrant("far", geometry={"type": "Point", "coordinates": [13.5, 37.8]})
+            failing = client.put(address, json=far).headers["location"]
+        assert until(lambda: all(client.get(job).json()["finished"] for job in (*jobs, failing)))
+        first, second = (client.get(job).json() for job in jobs)
+        assert (first["status"], first["result"]["action"]) == ("successful", "created")
+        assert (second["status"], second["result"]["action"]) == ("successful", "replaced")
+        item = next(link["href"] for link in second["links"] if link["rel"] == "item")
+        assert client.get(item).json()["properties"]["name"] == "second"
+        results = next(link["href"] for link in second["links"] if link["rel"].endswith("/results"))
+        assert client.get(results).json() == second["result"]
+        assert client.get(failing).json()["status"] == "failed"
+        assert client.get(f"{failing}/results").status_code == 422
+        assert client.get(given_up.headers["location"]).json()["status"] == "dismissed"
+    assert _rows(city.store, "SELECT name FROM twin.hydrant WHERE id = 'H1' ORDER BY fid") == [("first",), ("second",)]
+    audit = "SELECT action FROM cim.audit WHERE id = 'H1' ORDER BY seq"
+    assert _rows(city.store, audit) == [("created",), ("replaced",)]
+
+
+def test_an_edit_in_the_order_of_its_crs_axes(city: Running) -> None:
+    """What was read with `crs` is put back with Content-Crs: northing or latitude comes first where it does there."""
+    address = "/ogc/collections/building/items/YQ00024"
+    with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        await_worker(client)
+        client.auth = ("editor 王", city.keys["editor"])
+        for uri in ("EPSG/0/4547", "EPSG/0/4326", "OGC/1.3/CRS84"):
+            crs = f"http://www.opengis.net/def/crs/{uri}"
+            answer = client.get(address, params={"crs": crs})
+            header = {"Content-Crs": answer.headers["content-crs"]}
+            assert crs in header["Content-Crs"]
+            edited = client.put(address, json=answer.json(), headers=header)
+            assert (edited.status_code, edited.json().get("action")) == (200, "unchanged"), edited.text
+        for unknown in ("<http://www.opengis.net/def/crs/EPSG/0/999999>", "<urn:x>"):
+            assert client.put(address, json=answer.json(), headers={"Content-Crs": unknown}).status_code == 400
+
+
 def test_an_edit_from_a_date_keeps_the_time_before(city: Running) -> None:
     with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
+        await_worker(client)
         client.auth = ("", city.keys["admin"])
         address = "/ogc/collections/district/items/140302"
         feature = client.get(address).json()

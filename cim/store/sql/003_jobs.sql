@@ -24,3 +24,4 @@ CREATE TABLE IF NOT EXISTS cim.job (
 );
 CREATE INDEX IF NOT EXISTS job_open ON cim.job (number) WHERE status IN ('accepted', 'running');
 CREATE INDEX IF NOT EXISTS job_finished ON cim.job (finished) WHERE finished IS NOT NULL;
+ALTER TABLE cim.job ADD COLUMN IF NOT EXISTS not_before timestamptz; -- put back until then: a load held its layer

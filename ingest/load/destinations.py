@@ -1,0 +1,70 @@
+"""Into which layers a file may go, told before it is read: those a load holds while it writes."""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cim.catalog.model import Catalog
+from cim.errors import UnknownLayer
+from cim.store.connection import Store
+from ingest.delivery.declared import Declared
+from ingest.formats.readers import Reader, reader_of
+from ingest.formats.sheets.sheet import sheet_layer
+from ingest.load.discover import File
+
+PIECE, LONGEST_WORD = 16_000_000, 100  # bytes
+
+
+def layers_of(store: Store, file: File, declared: Declared) -> set[str]:
+    """Return the ids of the layers into which a file may go: by what is declared, its name, the classes of its format.
+
+    A reader of another package may go beyond them; then the load begins again with what it missed.
+    """
+    reader = reader_of(file.path)
+    if file.fault or reader is None:
+        return set()
+    if reader.whole:
+        with suppress(UnknownLayer):
+            return {sheet_layer(file.path, declared, store, reader.kind).id}
+        return set()
+    if declared.layer:
+        return {declared.layer}
+    catalog = store.catalog
+    named = {layer.id for name in _names(file) if (layer := catalog.named_by((name, Path(file.shown).stem)))}
+    return named | set(declared.layers.values()) | _of_classes(catalog, reader, file.path)
+
+
+def _names(file: File) -> Iterator[str]:
+    """Yield what the tables of a file are called, by which they find their layer."""
+    yield file.path.name.split(".")[0]
+    yield file.path.stem
+    if file.path.suffix.lower() == ".gpkg":
+        import pyogrio
+        from pyogrio.errors import DataSourceError
+
+        with suppress(DataSourceError):  # it is told where the file is read
+            yield from (str(name) for name, _ in pyogrio.list_layers(file.path))
+
+
+def _of_classes(catalog: Catalog, reader: Reader, path: Path) -> set[str]:
+    """Return the layers of the classes that a file may hold, and the one that takes all others."""
+    if not reader.classes:
+        return set()
+    classes = {name for name in catalog.layer_by_object_class if re.fullmatch(reader.classes, name)}
+    if reader.spelled:
+        classes = _words_in(path, classes)
+    rest = catalog.with_role("rest")
+    return {catalog.layer_by_object_class[name].id for name in classes} | ({rest.id} if rest else set())
+
+
+def _words_in(path: Path, words: set[str]) -> set[str]:
+    """Return which of some words stand in a file; where all do, not much of it is read."""
+    missing = {word: word.encode() for word in words}
+    before = b""
+    with path.open("rb") as file:
+        while missing and (piece := file.read(PIECE)):
+            text = before + piece
+            missing = {word: spelled for word, spelled in missing.items() if spelled not in text}
+            before = piece[-LONGEST_WORD:]
+    return words - missing.keys()
