@@ -140,7 +140,7 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
         grounds: list[tuple[Interval, Ground | None]] = []
         for interval in moments:
             found = surfaces(cursor, store, layer, _moment_in(interval), public_only=True)
-            grounds.append((interval, _ground(found, frame) if found else None))
+            grounds.append((interval, ground_between(found, frame) if found else None))
     for interval, ground in grounds:
         if ground is None:
             continue
@@ -199,7 +199,8 @@ def _moment_in(interval: Interval) -> datetime | None:
     return start or (end - timedelta(seconds=1) if end else None)
 
 
-def _ground(found: list[Surface], frame: Frame) -> Ground:
+def ground_between(found: Sequence[Surface], frame: Frame) -> Ground:
+    """Return the ground of rasters and what lies between and beyond them."""
     extents, outlines = [], []
     for surface in found:
         rows, columns = surface.raster.shape

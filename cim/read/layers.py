@@ -312,7 +312,8 @@ def _feature(layer: Layer, srid: int, query: Query) -> str:
     if query.geometry:
         shape = "v.geom" if query.out_srid == srid else f"ST_Transform(v.geom, {int(query.out_srid)})"
         shape = f"ST_FlipCoordinates({shape})" if query.flip else shape
-        geometry = f"ST_AsGeoJSON({shape}, {9 if query.out_srid == WGS84_SRID else 4})"
+        digits = 9 if query.out_srid == WGS84_SRID else 4
+        geometry = f"coalesce(ST_AsGeoJSON({shape}, {digits}), 'null')"  # a value over time has no place of its own
     wanted = [f for f in layer.all_fields if not query.properties or f.name in query.properties]
     hidden = {f.name for f in wanted if f.sensitive and query.public_only}
     parts = [f"""'"{f.name}":' || {"'null'" if f.name in hidden else _json_value(f.name, f.type)}""" for f in wanted]

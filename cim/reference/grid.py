@@ -10,8 +10,9 @@ from pyproj import CRS
 from cim.city import Extent
 from cim.reference.crs import Float, Operation, operation, split
 
-# of a raster that is sampled: others name further files, or addresses, that GDAL would open
-FORMATS = ("GTiff", "GTX", "AAIGrid")
+# GDAL's format of a raster that is sampled, by its suffix: there are others that name further files, or addresses
+FORMATS = {".gtx": "GTX", ".asc": "AAIGrid"}
+STORED = "GTiff"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Raster:
         """Read the header of a raster file."""
         import rasterio
 
-        with rasterio.open(path, driver=FORMATS) as file:
+        with rasterio.open(path, driver=_format(path)) as file:
             t = file.transform  # GDAL moves the corner for AREA_OR_POINT=Point, so that the centre is always half in
             horizontal, _ = split(CRS.from_wkt(file.crs.to_wkt()))
             first = (t.c + (t.a + t.b) / 2, t.f + (t.d + t.e) / 2)
@@ -48,7 +49,7 @@ class Raster:
         """(rows, columns) float64, NaN where the file has no data."""
         import rasterio
 
-        with rasterio.open(self.path, driver=FORMATS) as file:
+        with rasterio.open(self.path, driver=_format(self.path)) as file:
             return np.asarray(file.read(self.band, masked=True).astype(np.float64).filled(np.nan))
 
     @cached_property
@@ -99,3 +100,7 @@ class Raster:
         ):
             total = total + np.where(weight > 0, grid[jj, ii] * weight, 0.0)
         return np.where(inside, total, np.nan)
+
+
+def _format(path: Path) -> str:
+    return FORMATS.get(path.suffix.lower(), STORED)

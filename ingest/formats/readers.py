@@ -66,6 +66,7 @@ READERS = (
         (".city.json", ".city.jsonl", ".cityjson", ".json", ".jsonl"),
         "ingest.formats.city_models.cityjson",
         classes=_OF_MODELS,
+        spelled=True,
     ),
     Reader("GeoJSON", (".geojson", ".json"), "ingest.formats.vector.gdal", mark=b'"FeatureCollection"'),
     Reader(

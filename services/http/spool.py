@@ -26,7 +26,7 @@ from cim.errors import TooManyDownloads
 from cim.store.connection import Connection, LostConnection
 from services.http.flow import Dropped
 
-MOST_MADE = 8  # at a time: half of the connections that this process has to the database
+MOST_MADE = 4  # at a time: more would not be faster, and the other connections stay with the pages
 MOST_WAITING = 100  # for their turn
 TURN_S = 120.0  # after which a download whose turn doesn't come is refused
 PART_BYTES = 1 << 20  # that is read at once on its way out

@@ -220,7 +220,7 @@ def frame(path: Path, **options: object) -> None:
 
 
 def shapefile_grid(folder: Path, reference: str) -> None:
-    frame(folder / "hydrant.shp")
+    frame(folder / "hydrant.shp", crs="EPSG:4490")
     (folder / "hydrant.prj").write_text(wkt_of_grid(reference), "utf-8")
 
 

@@ -36,7 +36,7 @@ class Place:
     north: float
 
 
-SAME, OVERLAPPING, FAR = Place(0, 0), Place(SIDE_M / 2, SIDE_M / 4), Place(5000, 4000)
+SAME, OVERLAPPING, FAR = Place(0, 0), Place(30, 20), Place(5000, 4000)
 PLACES = {"same": SAME, "overlapping": OVERLAPPING, "far": FAR}
 
 
