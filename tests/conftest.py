@@ -191,7 +191,11 @@ def loaded_sample(
             with connect(private_cluster.url("postgres", "postgres"), autocommit=True) as connection:
                 connection.execute(f"CREATE DATABASE {loaded.database} TEMPLATE {template}".encode())
             loaded.state.mkdir()
-            settings = Settings(state=loaded.state, database_url=private_cluster.url("postgres", loaded.database))
+            settings = Settings(
+                state=loaded.state,
+                database_url=private_cluster.url("postgres", loaded.database),
+                serve_database_url=private_cluster.url(cluster.SERVER, loaded.database),
+            )
             initialise(settings, YANGQUAN)
             with open_store(settings) as store:
                 report = ingest(store, [sample_folder], Declared())

@@ -1,8 +1,9 @@
 """Into which layers a file may go, told before it is read: those a load holds while it writes."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cim.catalog.model import Catalog
@@ -40,11 +41,15 @@ def _names(file: File) -> Iterator[str]:
     yield file.path.name.split(".")[0]
     yield file.path.stem
     if file.path.suffix.lower() == ".gpkg":
-        import pyogrio
-        from pyogrio.errors import DataSourceError
+        yield from _tables(file.path)
 
-        with suppress(DataSourceError):  # it is told where the file is read
-            yield from (str(name) for name, _ in pyogrio.list_layers(file.path))
+
+def _tables(path: Path) -> list[str]:
+    """Return the tables of a GeoPackage; GDAL would open what its reference systems name, which is checked later."""
+    names: list[str] = []
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        names += [str(name) for (name,) in database.execute("SELECT table_name FROM gpkg_contents")]
+    return names  # of a file that isn't one none: it is told where the file is read
 
 
 def _of_classes(catalog: Catalog, reader: Reader, path: Path) -> set[str]:

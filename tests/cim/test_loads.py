@@ -20,8 +20,8 @@ from cim.store.connection import Store, connect
 from cim.store.schema import overlaps
 from ingest.delivery.declared import Declared, declared_for
 from ingest.delivery.report import LoadReport
-from ingest.formats.readers import find_files, readers
 from ingest.load.destinations import layers_of
+from ingest.load.discover import find_files, readers
 from ingest.load.edit import Edit, Edited, apply_edit
 from ingest.load.pipeline import ingest
 from tests.conftest import Served

@@ -17,7 +17,7 @@ import pytest
 import shapely
 
 from cim.access.asker import Asker
-from cim.loads.load import quality
+from cim.loads import quality
 from cim.loads.quality import read_quality
 from cim.loads.undo import undo
 from cim.read import layers as reads
