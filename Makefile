@@ -18,7 +18,7 @@ run: .venv/.ready $(VIEWER)
 
 test: .venv/.ready $(VIEWER)
 	$(MAKE) --no-print-directory lint
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 # lint, types and every test that needs neither database nor client
 quick: .venv/.ready

@@ -127,6 +127,7 @@ TRIED: dict[str, list[tuple[dict[str, str], dict[str, tuple[str, ...] | list[str
     "/data/layers.json": [({}, OF_MOMENT)],
     "/ogc/jobs/{job}": [({"job": number or "-"}, {}) for number in NUMBERS],
     "/ogc/jobs/{job}/results": [({"job": number or "-"}, {}) for number in NUMBERS[:4]],
+    "/ogc/jobs/{job}/results.{form}": [({"job": number or "-", "form": "tif"}, {}) for number in NUMBERS[:4]],
     "/ogc/processes/{process}": [({"process": number or "-"}, {}) for number in NUMBERS[:4]],
     "/styles/{layer}/{form}": [({"layer": "building", "form": "qml"}, OF_MOMENT)],
     "/qgis/project.qgs": [({}, OF_MOMENT)],
