@@ -18,7 +18,8 @@ run: .venv/.ready $(VIEWER)
 
 test: .venv/.ready $(VIEWER)
 	$(MAKE) --no-print-directory lint
-	$(PYTHON) -m pytest -n auto --dist loadfile
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not client and not long"
+	$(PYTHON) -m pytest -m "client and not long" # a browser that draws without a GPU needs all cores
 
 # lint, types and every test that needs neither database nor client
 quick: .venv/.ready

@@ -57,7 +57,7 @@ class Viewer:
     def settle(self, calm: int = 4) -> None:
         """Wait until terrain, images and tiles are loaded for a few frames on end."""
         quiet = 0
-        for _ in range(1200):
+        for _ in range(3600):  # a busy machine without a GPU takes minutes
             quiet = quiet + 1 if self.page.evaluate(SETTLED) else 0
             if quiet >= calm:
                 return
