@@ -162,7 +162,7 @@ class Doors:
             ("collection", "item"): of_layers,
             ("layer", "id"): of_layers,
             ("layer", "feature"): of_layers,
-            ("layer", "suffix"): itertools.product(layers, ["arrow", "geojson", "csv", "tif"]),
+            ("file",): [(f"{name}.{suffix}",) for name in layers for suffix in ("arrow", "geojson", "csv", "tif")],
             ("layer", "form"): itertools.product(layers, ["qml", "maplibre", "3dtiles"]),
             ("layer", "kind", "name"): first.values(),
             ("layer", "z", "x", "y"): [(name, *place) for name in layers for place in PLACES["mvt"]],
@@ -170,6 +170,7 @@ class Doors:
             ("sha256",): [*self.rows("SELECT DISTINCT sha256 FROM cim.asset ORDER BY 1"), ("0" * 64,)],
             ("process",): [("cell_statistics",)],
             ("job",): [(self.job,), (NOBODY,)],
+            ("job", "form"): itertools.product((self.job, NOBODY), ("geojson", "csv", "arrow")),
             ("path",): [("index.html",)],
         }
         assert tuple(names) in known, f"{path}: say in this test what its parameters can be"
