@@ -245,6 +245,8 @@ def job_list(request: Request) -> Response:
 def job(request: Request) -> Response:
     """Answer how a job stands; of an edit that is done, what became of it, too."""
     found = _of_asker(request)
+    if found.kind == "analysis":
+        _require(found, "read")
     document = status_of(found)
     if found.kind == "edit" and found.status == "successful":
         document["result"] = json.loads(result_text(context.of(request), found.job))
