@@ -134,6 +134,8 @@ def write_drawing(path: Path, relief: Relief, box: Box) -> None:
     for level, line in _contours(relief, box):
         points = [(px + EAST, py + NORTH) for px, py in line]
         space.add_lwpolyline(points, dxfattribs={"layer": "DGX", "elevation": level})
+    for kind in sorted(drawing.entitydb.dxf_types_in_use()):  # ezdxf declares them in the order of a set, by hash
+        drawing.classes.add_class(kind)
     drawing.saveas(path)
     ezdxf.options.write_fixed_meta_data_for_testing = False  # type: ignore[attr-defined]
 

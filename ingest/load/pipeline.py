@@ -1,15 +1,14 @@
 """The pipeline: files → batches → checks → rows → staging → one merge. A call is one transaction, whole or absent."""
 
-import gc
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cim.access.asker import COMMAND_LINE, Asker
+from cim.concurrency.garbage import rarely_collecting
 from cim.concurrency.prefetch import ahead
 from cim.errors import CimError, NothingToLoad, UnknownLayer
 from cim.loads.load import Load, note_source
@@ -61,7 +60,7 @@ def ingest(
     """
     if options.layer and options.layer not in store.catalog.layers:
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
-    with TemporaryDirectory() as scratch, _rarely_collecting():
+    with TemporaryDirectory() as scratch, rarely_collecting():
         files = find_files(paths, Path(scratch), of_others=of_others)
         layers = {layer for file in files for layer in layers_of(store, file, _declared(file, options, settings))}
         while True:
@@ -81,17 +80,6 @@ class UnforeseenLayer(Exception):
 
 def _declared(file: File, options: Declared, settings: DatasetFile | None) -> Declared:
     return declared_for(file.path, file.beside, options, settings, root=file.beside_root)
-
-
-@contextmanager
-def _rarely_collecting() -> Iterator[None]:
-    """Look for cycles a hundred times less: batches of records hold none, and looking takes a sixteenth of a load."""
-    before = gc.get_threshold()
-    gc.set_threshold(before[0] * 100, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _ingest_files(

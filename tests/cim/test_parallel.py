@@ -1,12 +1,15 @@
 """Processes that take tasks: results in order, and none left behind by a program that was killed."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cim.concurrency.garbage import rarely_collecting
 from cim.concurrency.process_pool import in_order, process_pool
 
 PROGRAM = """
@@ -39,3 +42,17 @@ def test_processes_end_with_a_program_that_is_killed() -> None:
         while alive(worker) and time.monotonic() < until:
             time.sleep(0.1)
         assert not alive(worker)
+
+
+def test_loads_at_once_leave_the_collector_as_they_met_it() -> None:
+    before = gc.get_threshold()
+
+    def some(_: int) -> None:
+        for _ in range(50):
+            with rarely_collecting(), rarely_collecting():
+                assert gc.get_threshold()[0] == before[0] * 100
+                time.sleep(0)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(some, range(8)))
+    assert gc.get_threshold() == before

@@ -210,7 +210,7 @@ def test_downloads_have_no_more_of_the_disk_than_they_may(big: Big) -> None:
         assert whole.status_code == 503
         assert "spool_mb" in whole.json()["title"]
         assert int(whole.headers["retry-after"]) > 0
-        with pytest.raises(httpx.RemoteProtocolError):  # there was room for its beginning
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # there was room for its beginning
             httpx.get(f"{url}{ARROW}", timeout=240)
         assert spooled_bytes(url) <= 18e6
         stalled.close()
