@@ -46,17 +46,26 @@ DELFT = City(name="Delft", srid=28992, vertical_datum="EPSG:5709", height_anomal
 KOREA = City(name="Namyangju", srid=5186, vertical_datum="EPSG:5193", height_anomaly_m=23.0)
 
 
+KEEP = "CIM_TESTS_KEEP"  # names a folder that keeps the cluster, its templates and the loaded sample for the next run
+
+
 def _shared(base: Path) -> Path:
     """Where what all processes of a run share lies: not in pytest's own folder, which each new run closes to others."""
-    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    if KEEP in os.environ:
+        return Path(os.environ[KEEP]).absolute()
+    run = _run(base)
     return Path(tempfile.gettempdir()) / f"cim-{run.parent.name}-{run.name}"
+
+
+def _run(base: Path) -> Path:
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of a run share, open to the user that PostgreSQL runs as."""
     folder = _shared(tmp_path_factory.getbasetemp())
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     folder.chmod(0o755)
     return folder
 
@@ -65,7 +74,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove what a run shared, when all its processes have ended."""
     factory = getattr(session.config, "_tmp_path_factory", None)
-    if factory and "PYTEST_XDIST_WORKER" not in os.environ:
+    if factory and "PYTEST_XDIST_WORKER" not in os.environ and KEEP not in os.environ:
         shutil.rmtree(_shared(factory.getbasetemp()), ignore_errors=True)
 
 
@@ -78,14 +87,25 @@ def alone(folder: Path, what: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def private_cluster(shared_folder: Path) -> Iterator[cluster.Cluster]:
+def private_cluster(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
     """One private cluster for the run; the last process that leaves it stops it."""
     settings = Settings(state=shared_folder / "state")
     with ExitStack() as stack:
         with alone(shared_folder, "cluster"):
             running = stack.enter_context(cluster.running(settings))
             initialise(settings)  # makes the roles
+            _sweep(running, shared_folder / "run", str(_run(tmp_path_factory.getbasetemp())))
         yield running
+
+
+def _sweep(running: cluster.Cluster, note: Path, run_id: str) -> None:
+    """Drop what the tests of an earlier run made, where the cluster is kept: all but what all tests copy."""
+    if note.exists() and note.read_text() != run_id:
+        with connect(running.url("postgres", "postgres"), autocommit=True) as connection:
+            others = "SELECT datname FROM pg_database WHERE datname !~ '^(template.*|loaded_sample|postgres|cim)$'"
+            for (name,) in connection.execute(others).fetchall():
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    note.write_text(run_id)
 
 
 @pytest.fixture(scope="session")
