@@ -1,1 +1,1 @@
-"""Styles of layers, one file a layer, shared by the viewer, QGIS and MapLibre."""
+"""Styles as clients want them: QML, a QGIS project, MapLibre, 3D Tiles. How a layer looks stands in the catalog."""

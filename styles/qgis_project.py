@@ -6,7 +6,6 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from styles.qml import DOCTYPE, style_elements
-from styles.read import style_of
 
 WKB = {
     "MultiPolygon": ("Polygon", "MultiPolygon"),
@@ -51,7 +50,7 @@ def qgis_project(
         title = f"{data_class.code} {data_class.title.to(language)}"
         group = SubElement(tree, "layer-tree-group", {"name": title, "expanded": "1", "checked": "Qt::Checked"})
         for layer in sorted(members, key=lambda row: -row.order):
-            checked = "Qt::Checked" if style_of(layer).visible else "Qt::Unchecked"
+            checked = "Qt::Checked" if layer.drawn_as.visible else "Qt::Unchecked"
             attributes = {"id": layer_id(layer), "name": layer.title.to(language), "checked": checked, "expanded": "0"}
             source = {"source": _source(layer, base_url), "providerKey": "OAPIF"}
             SubElement(group, "layer-tree-layer", attributes | source)

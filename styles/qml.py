@@ -3,7 +3,7 @@
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from cim.catalog.model import Catalog, Layer
-from styles.read import Style, style_of
+from cim.catalog.style import Style
 
 PX_PER_MM = 96 / 25.4
 OTHER = "#b9b9b2"
@@ -19,7 +19,7 @@ def qml(layer: Layer, catalog: Catalog, language: str = "zh") -> str:
 
 def style_elements(parent: Element, layer: Layer, catalog: Catalog, language: str) -> None:
     """Add renderer and labels of a layer to its element."""
-    style = style_of(layer)
+    style = layer.drawn_as
     field = next((f for f in layer.fields if f.name == style.color_by), None)
     codes = catalog.codes(field) if field else None
     if field and codes:

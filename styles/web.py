@@ -3,14 +3,14 @@
 from typing import Any
 
 from cim.catalog.model import Catalog, Layer
-from styles.read import Style, style_of
+from cim.catalog.style import Style
 
 OTHER = "#b9b9b2"
 
 
 def maplibre(layer: Layer, catalog: Catalog, base_url: str) -> dict[str, Any]:
     """Return a MapLibre style (version 8) with the layer's vector tiles as its source."""
-    style = style_of(layer)
+    style = layer.drawn_as
     color = _by_code(layer, catalog, style, style.fill or OTHER)
     source = {"source": layer.id, "source-layer": layer.id}
     layers: list[dict[str, Any]] = []
@@ -52,7 +52,7 @@ def _by_code(layer: Layer, catalog: Catalog, style: Style, other: str) -> Any:
 
 def tiles3d(layer: Layer, catalog: Catalog) -> dict[str, Any]:
     """Return a 3D Tiles style: https://github.com/CesiumGS/3d-tiles/tree/main/specification/Styling."""
-    style = style_of(layer)
+    style = layer.drawn_as
     field = next((f for f in layer.fields if f.name == style.color_by), None)
     codes = catalog.codes(field) if field else None
     rows = (

@@ -5,12 +5,10 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import get_args
 
 import httpx
 import pytest
 
-from cim.catalog.model import FieldRole, LayerRole
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.errors import BadCatalog
@@ -19,6 +17,8 @@ from cim.store.connection import connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from services.docs.catalog_pages import analyses_page, layers_page
+from styles.qml import qml
+from styles.web import maplibre, tiles3d
 from tests.conftest import MakeStore, serving
 from tests.factory import EAST, NORTH, write_cityjson
 from tiles.build import tile_layer
@@ -102,6 +102,10 @@ def test_a_field_that_is_added_later_reaches_an_existing_table_and_loses_nothing
         (KIOSK.replace("name: rent,", "name: owner,"), "owner"),
         (KIOSK.replace("unit: CNY", "codes: nowhere"), "nowhere"),
         (KIOSK.replace("name: rent,", "name: valid,"), "valid"),
+        (KIOSK.replace("role: name", "role: nmae"), "nmae"),
+        (KIOSK.replace("kind: feature", "kind: feature\n    role: kiosks"), "kiosks"),
+        (KIOSK + "    style: {label: nmae}", "nmae"),
+        (KIOSK + "    style: {fill: red}", "fill"),
     ],
 )
 def test_a_catalog_that_contradicts_itself_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -110,8 +114,41 @@ def test_a_catalog_that_contradicts_itself_is_refused(tmp_path: Path, text: str,
         read_catalog(tmp_path)
 
 
+def test_a_city_adds_a_role_and_a_style_beside_its_layer(tmp_path: Path) -> None:
+    role = '\nroles: [{id: kiosks, of: layer, title: {zh: 报刊亭, en: Kiosks}, meaning: "where papers are sold"}]\n'
+    layer = KIOSK.replace("kind: feature", "kind: feature\n    role: kiosks")
+    (tmp_path / "kiosk.yaml").write_text(
+        layer + '    style: {fill: "#aa3322", glyph: 报, label: owner}' + role, "utf-8"
+    )
+    catalog = read_catalog(tmp_path)
+    kiosk = catalog.with_role("kiosks")
+    assert kiosk
+    assert (kiosk.drawn_as.glyph, kiosk.drawn_as.label) == ("报", "owner")
+    assert "170,51,34,255" in qml(kiosk, catalog)
+    assert maplibre(kiosk, catalog, "")["layers"][0]["paint"]["fill-color"] == "#aa3322"
+    assert "#aa3322" in json.dumps(tiles3d(kiosk, catalog))
+    assert read_catalog().with_role("kiosks") is None
+
+
+def test_code_asks_for_declared_roles_only() -> None:
+    """A slip in a role's name would never find anything."""
+    roles = {(role.of, role.id) for role in read_catalog().roles}
+    asked = set()
+    for path in [p for package in ("cim", "ingest", "tiles", "services") for p in (ROOT / package).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+            of = {"with_role": "layer", "field": "field"}.get(str(name))
+            asked |= {
+                (of, a.value) for a in node.args if of and isinstance(a, ast.Constant) and isinstance(a.value, str)
+            }
+    assert len(asked) > 10
+    assert asked <= roles
+
+
 def test_no_code_path_names_a_layer_or_its_field() -> None:
-    """Code asks for roles. A layer's id may stand in data (catalog, styles, sample) and in tests only."""
+    """Code asks for roles. A layer's id may stand in data (catalog, sample) and in tests only."""
     catalog = read_catalog()
     # words that are also an ordinary noun of the code are looked for as whole string constants
     names = set(catalog.layers) | {f.name for layer in catalog.layers.values() for f in layer.fields}
@@ -123,8 +160,7 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
         "water",
         "camera",
         "hydrant",
-        *get_args(FieldRole),
-        *get_args(LayerRole),
+        *(role.id for role in catalog.roles),
     }
     found = []
     for path in [p for package in ("cim", "ingest", "tiles", "services") for p in (ROOT / package).rglob("*.py")]:

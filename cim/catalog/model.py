@@ -4,42 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from cim.catalog.row import Row, Text
+from cim.catalog.style import Style
 from cim.errors import UnknownLayer
 
 KindName = Literal["feature", "raster", "points", "tileset", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
-# fmt: off
-FieldRole = Literal[
-    "name", "height", "storeys", "base", "object_class", "use", "width", "code", "speed", "oneway",
-    "spaces", "free", "occupied", "entered", "people", "value", "belongs", "eave", "ridge", "roof_error",
-    "points", "covered",
-]
-LayerRole = Literal[
-    "ground", "surface", "rest", "buildings", "roads", "turn_restrictions", "population", "parking_lots",
-    "parking_counts", "parking_spaces", "fire_stations", "hospitals", "shelters", "schools", "hazards",
-    "forests", "watchtowers", "events", "hydrants",
-]
-# fmt: on
-
-
-class Row(BaseModel):
-    """A row of the catalog: immutable, and a key that isn't known is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Text(Row):
-    """A text in the two languages of the planner."""
-
-    zh: str
-    en: str
-
-    def to(self, language: str) -> str:
-        """Return the text in `language`; English stands in for any other than Chinese."""
-        return self.zh if language.startswith("zh") else self.en
 
 
 class Code(Row):
@@ -80,7 +53,7 @@ class LayerField(Row):
     unit: str | None = None  # UCUM
     obligation: Literal["M", "C", "O"] = "O"
     codes: str | None = None  # a code list's id
-    role: FieldRole | None = None
+    role: str | None = None  # under which code asks for it; declared in the catalog
     range: tuple[float, float] | None = (
         None  # of values that can be; others are kept, and counted in the quality report
     )
@@ -116,7 +89,7 @@ class Layer(Row):
     class_code: str
     cim_level: int = Field(ge=1, le=7)
     aliases: tuple[str, ...] = ()  # stems of files and tables that hold it
-    role: LayerRole | None = None
+    role: str | None = None  # under which code asks for it; declared in the catalog
     geometry: Geometry | None = None  # feature layers have exactly one
     observes: str | None = None  # the layer whose features' values an observation layer holds over time
     feature_aliases: tuple[str, ...] = ()  # columns of files that name the observed feature
@@ -128,6 +101,7 @@ class Layer(Row):
     figure: Figure | None = None
     topology: Topology | None = None
     order: int = 100  # in the viewer's tree and when draped: low lies below
+    style: Style | None = None  # how it is drawn; None: plainly
 
     @model_validator(mode="after")
     def _consistent(self) -> "Layer":
@@ -142,14 +116,30 @@ class Layer(Row):
             raise ValueError(f"layer {self.id}: a figure that sums names one of its fields, another none")
         if twice := {n for n in names if names.count(n) > 1} | (set(names) & COMMON_COLUMNS):
             raise ValueError(f"layer {self.id}: field {', '.join(sorted(twice))} stands twice or is a common column")
+        for use, field in (("label", self.drawn_as.label), ("color_by", self.drawn_as.color_by)):
+            if field is not None and field not in names:
+                raise ValueError(f"layer {self.id}: {use} of its style is {field}, which isn't one of its fields")
         return self
+
+    @cached_property
+    def drawn_as(self) -> Style:
+        """Its style; without one a plain one, in the colours of its code list if it has one."""
+        if self.style:
+            return self.style
+        use, name = self.field("use"), self.field("name")
+        return Style(
+            fill="#7a9bb5" if self.geometry == "Point" else "#7a9bb555",
+            stroke="#4a6b85",
+            color_by=use.name if use and use.codes else None,
+            label=name.name if name else None,
+        )
 
     @cached_property
     def field_by_alias(self) -> Mapping[str, LayerField]:
         """Each name and alias (folded case) → its field."""
         return {spelling.casefold(): f for f in self.all_fields for spelling in (*f.aliases, f.name)}
 
-    def field(self, role: FieldRole) -> LayerField | None:
+    def field(self, role: str) -> LayerField | None:
         """Return the field that plays `role`, or None."""
         return next((f for f in self.fields if f.role == role), None)
 
@@ -190,6 +180,15 @@ COMMON_COLUMNS = frozenset(
 )
 
 
+class Role(Row):
+    """What a layer or a field is to the code, which asks for roles and never for names."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
+    of: Literal["layer", "field"]
+    title: Text
+    meaning: str
+
+
 class DataClass(Row):
     """One of the national CIM data classes: the first step of the viewer's tree."""
 
@@ -203,6 +202,7 @@ class CatalogFile(Row):
     data_class: DataClass | None = None
     code_lists: tuple[CodeList, ...] = ()
     layers: tuple[Layer, ...] = ()
+    roles: tuple[Role, ...] = ()
 
 
 class Catalog(Row):
@@ -211,6 +211,7 @@ class Catalog(Row):
     classes: tuple[DataClass, ...]
     code_lists: Mapping[str, CodeList]
     layers: Mapping[str, Layer]
+    roles: tuple[Role, ...] = ()
 
     def layer(self, name: str) -> Layer:
         """Return a layer by its id.
@@ -249,7 +250,7 @@ class Catalog(Row):
         """Return the layers of some kinds in the order of the catalog."""
         return [layer for layer in self.layers.values() if layer.kind in kinds]
 
-    def with_role(self, role: LayerRole) -> Layer | None:
+    def with_role(self, role: str) -> Layer | None:
         """Return the layer that plays `role`, or None."""
         return next((layer for layer in self.layers.values() if layer.role == role), None)
 

@@ -1,6 +1,6 @@
 """Reading the catalog: our own files, a city's folder, and what other packages bring as entry points."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -42,12 +42,16 @@ def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
     classes = {part.data_class.code: part.data_class for part in parts if part.data_class}
     lists = {codes.id: codes for part in parts for codes in part.code_lists}
     layers = {layer.id: layer for part in parts for layer in part.layers}
+    roles = {(role.of, role.id): role for part in parts for role in part.roles}
     for layer in layers.values():
         _check_references(layer, set(lists), layers)
+        _check_roles(layer, roles)
     for role in {layer.role for layer in layers.values() if layer.role}:
         if len(ids := [layer.id for layer in layers.values() if layer.role == role]) > 1:
             raise BadCatalog(f"layers {', '.join(ids)}: only one may have the role {role}")
-    return Catalog(classes=tuple(classes[c] for c in sorted(classes)), code_lists=lists, layers=layers)
+    return Catalog(
+        classes=tuple(classes[c] for c in sorted(classes)), code_lists=lists, layers=layers, roles=tuple(roles.values())
+    )
 
 
 def _is_yaml(path: Traversable) -> bool:
@@ -67,3 +71,14 @@ def _check_references(layer: Layer, code_lists: set[str], layers: Mapping[str, L
     for field in layer.fields:
         if field.codes and field.codes not in code_lists:
             raise BadCatalog(f"layer {layer.id}: field {field.name} names the unknown code list {field.codes}")
+
+
+def _check_roles(layer: Layer, roles: Collection[tuple[str, str]]) -> None:
+    """Refuse a role that nobody declares: no code would ever ask for it."""
+    asked = [("layer", layer.role), *(("field", field.role) for field in layer.fields)]
+    for of, role in asked:
+        if role and (of, role) not in roles:
+            declared = ", ".join(sorted(name for kind, name in roles if kind == of))
+            raise BadCatalog(
+                f"layer {layer.id}: no catalog file declares the {of} role {role} (under `roles`); there are {declared}"
+            )

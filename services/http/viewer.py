@@ -17,7 +17,6 @@ from cim.store.kinds import kind_of
 from services.http import context
 from services.http.ask import ASK
 from services.http.named_files import file_in
-from styles.read import style_of
 
 BUILT = Path(__file__).parents[1] / "static" / "viewer"
 NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>cim</title><body style="font-family:sans-serif;margin:4rem">
@@ -164,7 +163,7 @@ def marks(request: Request) -> Response:
     layer = state.layer(request.path_params["layer"])
     if not kind_of(layer).drawn:
         raise NotFound(f"{layer.id} has no marks")
-    label = style_of(layer).label
+    label = layer.drawn_as.label
     with state.cursor() as cursor:
         found = read_marks(
             cursor, layer, label if label in {f.name for f in layer.public_fields} else None, ASK.get().at
@@ -214,7 +213,7 @@ def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
         "count": count,
         "bodies": tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
         "fields": [_field(f) for f in layer.fields],
-        "style": style_of(layer).model_dump(),
+        "style": layer.drawn_as.model_dump(),
     }
 
 

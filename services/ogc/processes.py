@@ -21,7 +21,7 @@ from cim.analysis.engine.registry import Analysis, analyses, analysis, check_par
 from cim.analysis.engine.result import Computed
 from cim.analysis.engine.result_files import FORMATS, write_computed
 from cim.analysis.engine.result_files import picture as raster_picture
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
 from services.http import context

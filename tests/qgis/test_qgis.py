@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from styles.read import style_of
 from tests.conftest import SAMPLE_ROWS, Served
 
 PYTHON = Path("/usr/bin/python3")
@@ -91,7 +90,7 @@ def test_the_project_has_every_filled_layer_in_its_class_and_style(seen: dict[st
         members = {name for name in filled if catalog.layers[name].class_code.startswith(data_class.code)}
         assert set(seen["groups"].get(f"{data_class.code} {data_class.title.zh}", [])) == members
     for name in filled:
-        layer, style = catalog.layers[name], style_of(catalog.layers[name])
+        layer, style = catalog.layers[name], catalog.layers[name].drawn_as
         assert seen["titles"][name] == layer.title.zh
         field = next((f for f in layer.fields if f.name == style.color_by), None)
         if field and field.codes:

@@ -28,7 +28,7 @@ from cim.analysis.engine.declaration import Declaration, Output
 from cim.analysis.engine.parameters import Parameters as Common
 from cim.analysis.engine.registry import Analysis
 from cim.analysis.engine.result import Check, Result
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 class Parameters(Common):
     seconds: float = 60.0

@@ -27,7 +27,8 @@ from starlette.routing import Route
 from cim.access.accounts import add_account
 from cim.analysis.engine.keep import keep
 from cim.analysis.engine.result import Check, Computed
-from cim.catalog.model import KindName, Text
+from cim.catalog.model import KindName
+from cim.catalog.row import Text
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.jobs import queue as jobs

@@ -21,7 +21,8 @@ from cim.analysis.engine.unknown import Unknown, absent, out_of_reach, unconnect
 from cim.analysis.network.graph import Graph, Travel, open_to, reached, reached_area, road_graph, snap, travel
 from cim.analysis.planning.floors import Floors, layer_floors
 from cim.catalog.assumptions import STOREY_HEIGHT
-from cim.catalog.model import Layer, LayerRole, Text
+from cim.catalog.model import Layer
+from cim.catalog.row import Text
 from cim.city import City
 from cim.errors import BadRequest
 
@@ -36,8 +37,8 @@ class Response:
     """What a class of incidents asks for: who drives there, and what is counted around it."""
 
     title: Text
-    responder: LayerRole
-    around: tuple[LayerRole, ...]
+    responder: str
+    around: tuple[str, ...]
     aliases: tuple[str, ...] = ()
 
 
@@ -109,13 +110,13 @@ COLUMNS = (
     *_WAY,
     *_AROUND,
 )
-_COUNTED: Mapping[LayerRole, Text] = {
+_COUNTED: Mapping[str, Text] = {
     "hydrants": Text(zh="消火栓", en="Hydrants"),
     "hazards": Text(zh="危险源", en="Hazardous sites"),
     "schools": Text(zh="学校", en="Schools"),
     "hospitals": Text(zh="医院", en="Hospitals"),
 }
-_GOALS: tuple[LayerRole, ...] = ("fire_stations", "hospitals", "shelters")
+_GOALS: tuple[str, ...] = ("fire_stations", "hospitals", "shelters")
 FIGURES = (
     *_AROUND,
     Output("reached_in_time", Text(zh="及时到达", en="Reached in time"), headline=True),
@@ -283,7 +284,7 @@ def people_within(area: Any, communities: Any, people: Float, dwellings: Any, fl
     return PeopleWithin(within, without, float(people.sum()))
 
 
-def _count_within(inputs: Inputs, role: LayerRole, area: Any) -> int | Unknown:
+def _count_within(inputs: Inputs, role: str, area: Any) -> int | Unknown:
     """Count what of a layer meets an area; of a layer that is empty everywhere, unknown."""
     layer = inputs.catalog.with_role(role)
     if layer is None:
@@ -303,7 +304,7 @@ class Ways:
     checks: Sequence[Check]
 
 
-def _ways(asked: Parameters, inputs: Inputs, place: Any, responder: LayerRole, progress: Progress) -> Ways:
+def _ways(asked: Parameters, inputs: Inputs, place: Any, responder: str, progress: Progress) -> Ways:
     """Return the reached area and the fastest ways; figures that can't be told say why."""
     assumptions = inputs.assumptions
     minutes = asked.minutes or assumptions["fire_reach_minutes"]

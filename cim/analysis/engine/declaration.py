@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from cim.analysis.engine.parameters import Parameters
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 if TYPE_CHECKING:
     from cim.analysis.engine.inputs import Inputs

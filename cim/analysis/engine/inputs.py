@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.assumptions import Assumptions
-from cim.catalog.model import Catalog, Layer, LayerRole
+from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from cim.errors import NotFound
 from cim.geometry.bodies import Bodies
@@ -147,7 +147,7 @@ class Inputs(Protocol):
         ...
 
 
-def with_role(inputs: Inputs, role: LayerRole) -> Layer:
+def with_role(inputs: Inputs, role: str) -> Layer:
     """Return the layer that plays a role.
 
     Raises:

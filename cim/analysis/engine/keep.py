@@ -21,7 +21,7 @@ from cim.analysis.engine.inputs import RasterWindow
 from cim.analysis.engine.result import UNKNOWN, Check, Computed
 from cim.analysis.engine.result_files import write_geotiff
 from cim.analysis.engine.unknown import Unknown
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 from cim.config import Settings
 from cim.store.assets import content_path, put_content
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 
 def titled(

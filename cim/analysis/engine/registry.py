@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from cim.analysis.engine.declaration import Declaration
 from cim.analysis.engine.parameters import Parameters
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 from cim.errors import BadRequest, NotFound
 
 

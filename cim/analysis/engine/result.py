@@ -13,7 +13,7 @@ import pandas as pd
 
 from cim.analysis.engine.inputs import LayerBodies, RasterWindow
 from cim.analysis.engine.unknown import Unknown
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 UNKNOWN = "unknown"  # the column, and the member of the whole, that says why a value is null
 

@@ -14,7 +14,8 @@ from cim.analysis.engine.registry import analysis, check_parameters
 from cim.analysis.engine.result import Computed
 from cim.analysis.engine.store_inputs import StoreInputs
 from cim.catalog.assumptions import read_assumptions
-from cim.catalog.model import Catalog, Text
+from cim.catalog.model import Catalog
+from cim.catalog.row import Text
 from cim.city import City
 from cim.errors import BadRequest
 from cim.jobs import queue as jobs

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cim.catalog.model import Layer, Text
+from cim.catalog.model import Layer
+from cim.catalog.row import Text
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from cim.analysis.engine.result import Check, Result, all_of, rows_of
 from cim.analysis.engine.unknown import Unknown, absent, too_few
 from cim.analysis.planning.floors import layer_floors
 from cim.catalog.assumptions import STOREY_HEIGHT
-from cim.catalog.model import Catalog, Layer, Text
+from cim.catalog.model import Catalog, Layer
+from cim.catalog.row import Text
 from cim.errors import BadRequest
 
 Float = NDArray[np.float64]

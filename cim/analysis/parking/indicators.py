@@ -24,7 +24,8 @@ from cim.analysis.engine.inputs import Inputs, numbers, with_role
 from cim.analysis.engine.parameters import titled
 from cim.analysis.engine.result import Check, Result, all_of, rows_of
 from cim.analysis.engine.unknown import Unknown, absent, too_few, unusable
-from cim.catalog.model import Layer, Text
+from cim.catalog.model import Layer
+from cim.catalog.row import Text
 from cim.errors import BadRequest
 
 Float = NDArray[np.float64]

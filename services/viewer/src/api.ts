@@ -19,7 +19,7 @@ export type Style = {
   label_color: string;
   label_from_m: number;
   grain: boolean; // areas are filled a little unevenly
-  icon: string;
+  glyph: string;
   icon_from_m: number;
   rank: number; // the lowest is shown first where there is no room for all
 };

@@ -1,7 +1,7 @@
 """Three analyses as the recipe makes them: one of two parameters, one that gives a raster, one that asks for bodies."""
 
 from cim.analysis.engine.registry import Analysis
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 ROWS = (
     Analysis(

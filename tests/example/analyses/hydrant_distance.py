@@ -11,7 +11,7 @@ from cim.analysis.engine.inputs import Inputs, with_role
 from cim.analysis.engine.parameters import titled
 from cim.analysis.engine.result import Check, Result, rows_of
 from cim.analysis.engine.unknown import absent
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 
 
 class Parameters(parameters.Parameters):

@@ -9,7 +9,7 @@ from cim.analysis.engine.inputs import Inputs, MetricBox, with_role
 from cim.analysis.engine.parameters import titled
 from cim.analysis.engine.result import Check, Result, rows_of
 from cim.analysis.engine.unknown import Unknown, absent
-from cim.catalog.model import Text
+from cim.catalog.row import Text
 from cim.geometry.measures import closed, footprints, volumes
 
 

@@ -17,10 +17,6 @@ import { readMarks, type Layer, type Mark } from "../api";
 import type { Declutter, Mark as Placed } from "./declutter";
 import type { LayerRenderer } from "./renderer";
 
-const GLYPHS: Record<string, string> = {
-  fire: "消", camera: "◉", hydrant: "栓", parking: "P", pin: "●", dot: "", hospital: "✚", school: "学", shelter: "避",
-  hazard: "危", tower: "望", device: "感", event: "事", service: "政",
-};
 const PX_PER_CHARACTER = 13;
 
 /** A round sign in the layer's colour with its glyph. */
@@ -39,7 +35,7 @@ function sign(layer: Layer): HTMLCanvasElement {
   pen.font = "600 20px 'Noto Sans CJK SC', 'Noto Sans SC', sans-serif";
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  pen.fillText(GLYPHS[layer.style.icon] ?? "", 22, 23);
+  pen.fillText(layer.style.glyph, 22, 23);
   return canvas;
 }
 
