@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from cim.catalog.common_columns import RESERVED, FieldType
 from cim.catalog.row import Row, Text
 from cim.catalog.style import Style
 from cim.errors import UnknownLayer
 
 KindName = Literal["feature", "raster", "points", "tileset", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
-FieldType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
 
 
 class Code(Row):
@@ -114,7 +114,7 @@ class Layer(Row):
         names = [f.name for f in self.fields]
         if self.figure and (self.figure.measure == "sum") != (self.figure.field in names):
             raise ValueError(f"layer {self.id}: a figure that sums names one of its fields, another none")
-        if twice := {n for n in names if names.count(n) > 1} | (set(names) & COMMON_COLUMNS):
+        if twice := {n for n in names if names.count(n) > 1} | (set(names) & RESERVED):
             raise ValueError(f"layer {self.id}: field {', '.join(sorted(twice))} stands twice or is a common column")
         for use, field in (("label", self.drawn_as.label), ("color_by", self.drawn_as.color_by)):
             if field is not None and field not in names:
@@ -171,13 +171,6 @@ class Layer(Row):
     def public_fields(self) -> Iterator[LayerField]:
         """Fields that may stand in shared, immutable tiles."""
         return (f for f in self.fields if not f.sensitive)
-
-
-# columns that each feature table has besides its fields; a field can't take one's name
-COMMON_COLUMNS = frozenset(
-    {"fid", "id", "valid", "recorded", "geom", "lods", "bodies", "parent_id", "class_code", "cim_level"}
-    | {"dataset", "load", "flags", "extra", "content", "public", "feature", "time", "record", "source", "derived_from"}
-)
 
 
 class Role(Row):

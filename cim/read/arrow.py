@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.catalog.model import FieldType, Layer
+from cim.catalog.common_columns import SHOWN, FieldType
+from cim.catalog.model import Layer
 from cim.read.layers import Query, conditions
 from cim.store.connection import Cursor
 from cim.store.schema import table
@@ -48,7 +49,7 @@ def frame_columns(layer: Layer, query: Query, srid: int) -> list[FrameColumn]:
         hidden = f.sensitive and query.public_only
         columns.append(FrameColumn(f.name, f"NULL::{_NULL[f.type]}" if hidden else f'v."{f.name}"', f.type))
     if not query.properties:
-        columns += _COMMON
+        columns += [FrameColumn(c.name, c.sql, c.type) for c in SHOWN]
     if query.geometry:
         shape = "v.geom" if query.out_srid == srid else f"ST_Transform(v.geom, {int(query.out_srid)})"
         columns.append(FrameColumn("geometry", f"ST_AsBinary({shape})", "wkb"))
@@ -57,17 +58,6 @@ def frame_columns(layer: Layer, query: Query, srid: int) -> list[FrameColumn]:
 
 _NULL = {"text": "text", "integer": "bigint", "number": "float8", "boolean": "boolean", "date": "date",
          "timestamp": "timestamptz"}  # fmt: skip
-_COMMON = [
-    FrameColumn("parent_id", "v.parent_id", "text"),
-    FrameColumn("class_code", "v.class_code", "text"),
-    FrameColumn("dataset", "v.dataset", "text"),
-    FrameColumn("load", "v.load", "integer"),
-    FrameColumn("valid_from", "lower(v.valid)", "timestamp"),
-    FrameColumn("valid_until", "upper(v.valid)", "timestamp"),
-    FrameColumn("lods", "array_to_string(v.lods, ' ')", "text"),
-    FrameColumn("flags", "array_to_string(v.flags, ' ')", "text"),
-    FrameColumn("extra", "v.extra::text", "text"),
-]
 
 
 def frame_schema(columns: Sequence[FrameColumn], crs: CRS, types: Sequence[str] = ()) -> pa.Schema:

@@ -11,21 +11,14 @@ import shapely
 from pygeofilter import ast, values
 from shapely.geometry import shape
 
+from cim.catalog.common_columns import FILTERABLE
 from cim.catalog.model import Layer
 from cim.errors import BadRequest
 
 ToCity = Callable[[Any, Any], tuple[Any, Any]]  # longitude, latitude → x, y in the city's CRS
 
 # what a filter may name beside a layer's fields → its SQL
-COMMON = {
-    "id": "v.id",
-    "parent_id": "v.parent_id",
-    "class_code": "v.class_code",
-    "dataset": "v.dataset",
-    "load": "v.load",
-    "valid_from": "lower(v.valid)",
-    "valid_until": "upper(v.valid)",
-}
+COMMON = {column.name: column.sql for column in FILTERABLE}
 GEOMETRY_NAMES = ("geometry", "geom")
 _COMPARE: Mapping[type[Any], str] = {
     ast.Equal: "=",

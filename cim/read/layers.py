@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from cim.catalog.common_columns import SHOWN, CommonColumn
 from cim.catalog.model import Layer
 from cim.read.filters import Condition
 from cim.store.connection import Cursor
@@ -318,7 +319,7 @@ def _feature(layer: Layer, srid: int, query: Query) -> str:
     hidden = {f.name for f in wanted if f.sensitive and query.public_only}
     parts = [f"""'"{f.name}":' || {"'null'" if f.name in hidden else _json_value(f.name, f.type)}""" for f in wanted]
     if not query.properties:
-        parts += [f"""'"{name}":' || {expression}""" for name, expression in _COMMON.items()]
+        parts += [f"""'"{c.name}":' || {_json(c)}""" for c in SHOWN]
     separated = " || ',' || ".join(parts)
     return (
         """'{"type":"Feature","id":' || to_json(v.id)::text || ',"geometry":' || """
@@ -327,17 +328,12 @@ def _feature(layer: Layer, srid: int, query: Query) -> str:
 
 
 WGS84_SRID = 4326
-_COMMON = {
-    "parent_id": "coalesce(to_json(v.parent_id)::text, 'null')",
-    "class_code": "to_json(v.class_code)::text",
-    "dataset": "to_json(v.dataset)::text",
-    "load": "v.load::text",
-    "valid_from": "coalesce(to_json(lower(v.valid))::text, 'null')",
-    "valid_until": "coalesce(to_json(upper(v.valid))::text, 'null')",
-    "lods": "coalesce(to_json(array_to_string(v.lods, ' '))::text, 'null')",
-    "flags": "coalesce(to_json(array_to_string(v.flags, ' '))::text, 'null')",
-    "extra": "coalesce(v.extra::text, 'null')",
-}
+
+
+def _json(column: CommonColumn) -> str:
+    """Return the SQL expression of a common column's JSON text; what is left over of a source is an object."""
+    written = column.sql if column.name == "extra" or column.type == "integer" else f"to_json({column.sql})::text"
+    return f"coalesce(({written})::text, 'null')"
 
 
 def _json_value(name: str, kind: str) -> str:

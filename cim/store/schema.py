@@ -6,7 +6,8 @@ All layer-shaped SQL is here and in `cim.store.merge`. Identifiers are quoted, v
 
 from dataclasses import dataclass
 
-from cim.catalog.model import FieldType, Layer
+from cim.catalog.common_columns import BY_NAME, COMMON_COLUMNS, CommonColumn, FieldType
+from cim.catalog.model import Layer
 
 SQL_TYPE: dict[FieldType, str] = {
     "text": "text",
@@ -27,38 +28,20 @@ class Column:
     default: str = ""
 
 
-# What a record brings beside its fields. Their order is the order of the binary COPY. `record` is what its source calls
-# it, where that isn't its id: the id without a prefix, or its place in the file. `derived_from` is the content of the
-# version that one was made from (roofs from points, on a footprint): who delivers that again brings nothing new.
-RECORD_COLUMNS = (
-    Column("id", "text", "NOT NULL"),
-    Column("geom", "geometry", "NOT NULL"),
-    Column("lods", "text[]"),
-    Column("bodies", "bytea[]"),
-    Column("parent_id", "text"),
-    Column("flags", "text[]"),
-    Column("extra", "jsonb"),
-    Column("content", "bytea", "NOT NULL"),
-    Column("record", "text"),
-    Column("derived_from", "bytea"),
-)
-# What an observation brings besides: whose value, and when.
+def _of(*columns: CommonColumn) -> tuple[Column, ...]:
+    return tuple(Column(column.name, column.sql_type, column.default) for column in columns)
+
+
+# What a record brings beside its fields, in the order of the binary COPY; what an observation brings: whose value, and
+# when; what the load brings, the same for all its records.
+RECORD_COLUMNS = _of(*(column for column in COMMON_COLUMNS if column.brought_by == "record"))
 OBSERVATION_COLUMNS = (
-    Column("id", "text", "NOT NULL"),
+    *_of(BY_NAME["id"]),
     Column("feature", "text", "NOT NULL"),
     Column("time", "timestamptz", "NOT NULL"),
-    Column("extra", "jsonb"),
-    Column("content", "bytea", "NOT NULL"),
+    *_of(*(c for c in COMMON_COLUMNS if c.brought_by == "record" and c.observed and c.name != "id")),
 )
-# What the load brings, the same for all its records.
-LOAD_COLUMNS = (
-    Column("class_code", "text", "NOT NULL"),
-    Column("cim_level", "smallint", "NOT NULL"),
-    Column("dataset", "text", "NOT NULL"),
-    Column("load", "bigint", "NOT NULL"),
-    Column("public", "boolean", "NOT NULL DEFAULT true"),
-    Column("source", "bigint"),
-)
+LOAD_COLUMNS = _of(*(column for column in COMMON_COLUMNS if column.brought_by == "load"))
 
 ASSETS = "cim.asset"  # the table of whole files, which the layers of sheets share
 # what stands in tiles, of every kind: what is known now, holds at some time, and may be seen by anybody
@@ -143,12 +126,10 @@ def _policy(t: str) -> list[str]:
 
 def _added_columns(layer: Layer) -> list[str]:
     """Bring an older table up to the catalog: what later versions added is at the end of the columns."""
-    later = [*field_columns(layer), *(c for c in (*record_columns(layer), *LOAD_COLUMNS) if c.name in _LATER)]
+    later = {column.name for column in COMMON_COLUMNS if column.later}
+    added = [*field_columns(layer), *(c for c in (*record_columns(layer), *LOAD_COLUMNS) if c.name in later)]
     t = table(layer)
-    return [f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type} {c.default}' for c in later]
-
-
-_LATER = ("public", "record", "source", "derived_from")
+    return [f'ALTER TABLE {t} ADD COLUMN IF NOT EXISTS "{c.name}" {c.sql_type} {c.default}' for c in added]
 
 
 def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 - one signature for all kinds

@@ -19,6 +19,7 @@ from shapely.geometry import shape as read_geojson
 
 from cim.access.asker import Asker
 from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
+from cim.catalog.common_columns import COMMON_COLUMNS
 from cim.catalog.model import Catalog, Layer
 from cim.errors import BadRequest, CimError, LayerBusy, NotFound
 from cim.features import Features, Header
@@ -40,9 +41,7 @@ from ingest.load.shapes import BLOCK_M, Restored, is_block, restored
 
 Action = Literal["create", "replace", "delete"]
 # members of a feature's properties that the store says, and nobody sets
-READ_ONLY = frozenset(
-    {"class_code", "dataset", "load", "valid_from", "valid_until", "lods", "flags", "parent_id", "id"}
-)
+READ_ONLY = frozenset(c.name for c in COMMON_COLUMNS if c.title and not c.editable)
 SERVED = frozenset({"OGC:CRS84", "EPSG:4326"})  # degrees, in which `/ogc` serves what comes back
 BLOCK = ("1",)  # the levels of detail of a footprint that was raised
 EDITS = "edits"

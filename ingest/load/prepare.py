@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cim.catalog.common_columns import BY_NAME
 from cim.catalog.model import Catalog, Layer
 from cim.errors import NothingToLoad
 from cim.features import Features, take
@@ -523,7 +524,7 @@ def _content(records: Mapping[str, Sequence[bytes | None]]) -> list[bytes]:
     """Return the hash of what makes a record's content: geometry, bodies, fields, and what is kept in extra."""
     parts = []
     for name, values in records.items():
-        if name not in ("id", "record", "derived_from") and not empty(values):
+        if (name not in BY_NAME or BY_NAME[name].content) and not empty(values):
             tag = name.encode() + b"\0"
             parts.append([b"" if value is None else tag + value for value in values])
     return [content_hash(*of_record) for of_record in zip(*parts, strict=True)]
