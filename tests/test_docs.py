@@ -16,7 +16,7 @@ from tests.conftest import Served
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES_OF_PEOPLE = sorted([*(DOCS / "en").glob("*.md"), *(DOCS / "zh").glob("*.md")])
+ENGLISH = sorted((DOCS / "en").glob("*.md"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -43,9 +43,13 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES_OF_PEOPLE if blocks(p, "python")], ids=lambda p: f"{p.parent.name}-{p.stem}"
-)
+@pytest.mark.parametrize("language", ["python", "sh"])
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda p: p.stem)
+def test_the_pages_of_both_languages_tell_people_to_run_the_same(page: Path, language: str) -> None:
+    assert blocks(DOCS / "zh" / page.name, language) == blocks(page, language)
+
+
+@pytest.mark.parametrize("page", [p for p in ENGLISH if blocks(p, "python")], ids=lambda p: p.stem)
 def test_python_of_a_page_runs(page: Path, sample_city: Served) -> None:
     import matplotlib as mpl
 
@@ -56,9 +60,7 @@ def test_python_of_a_page_runs(page: Path, sample_city: Served) -> None:
     scope["twin"].close()
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES_OF_PEOPLE if blocks(p, "sh")], ids=lambda p: f"{p.parent.name}-{p.stem}"
-)
+@pytest.mark.parametrize("page", [p for p in ENGLISH if blocks(p, "sh")], ids=lambda p: p.stem)
 def test_commands_of_a_page_run(page: Path, sample_city: Served, tmp_path: Path) -> None:
     """Administrators begin with an empty city; the others use the sample."""
     own = os.environ | {"CIM_STATE": str(tmp_path / "city")}

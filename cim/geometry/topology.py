@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Shapes = NDArray[Any]  # object array of shapely geometries
 
@@ -90,6 +88,9 @@ def network_faults(lines: Shapes) -> list[Finding]:
     part = np.concatenate([np.arange(len(parts))] * 2)
     tree = shapely.STRtree(parts)
     end, met = tree.query(ends, predicate="dwithin", distance=SAME_NODE_M)
+    from scipy.sparse import coo_array  # a second of imports, which few loads need
+    from scipy.sparse.csgraph import connected_components
+
     joined = coo_array((np.ones(len(end)), (part[end], met)), shape=(len(parts), len(parts)))
     _, component = connected_components(joined, directed=False)
     return _islands(parts, line, component) + _undershoots(tree, parts, line, ends, part, component)

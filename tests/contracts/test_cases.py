@@ -6,7 +6,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Ran:
 
     store: Store
     environment: dict[str, str]
+    stack: ExitStack
     printed: str = ""
     report: dict[str, Any] | None = None
 
@@ -60,6 +63,11 @@ class Ran:
             self.printed += report.read_text("utf-8")
         assert "Traceback" not in self.printed
         return done.returncode
+
+    @cached_property
+    def url(self) -> str:
+        """The address of a server of the case's city, which runs until the case ends."""
+        return self.stack.enter_context(serving(self.environment))
 
     def rows(self, layer: str) -> list[dict[str, Any]]:
         with self.store.connect() as connection, connection.cursor() as cursor:
@@ -95,12 +103,13 @@ def test_case(case: dict[str, Any], make_store: MakeStore, tmp_path: Path) -> No
         city = read_city(FOLDER / setup.pop(0).split()[-1])
     store = make_store(city)
     environment = os.environ | {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url}
-    ran = Ran(store, environment)
-    for command in setup:
-        assert ran.cim(command) == 0, ran.printed
-    _step(case, ran, tmp_path / "report.json")
-    if "then" in case:
-        _step(case["then"], ran, tmp_path / "then.json")
+    with ExitStack() as stack:
+        ran = Ran(store, environment, stack)
+        for command in setup:
+            assert ran.cim(command) == 0, ran.printed
+        _step(case, ran, tmp_path / "report.json")
+        if "then" in case:
+            _step(case["then"], ran, tmp_path / "then.json")
 
 
 def _skip_what_is_not_here(case: dict[str, Any]) -> None:
@@ -249,8 +258,7 @@ def _terrain_range(check: dict[str, Any], ran: Ran) -> None:
 
 def _http(check: dict[str, Any], ran: Ran) -> None:
     statuses = check["status"] if isinstance(check["status"], list) else [check["status"]]
-    with serving(ran.environment) as url:
-        answer = httpx.get(url + check["path"], timeout=30)
+    answer = httpx.get(ran.url + check["path"], timeout=30)
     assert answer.status_code in statuses, answer.text
     if "ids" in check and answer.status_code == 200:
         assert sorted(f["id"] for f in answer.json()["features"]) == sorted(check["ids"])
@@ -263,13 +271,12 @@ def _http(check: dict[str, Any], ran: Ran) -> None:
 
 def _pages(check: dict[str, Any], ran: Ran) -> None:
     sizes, ids = [], set()
-    with serving(ran.environment) as base:
-        url = base + check["path"]
-        while url:
-            document = httpx.get(url, timeout=30).json()
-            sizes.append(len(document["features"]))
-            ids |= {f["id"] for f in document["features"]}
-            url = next((link["href"] for link in document["links"] if link["rel"] == "next"), "")
+    url = ran.url + check["path"]
+    while url:
+        document = httpx.get(url, timeout=30).json()
+        sizes.append(len(document["features"]))
+        ids |= {f["id"] for f in document["features"]}
+        url = next((link["href"] for link in document["links"] if link["rel"] == "next"), "")
     assert sizes == check["sizes"]
     assert len(ids) == check["total"]
 
