@@ -4,9 +4,11 @@ PORT ?= 8000
 PYTHON := .venv/bin/python
 STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
+MODULES := services/viewer/node_modules/.ready
+NPM := cd services/viewer && ../../setup/node npm
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test quick long lint bench lock clean clients viewer bundle
+.PHONY: run test quick long lint units bench lock clean clients viewer bundle
 
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
@@ -17,23 +19,29 @@ run: .venv/.ready $(VIEWER)
 	@exec cim serve --host 0.0.0.0 --port $(PORT)
 
 test: .venv/.ready $(VIEWER)
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory lint units
 	$(PYTHON) -m pytest -n auto --dist loadfile -m "not client and not long"
 	$(PYTHON) -m pytest -m "client and not long" # a browser that draws without a GPU needs all cores
 
 # lint, types and every test that needs neither database nor client
 quick: .venv/.ready
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory lint units
 	$(PYTHON) -m pytest -q -m "not database and not client"
 
 # what takes minutes: whole cities by the hundred thousand
 long: .venv/.ready
 	$(PYTHON) -m pytest -m long
 
-lint: .venv/.ready
+lint: .venv/.ready $(MODULES)
 	ruff check .
 	ruff format --check .
 	mypy
+	$(NPM) run --silent check
+	$(NPM) run --silent lint
+
+# the viewer's parts that need no browser
+units: $(MODULES)
+	$(NPM) test --silent
 
 # one archive that installs on a machine without network
 bundle: .venv/.ready $(VIEWER)
@@ -61,8 +69,12 @@ tests/node/node_modules: tests/node/package-lock.json .venv/.ready
 viewer: $(VIEWER)
 
 $(VIEWER): $(shell find services/viewer/src -type f) services/viewer/index.html services/viewer/vite.config.ts \
-  services/viewer/package-lock.json .venv/.ready
-	cd services/viewer && ../../setup/node npm ci --no-audit --no-fund --silent && ../../setup/node npm run --silent build
+  $(MODULES)
+	$(NPM) run --silent build
+	touch $@
+
+$(MODULES): services/viewer/package-lock.json .venv/.ready
+	$(NPM) ci --no-audit --no-fund --silent
 	touch $@
 
 # pages that are made from the catalog

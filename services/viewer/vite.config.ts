@@ -1,6 +1,7 @@
 import { cpSync, existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { defineConfig, type Plugin } from "vite";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
 
 const OUT = resolve(import.meta.dirname, "../static/viewer");
 const ENGINE = resolve(import.meta.dirname, "node_modules/@cesium/engine");
@@ -32,4 +33,5 @@ export default defineConfig({
   base: "./", // every address is relative: the page works under any prefix
   build: { outDir: OUT, emptyOutDir: true, target: "chrome100", chunkSizeWarningLimit: 6000 },
   plugins: [cesiumAssets()],
+  test: { environment: "happy-dom", include: ["tests/**/*.test.ts"], isolate: false },
 });

@@ -2,7 +2,7 @@ import type { Language, Text } from "./api";
 import { state } from "./state";
 
 /** Every text a planner sees, in both languages. */
-const TEXTS = {
+export const TEXTS = {
   title: { zh: "城市信息模型", en: "City Information Model" },
   layers: { zh: "图层", en: "Layers" },
   colorByUse: { zh: "按用途着色", en: "Colour by use" },
@@ -28,7 +28,6 @@ const TEXTS = {
   unknown: { zh: "未知", en: "unknown" },
   checkFailed: { zh: "校验未通过", en: "check failed" },
   hexagonsOf: { zh: "级六边形", en: "hexagons, level" },
-  figures: { zh: "指标", en: "Figures" },
   asOf: { zh: "数据时间", en: "as of" },
   tools: { zh: "工具", en: "Tools" },
   search: { zh: "搜索", en: "Search" },

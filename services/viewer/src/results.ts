@@ -1,4 +1,5 @@
 import type { Text } from "./api";
+import { asText } from "./value";
 
 /** The answer of an analysis: GeoJSON with figures, check and origin as further members. */
 export type Feature = {
@@ -88,12 +89,12 @@ export function coloured(answer: Answer, look: Look): Coloured {
   const values = answer.features.map((f) => (column ? f.properties[column] : null));
   const numbers = values.filter((v): v is number => typeof v === "number").sort((a, b) => a - b);
   if (numbers.length && look["x-legend"]?.method !== "values") return byNumber(answer, values, numbers, look);
-  const words = [...new Set(values.map((v) => String(v ?? "")))];
+  const words = [...new Set(values.map(asText))];
   const palette = look["x-value-colors"];
   const colors = new Map(words.map((w, i) => [w, w === "" && column ? look["x-unknown-color"] : palette[i % palette.length]!]));
   const titles = look["x-columns"][column ?? ""]?.values ?? {};
   // areas lie below lines, whichever row came first
-  const drawn = answer.features.flatMap((f, i) => shapesOf(f.geometry, colors.get(String(values[i] ?? ""))!));
+  const drawn = answer.features.flatMap((f, i) => shapesOf(f.geometry, colors.get(asText(values[i]))!));
   return {
     shapes: drawn.sort((a, b) => b.kind - a.kind),
     legend: words.filter((w) => w !== "").map((w) => ({ color: colors.get(w)!, label: titles[w] ?? w })),

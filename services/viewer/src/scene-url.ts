@@ -1,25 +1,28 @@
 import { Cartesian3, Math as CesiumMath, type CesiumWidget } from "@cesium/engine";
-import type { Catalog, Language } from "./api";
+import type { Catalog } from "./api";
+import { readScene, writeScene, type Scene, type View } from "./scene-address";
 import { state } from "./state";
 
-/**
- * The scene in the address after '#': camera (c), layers (l), moment (at), selection (s), colours (u), language (lang).
- * Opening the address brings the scene back; the address follows what the planner does.
- */
+/** Opening the address brings the scene back; the address follows what the planner does. */
 const WRITE_AFTER_MS = 250;
 
 function written(widget: CesiumWidget): string {
   const { positionCartographic: p, heading, pitch } = widget.camera;
-  const degrees = (r: number, digits: number) => CesiumMath.toDegrees(r).toFixed(digits);
-  const parts = new URLSearchParams({
-    c: [degrees(p.longitude, 6), degrees(p.latitude, 6), p.height.toFixed(1), degrees(heading, 1), degrees(pitch, 1)].join(","),
-    l: [...state.visible.value].sort().join(","),
-    lang: state.language.value,
-    at: state.at.value ?? "", // empty: now, whatever stands before '#'
+  const degrees = (radians: number) => CesiumMath.toDegrees(radians);
+  return writeScene({
+    view: {
+      lon: degrees(p.longitude),
+      lat: degrees(p.latitude),
+      height_m: p.height,
+      heading_deg: degrees(heading),
+      pitch_deg: degrees(pitch),
+    },
+    layers: [...state.visible.value],
+    language: state.language.value,
+    at: state.at.value,
+    selected: state.selected.value,
+    colorByUse: state.colorByUse.value,
   });
-  if (state.selected.value) parts.set("s", `${state.selected.value.layer}/${state.selected.value.id}`);
-  if (state.colorByUse.value) parts.set("u", "1");
-  return parts.toString();
 }
 
 export function sceneAddress(widget: CesiumWidget): string {
@@ -27,24 +30,20 @@ export function sceneAddress(widget: CesiumWidget): string {
 }
 
 /** What the address asks for, before the scene is made. */
-export function readAddress(): URLSearchParams {
-  return new URLSearchParams(location.hash.slice(1));
-}
+export const readAddress = (): Scene => readScene(location.hash);
 
 /** Sets what doesn't need the scene. */
-export function restoreState(asked: URLSearchParams, catalog: Catalog): void {
-  const known = new Set(catalog.layers.map((l) => l.id));
-  if (asked.has("l")) state.visible.value = new Set((asked.get("l") ?? "").split(",").filter((id) => known.has(id)));
-  state.colorByUse.value = asked.get("u") === "1";
-  const language = asked.get("lang");
-  if (language === "zh" || language === "en") state.language.value = language satisfies Language;
+export function restoreState(asked: Scene, catalog: Catalog): void {
+  const ids = new Set(catalog.layers.map((l) => l.id));
+  if (asked.layers) state.visible.value = new Set(asked.layers.filter((id) => ids.has(id)));
+  state.colorByUse.value = asked.colorByUse ?? false;
+  if (asked.language) state.language.value = asked.language;
 }
 
 /** Moves the camera and selects, then keeps the address up to date. */
-export function followScene(asked: URLSearchParams, widget: CesiumWidget): void {
-  move(asked, widget);
-  const selected = asked.get("s")?.match(/^([^/]+)\/(.+)$/);
-  if (selected) state.selected.value = { layer: selected[1]!, id: selected[2]! };
+export function followScene(asked: Scene, widget: CesiumWidget): void {
+  move(asked.view, widget);
+  if (asked.selected) state.selected.value = asked.selected;
   let timer = 0;
   const write = () => {
     clearTimeout(timer);
@@ -56,15 +55,14 @@ export function followScene(asked: URLSearchParams, widget: CesiumWidget): void 
   state.selected.subscribe(write);
   state.colorByUse.subscribe(write);
   state.language.subscribe(write);
-  window.addEventListener("hashchange", () => move(readAddress(), widget));
+  window.addEventListener("hashchange", () => move(readAddress().view, widget));
 }
 
-function move(asked: URLSearchParams, widget: CesiumWidget): void {
-  const [lon, lat, height, heading, pitch] = (asked.get("c") ?? "").split(",").map(Number);
-  if (![lon, lat, height, heading, pitch].every(Number.isFinite)) return;
+function move(view: View | undefined, widget: CesiumWidget): void {
+  if (!view) return;
   widget.camera.setView({
-    destination: Cartesian3.fromDegrees(lon!, lat!, height!),
-    orientation: { heading: CesiumMath.toRadians(heading!), pitch: CesiumMath.toRadians(pitch!), roll: 0 },
+    destination: Cartesian3.fromDegrees(view.lon, view.lat, view.height_m),
+    orientation: { heading: CesiumMath.toRadians(view.heading_deg), pitch: CesiumMath.toRadians(view.pitch_deg), roll: 0 },
   });
   widget.scene.requestRender();
 }

@@ -1,11 +1,11 @@
-import { Cartesian2, Cartographic, Math as CesiumMath, ScreenSpaceEventHandler, ScreenSpaceEventType, type CesiumWidget } from "@cesium/engine";
+import { type Cartesian2, Cartographic, Math as CesiumMath, ScreenSpaceEventHandler, ScreenSpaceEventType, type CesiumWidget } from "@cesium/engine";
 import { rememberPicked } from "./layers/bodies";
 import type { DrawnLayers } from "./layers";
 import { state, type Selected } from "./state";
 
 /** The object at a place on the screen: a body or a sign first, else what is draped on the ground there. */
 export async function pickAt(widget: CesiumWidget, layers: DrawnLayers, where: Cartesian2): Promise<Selected> {
-  const picked = widget.scene.pick(where);
+  const picked: unknown = widget.scene.pick(where);
   rememberPicked(picked);
   for (const renderer of layers.renderers) {
     const found = renderer.pick?.(picked);
@@ -30,13 +30,13 @@ function surfaceAt(widget: CesiumWidget, where: Cartesian2): Cartographic | null
 
 export function selectOnClick(widget: CesiumWidget, layers: DrawnLayers): void {
   const handler = new ScreenSpaceEventHandler(widget.canvas);
-  handler.setInputAction(async (event: ScreenSpaceEventHandler.PositionedEvent) => {
+  handler.setInputAction((event: ScreenSpaceEventHandler.PositionedEvent) => {
     const place = state.placing.value;
     if (place) {
       const at = surfaceAt(widget, event.position);
       if (at) place(CesiumMath.toDegrees(at.longitude), CesiumMath.toDegrees(at.latitude), at.height);
       return;
     }
-    state.selected.value = await pickAt(widget, layers, event.position);
+    void pickAt(widget, layers, event.position).then((selected) => (state.selected.value = selected));
   }, ScreenSpaceEventType.LEFT_CLICK);
 }

@@ -1,5 +1,6 @@
 import type { Language } from "./api";
 import type { Coloured } from "./results";
+import { readScene } from "./scene-address";
 
 /** A value that tells who subscribed when it changes. */
 export class Observable<T> {
@@ -27,8 +28,8 @@ export type Selected = { layer: string; id: string } | null;
 
 /** The moment that the address asks for: what stands after '#' rules, where it says anything of it. */
 function firstMoment(): string | null {
-  const scene = new URLSearchParams(location.hash.slice(1));
-  return (scene.has("at") ? scene.get("at") : new URLSearchParams(location.search).get("at")) || null;
+  const { at } = readScene(location.hash);
+  return at !== undefined ? at : new URLSearchParams(location.search).get("at") || null;
 }
 
 /** What the page's parts share; each subscribes to what it shows. */

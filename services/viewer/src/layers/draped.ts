@@ -45,7 +45,7 @@ class Tiles {
 }
 
 function read(feature: VectorTileFeature): Feature {
-  const properties = feature.properties as Feature["properties"];
+  const properties = feature.properties;
   return { id: String(properties.id), properties, rings: feature.loadGeometry(), kind: feature.type };
 }
 

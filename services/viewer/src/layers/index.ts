@@ -57,7 +57,7 @@ export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promis
     drape.refresh(id);
     const layer = catalog.layers.find((l) => l.id === id);
     if (layer && (await drawFiles(layer))) return;
-    await Promise.all((byLayer.get(id) ?? []).map((r) => r.refresh?.()));
+    await Promise.all((byLayer.get(id) ?? []).map(async (r) => r.refresh?.()));
   };
   return { renderers, drape, refresh };
 }

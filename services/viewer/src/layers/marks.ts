@@ -43,8 +43,10 @@ function sign(layer: Layer): HTMLCanvasElement {
 export async function marks(layer: Layer, widget: CesiumWidget, declutter: Declutter): Promise<LayerRenderer> {
   const { scene } = widget;
   const isPoint = layer.geometry === "Point";
-  const billboards = isPoint ? scene.primitives.add(new BillboardCollection({ scene })) : null;
-  const labels: LabelCollection = scene.primitives.add(new LabelCollection({ scene }));
+  const billboards = isPoint ? new BillboardCollection({ scene }) : null;
+  if (billboards) scene.primitives.add(billboards);
+  const labels = new LabelCollection({ scene });
+  scene.primitives.add(labels);
   const image = isPoint ? sign(layer) : null;
   const add = (mark: Mark): Placed => {
     const position = Cartesian3.fromDegrees(mark.lon, mark.lat);

@@ -9,8 +9,7 @@ export function outlineOf(widget: CesiumWidget): Outline {
   if (lean) return { show: () => undefined };
   if (made) return made;
   const edge = PostProcessStageLibrary.createEdgeDetectionStage();
-  edge.uniforms.color = Color.fromCssColorString("#f0a020");
-  edge.uniforms.length = 0.01;
+  Object.assign(edge.uniforms as object, { color: Color.fromCssColorString("#f0a020"), length: 0.01 });
   const stage = PostProcessStageLibrary.createSilhouetteStage([edge]);
   stage.enabled = false;
   widget.scene.postProcessStages.add(stage);

@@ -3,6 +3,7 @@ import { chart } from "../chart";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { state } from "../state";
+import { asText } from "../value";
 
 /** What is known of the selected object, how old that is, and from whom. */
 export function info(slot: HTMLElement, catalog: Catalog): void {
@@ -25,9 +26,9 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
       slot.replaceChildren(closer(), element("h1", {}, selected.id), element("p", {}, text("unreadable")));
     }
   };
-  state.selected.subscribe(show);
-  state.language.subscribe(show);
-  state.edition.subscribe(show);
+  state.selected.subscribe(() => void show());
+  state.language.subscribe(() => void show());
+  state.edition.subscribe(() => void show());
 }
 
 const FIRST = ["occupied", "value"]; // the role that says most of a feature's values
@@ -60,21 +61,21 @@ function content(
     const value = properties[field.name];
     if (value === null || value === undefined) continue;
     const code = field.codes ? catalog.codeLists[field.codes]?.find((c) => c.value === value) : undefined;
-    row(attributes, local(field.title), code ? local(code.title) : `${value}${field.unit ? ` ${field.unit}` : ""}`, field.name);
+    row(attributes, local(field.title), code ? local(code.title) : `${asText(value)}${field.unit ? ` ${field.unit}` : ""}`, field.name);
   }
   const provenance = element("dl");
-  row(provenance, text("dataset"), String(origin.dataset ?? ""));
-  row(provenance, text("surveyed"), String(origin.surveyed ?? text("undated")));
-  row(provenance, text("load"), `${origin.load} · ${String(origin.loaded ?? "").slice(0, 16)}`);
+  row(provenance, text("dataset"), asText(origin.dataset));
+  row(provenance, text("surveyed"), asText(origin.surveyed) || text("undated"));
+  row(provenance, text("load"), `${asText(origin.load)} · ${asText(origin.loaded).slice(0, 16)}`);
   if (origin.file) {
-    const record = origin.record && origin.record !== id ? ` · ${origin.record}` : "";
+    const record = origin.record && origin.record !== id ? ` · ${asText(origin.record)}` : "";
     row(provenance, text("file"), [origin.file, origin.file_table].filter(Boolean).join(" · ") + record);
   }
-  if (origin.operator) row(provenance, text("operator"), String(origin.operator));
+  if (origin.operator) row(provenance, text("operator"), asText(origin.operator));
   const title = (name && properties[name.name]) || id;
   return [
     closer(),
-    element("h1", {}, String(title)),
+    element("h1", {}, asText(title)),
     element("div", { className: "kind" }, local(layer.title)),
     attributes,
     element("hr"),

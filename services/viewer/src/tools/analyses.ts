@@ -7,6 +7,7 @@ import { element } from "../dom";
 import { local, text } from "../i18n";
 import { coloured, pictured, type Answer, type Coloured, type Shown } from "../results";
 import { state } from "../state";
+import { asText, shownValue } from "../value";
 import type { Tool } from "./tool";
 
 const POLL_MS = 150;
@@ -74,14 +75,14 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       for (const [value, title] of options ?? []) control.append(element("option", { value }, title));
     else if (numeric(input)) control.step = "any";
     control.required = input.minOccurs > 0;
-    control.value = asked[name] ?? String(input.schema.default ?? (options ? (options[0]?.[0] ?? "") : ""));
+    control.value = asked[name] ?? asText(input.schema.default ?? options?.[0]?.[0]);
     if (input.schema["x-choices"] === "layers") control.onchange = () => void refill(form);
     const unit = input.schema["x-ogc-unit"];
     return element("label", { title: input.description ?? "" }, unit && unit !== "1" ? `${input.title} (${unit})` : input.title, control);
   };
 
   const remember = (form: HTMLFormElement) => {
-    asked = Object.fromEntries([...new FormData(form)].map(([k, v]) => [k, String(v)]));
+    asked = Object.fromEntries([...new FormData(form)].map(([k, v]) => [k, asText(v)]));
   };
   const refill = (form: HTMLFormElement) => {
     remember(form);
@@ -147,7 +148,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const verdict = passed === null ? "checkUnknown" : passed ? "checkPassed" : "checkFailed";
     const check = element("div", { className: "check soft", title: local({ zh: what_zh, en: what }) }, text(verdict));
     check.dataset.passed = String(passed);
-    const since = String(result.computed_from.at ?? "").slice(0, 19).replace("T", " ");
+    const since = asText(result.computed_from.at).slice(0, 19).replace("T", " ");
     const notes = element("ul", { className: "soft", id: "analysis-notes" });
     for (const note of result.notes ?? []) notes.append(element("li", {}, local(note)));
     const plots = process.outputs.result.schema["x-plots"].flatMap((plot) => {
@@ -195,27 +196,6 @@ function optionsOf(input: Input, process: Process, catalog: Catalog, asked: Reco
     default:
       return null;
   }
-}
-
-const UNITS: Record<string, (value: number) => string> = {
-  s: (value) => `${Math.round(value / 6) / 10} min`,
-  m: (value) => `${Math.round(value).toLocaleString()} m`,
-};
-
-/** A value as a person reads it, by what is declared of it. */
-function shownValue(value: unknown, declared?: Shown): string {
-  if (typeof value === "number") {
-    const unit = UNITS[declared?.["x-ogc-unit"] ?? ""];
-    if (unit) return unit(value);
-    return Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(4)).toString();
-  }
-  if (value && typeof value === "object") {
-    const parts = Object.entries(declared?.parts ?? {}).filter(([, part]) => part.shown);
-    const held = value as Record<string, unknown>;
-    return parts.map(([name, part]) => shownValue(held[name], part)).filter(Boolean).join(" · ");
-  }
-  if (typeof value === "boolean") return value ? "✓" : "✗";
-  return value == null ? "" : (declared?.values?.[String(value)] ?? String(value));
 }
 
 /** The figures that are shown, those that answer the question first; one that can't be told says why. */

@@ -130,9 +130,10 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     state.result.value = null;
   };
 
-  const reject = async () => {
+  const reject = () => {
     [file, checked, said] = [null, null, ""];
     state.result.value = null;
+    return Promise.resolve();
   };
 
   const back = async () => {
