@@ -77,11 +77,12 @@ $(MODULES): services/viewer/package-lock.json .venv/.ready
 	$(NPM) ci --no-audit --no-fund --silent
 	touch $@
 
-# pages that are made from the catalog
+# pages that are made from the catalog and the program, and the types of the viewer
 .PHONY: docs
 docs: .venv/.ready
 	$(PYTHON) -m services.docs.catalog_pages
 	$(PYTHON) -m services.docs.program_pages
+	$(PYTHON) -m services.docs.viewer_types
 
 bench: .venv/.ready
 	$(PYTHON) -m tests.benchmarks.run

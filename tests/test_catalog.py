@@ -182,6 +182,8 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
             if isinstance(node, ast.Constant) and node.value in names - ours:
                 found += [f"{path.relative_to(ROOT)}:{node.lineno} {node.value}"]
     for path in (ROOT / "services/viewer/src").rglob("*.ts"):
+        if path.name == "generated.ts":
+            continue  # types of answers: an icon may be called as a layer is
         text = path.read_text("utf-8")
         found += [
             f"{path.name}: {n}" for n in catalog.layers if re.search(rf"""["'`]{n}["'`]""", text) and n not in ours

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from services.docs.program_pages import PAGES
+from services.docs.viewer_types import TYPES, viewer_types
 from tests.conftest import Served
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,10 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_reference_page_is_what_the_program_says(name: str) -> None:
     assert (DOCS / f"{name}.md").read_text("utf-8") == PAGES[name](), f"docs/{name}.md is old: make docs"
+
+
+def test_the_types_of_the_viewer_are_what_the_server_answers() -> None:
+    assert (ROOT / TYPES).read_text("utf-8") == viewer_types(), f"{TYPES} is old: make docs"
 
 
 def test_each_person_has_a_page_in_both_languages() -> None:

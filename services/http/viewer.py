@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -14,7 +13,7 @@ from cim.errors import BadRequest, NotFound
 from cim.read.layers import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
-from services.http import context
+from services.http import answers, context
 from services.http.ask import ASK
 from services.http.named_files import file_in
 
@@ -54,28 +53,21 @@ def catalog(request: Request) -> Response:
         moments = _moments(cursor)
     layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
     ground = known.with_role("ground")
-    return JSONResponse(
-        {
-            "city": {"name": city.name, "srid": city.srid, "verticalDatum": city.vertical_datum},
-            "box": _degrees(state, box),
-            "classes": [{"code": c.code, "title": c.title.model_dump()} for c in known.classes],
-            "codeLists": {k: [c.model_dump() for c in v.codes] for k, v in known.code_lists.items()},
-            "layers": [_layer(layer, counts.get(layer.id, 0), layer.id in tiled) for layer in layers],
-            "terrain": bool(ground and ground.id in tiled),
-            "moments": moments,
-            "figures": [
-                {
-                    "layer": layer.id,
-                    "title": layer.figure.title.model_dump(),
-                    "unit": layer.figure.unit,
-                    "value": figures[layer.id],
-                }
-                for layer in sorted(features, key=lambda layer: layer.figure.rank if layer.figure else 0)
-                if layer.figure and layer.id in figures
-            ],
-        },
-        headers={"Cache-Control": "no-cache"},
+    answer = answers.Catalog(
+        city=answers.City(name=city.name, srid=city.srid, vertical_datum=city.vertical_datum),
+        box=_degrees(state, box),
+        classes=[answers.DataClass(code=c.code, title=c.title) for c in known.classes],
+        code_lists={k: list(v.codes) for k, v in known.code_lists.items()},
+        layers=[_layer(layer, counts.get(layer.id, 0), layer.id in tiled) for layer in layers],
+        terrain=bool(ground and ground.id in tiled),
+        moments=moments,
+        figures=[
+            answers.KeyFigure(layer=layer.id, title=layer.figure.title, unit=layer.figure.unit, value=figures[layer.id])
+            for layer in sorted(features, key=lambda layer: layer.figure.rank if layer.figure else 0)
+            if layer.figure and layer.id in figures
+        ],
     )
+    return JSONResponse(answer.document(), headers={"Cache-Control": "no-cache"})
 
 
 def place(request: Request) -> Response:
@@ -90,10 +82,14 @@ def place(request: Request) -> Response:
     if not np.isfinite([x[0], y[0], height or 0.0]).all():
         raise BadRequest(f"{lon[0]}, {lat[0]} can't be put into EPSG:{state.store.city.srid}")
     anomaly = float(state.frame.anomaly(x, y)[0])
-    answer: dict[str, Any] = {"srid": state.store.city.srid, "x": float(x[0]), "y": float(y[0]), "anomaly": anomaly}
-    if height is not None:
-        answer["height"] = height - anomaly
-    return JSONResponse(answer)
+    answer = answers.Place(
+        srid=state.store.city.srid,
+        x=float(x[0]),
+        y=float(y[0]),
+        anomaly=anomaly,
+        height=None if height is None else height - anomaly,
+    )
+    return JSONResponse(answer.document())
 
 
 _FOUND = 12  # results of a search
@@ -107,13 +103,14 @@ def find(request: Request) -> Response:
         raise BadRequest("search needs q: a name, a code, an id, or a coordinate such as 113.58, 37.86")
     place = _coordinate(state, words)
     if place is not None:
-        found_at = dict(zip(("lon", "lat", "crs"), place, strict=True))
-        return JSONResponse([{"layer": None, "id": None, "text": words} | found_at])
+        hit = answers.Hit(layer=None, id=None, text=words, lon=place[0], lat=place[1], crs=place[2])
+        return JSONResponse([hit.document()])
     with state.cursor() as cursor:
         found = search(cursor, state.store.catalog.of_kind("feature"), words, _FOUND, ASK.get().at)
     lon, lat = state.to_wgs84(np.array([f[3] for f in found], float), np.array([f[4] for f in found], float))
     rows = zip(found, lon.tolist(), lat.tolist(), strict=True)
-    return JSONResponse([{"layer": f[0], "id": f[1], "text": f[2], "lon": x, "lat": y} for f, x, y in rows])
+    hits = [answers.Hit(layer=f[0], id=f[1], text=f[2], lon=x, lat=y) for f, x, y in rows]
+    return JSONResponse([hit.document() for hit in hits])
 
 
 def _coordinate(state: context.Context, words: str) -> tuple[float, float, str] | None:
@@ -153,8 +150,8 @@ def provenance(request: Request) -> Response:
     if found is None:
         raise NotFound(f"no {layer.id} {request.path_params['id']}")
     if ASK.get().public_only:
-        del found["operator"]  # who worked on it concerns who works here
-    return JSONResponse(found)
+        found["operator"] = None  # who worked on it concerns who works here
+    return JSONResponse(answers.Provenance(**found).document())
 
 
 def marks(request: Request) -> Response:
@@ -170,7 +167,7 @@ def marks(request: Request) -> Response:
         )
     lon, lat = state.to_wgs84(np.array([m[1] for m in found], float), np.array([m[2] for m in found], float))
     places = zip(found, lon.tolist(), lat.tolist(), strict=True)
-    return JSONResponse([{"id": m[0], "lon": x, "lat": y, "text": m[3]} for m, x, y in places])
+    return JSONResponse([answers.Mark(id=m[0], lon=x, lat=y, text=m[3]).document() for m, x, y in places])
 
 
 def datasets(request: Request) -> Response:
@@ -179,8 +176,8 @@ def datasets(request: Request) -> Response:
     layer = state.layer(request.path_params["layer"])
     with state.cursor() as cursor:
         found = layer_datasets(cursor, layer, ASK.get().at)
-    names = ("name", "surveyed", "licence", "count")
-    return JSONResponse([dict(zip(names, row, strict=True)) for row in found])
+    notes = [answers.DatasetNote(name=row[0], surveyed=row[1], licence=row[2], count=row[3]) for row in found]
+    return JSONResponse([note.document() for note in notes])
 
 
 def _moments(cursor: Cursor) -> list[str]:
@@ -190,43 +187,43 @@ def _moments(cursor: Cursor) -> list[str]:
     return [row[0].isoformat() for row in rows]
 
 
-def _degrees(state: context.Context, box: tuple[float, float, float, float] | None) -> list[float] | None:
+def _degrees(state: context.Context, box: answers.Box | None) -> answers.Box | None:
     if box is None:
-        return list(state.store.city.extent) if state.store.city.extent else None
+        return state.store.city.extent
     lon, lat = state.to_wgs84(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[3], box[3], box[1]]))
-    return [float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())]
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 
 
-def _layer(layer: Layer, count: int, tiled: bool) -> dict[str, Any]:
-    return {
-        "id": layer.id,
-        "kind": layer.kind,
-        "geometry": layer.geometry,
-        "observes": layer.observes,
-        "role": layer.role,
-        "symbol": layer.symbol,
-        "cimLevel": layer.cim_level,
-        "title": layer.title.model_dump(),
-        "description": layer.description.model_dump(),
-        "classCode": layer.class_code,
-        "order": layer.order,
-        "count": count,
-        "bodies": tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
-        "fields": [_field(f) for f in layer.fields],
-        "style": layer.drawn_as.model_dump(),
-    }
+def _layer(layer: Layer, count: int, tiled: bool) -> answers.Layer:
+    return answers.Layer(
+        id=layer.id,
+        kind=layer.kind,
+        geometry=layer.geometry,
+        observes=layer.observes,
+        role=layer.role,
+        symbol=layer.symbol,
+        cim_level=layer.cim_level,
+        title=layer.title,
+        description=layer.description,
+        class_code=layer.class_code,
+        order=layer.order,
+        count=count,
+        bodies=tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
+        fields=[_field(f) for f in layer.fields],
+        style=layer.drawn_as,
+    )
 
 
-def _field(field: LayerField) -> dict[str, Any]:
-    return {
-        "name": field.name,
-        "title": field.title.model_dump(),
-        "type": field.type,
-        "unit": field.unit,
-        "codes": field.codes,
-        "role": field.role,
-        "additive": field.additive,
-    }
+def _field(field: LayerField) -> answers.LayerField:
+    return answers.LayerField(
+        name=field.name,
+        title=field.title,
+        type=field.type,
+        unit=field.unit,
+        codes=field.codes,
+        role=field.role,
+        additive=field.additive,
+    )
 
 
 ROUTES = [

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from cim.analysis.engine.result_files import picture as raster_picture
 from cim.catalog.row import Text
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
-from services.http import context
+from services.http import answers, context
 from services.http.ask import ASK
 from services.http.context import Context
 from services.http.jobs import address_of, error_of, read_job, result_text, submit, wait_for
@@ -57,15 +57,16 @@ def _answer(request: Request, template: str, document: dict[str, Any], status: i
 
 def process_list(request: Request) -> Response:
     """Answer the processes."""
-    rows = [_summary(row) for row in analyses().values()]
     base = f"{ASK.get().base_url}/ogc/processes"
-    links = [{"rel": "self", "type": "application/json", "href": f"{base}?f=json"}]
-    return _answer(request, "processes/index.html", {"processes": rows, "links": links})
+    links = [answers.Link(rel="self", type="application/json", href=f"{base}?f=json")]
+    summaries = [answers.ProcessSummary(**_summary(row)) for row in analyses().values()]
+    document = answers.ProcessList(processes=summaries, links=links).document()
+    return _answer(request, "processes/index.html", document)
 
 
 def process(request: Request) -> Response:
     """Answer the description of a process."""
-    return _answer(request, "processes/process.html", describe(_analysis(request)))
+    return _answer(request, "processes/process.html", describe(_analysis(request)).document())
 
 
 def _analysis(request: Request) -> Analysis:
@@ -93,70 +94,74 @@ def _summary(row: Analysis) -> dict[str, Any]:
     }
 
 
-def describe(row: Analysis) -> dict[str, Any]:
+def describe(row: Analysis) -> answers.Process:
     """Return the description of an analysis: inputs from its model, one output with all that it declares."""
     declared, language = row.declaration, ASK.get().language
     schema = declared.parameters.model_json_schema(by_alias=True)
     required = set(schema.get("required", ()))
-    inputs = {name: _input(name, said, name in required) for name, said in schema["properties"].items()}
-    output = {
-        "title": row.title.to(language),
-        "description": "GeoJSON, with figures, check and origin as further members",
-        "schema": {"type": "object", "contentMediaType": GEOJSON} | declared_output(declared, language),
-    }
-    return _summary(row) | {"inputs": inputs, "outputs": {"result": output}}
+    look = declared_output(declared, language)
+    output = answers.Output(
+        title=row.title.to(language),
+        description="GeoJSON, with figures, check and origin as further members",
+        accepts=answers.OutputSchema(type="object", media_type=GEOJSON, **dict(look)),
+    )
+    return answers.Process(
+        **_summary(row),
+        inputs={name: _input(name, said, name in required) for name, said in schema["properties"].items()},
+        outputs=answers.Outputs(result=output),
+    )
 
 
-def declared_output(declared: Declaration, language: str) -> dict[str, Any]:
+def declared_output(declared: Declaration, language: str) -> answers.Look:
     """Return what a result is shown by: columns, figures, legend, plots, in one language."""
-    legend, columns = declared.legend, {o.name: _column(o, language) for o in declared.columns}
-    return {
-        "x-columns": columns,
-        "x-figures": {o.name: _column(o, language) for o in declared.figures},
-        "x-legend": None if legend is None else asdict(legend) | {"ramp": RAMPS[legend.ramp]},
-        "x-value-colors": VALUE_COLORS,
-        "x-unknown-color": UNKNOWN_COLOR,
-        "x-plots": [
-            {"column": p.column, "title": p.title.to(language), "ticks": [[at, t.to(language)] for at, t in p.ticks]}
+    legend = declared.legend
+    return answers.Look(
+        columns={o.name: _column(o, language) for o in declared.columns},
+        figures={o.name: _column(o, language) for o in declared.figures},
+        legend=answers.Legend(**asdict(legend) | {"ramp": list(RAMPS[legend.ramp])}) if legend else None,
+        value_colors=list(VALUE_COLORS),
+        unknown_color=UNKNOWN_COLOR,
+        plots=[
+            answers.Plot(column=p.column, title=p.title.to(language), ticks=[(at, t.to(language)) for at, t in p.ticks])
             for p in declared.plots
         ],
-    }
+    )
 
 
-def _input(name: str, said: dict[str, Any], required: bool) -> dict[str, Any]:
-    title = said.get("zh") if ASK.get().language == "zh" else said.get("title")
+def _input(name: str, said: dict[str, Any], required: bool) -> answers.Input:
+    language = ASK.get().language
+    title = said.get("zh") if language == "zh" else said.get("title")
     ours = ("zh", "title", "unit", "description", "choices", "also", "default")
-    kept = {k: v for k, v in said.items() if k not in ours}
-    options = [option for option in kept.pop("anyOf", []) if option.get("type") != "null"]
+    schema = {k: v for k, v in said.items() if k not in ours}
+    options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
     if options:
-        kept |= options[0]
-    if said.get("default") is not None:
-        kept["default"] = said["default"]
-    for key, shown in (("unit", "x-ogc-unit"), ("choices", "x-choices")):
-        if said.get(key):
-            kept[shown] = said[key]
-    if "also" in said:
-        language = ASK.get().language
-        kept["x-also"] = [option | {"title": Text(**option["title"]).to(language)} for option in said["also"]]
-    described: dict[str, Any] = {"title": title or name, "schema": kept, "minOccurs": int(required), "maxOccurs": 1}
-    if said.get("description"):
-        described["description"] = said["description"]
-    return described
+        schema |= options[0]
+    also = [option | {"title": Text(**option["title"]).to(language)} for option in said.get("also", ())]
+    return answers.Input(
+        title=title or name,
+        accepts=answers.InputSchema(
+            **schema,
+            default=said.get("default"),
+            unit=said.get("unit") or None,
+            choices=said.get("choices") or None,
+            also=also if "also" in said else None,
+        ),
+        min_occurs=int(required),
+        max_occurs=1,
+        description=said.get("description") or None,
+    )
 
 
-def _column(output: Output, language: str) -> dict[str, Any]:
-    described: dict[str, Any] = {"title": output.title.to(language), "shown": output.shown}
-    if output.unit:
-        described["x-ogc-unit"] = output.unit
-    if output.definition:
-        described["description"] = output.definition.to(language)
-    if output.values:
-        described["values"] = {value: title.to(language) for value, title in output.values.items()}
-    if output.parts:
-        described["parts"] = {part.name: _column(part, language) for part in output.parts}
-    if output.headline:
-        described["headline"] = True
-    return described
+def _column(output: Output, language: str) -> answers.Column:
+    return answers.Column(
+        title=output.title.to(language),
+        shown=output.shown,
+        unit=output.unit or None,
+        description=output.definition.to(language) if output.definition else None,
+        values={value: title.to(language) for value, title in output.values.items()} or None,
+        parts={part.name: _column(part, language) for part in output.parts} or None,
+        headline=output.headline or None,
+    )
 
 
 async def execute(request: Request) -> Response:
@@ -212,21 +217,24 @@ def _picture(computed: Computed, headers: dict[str, str]) -> Response:
 def status_of(job: jobs.Job) -> dict[str, Any]:
     """Return the status document of a job."""
     base = address_of(job.job)
-    links = [{"rel": "self", "type": "application/json", "href": f"{base}?f=json"}]
+    links = [answers.Link(rel="self", type="application/json", href=f"{base}?f=json")]
     if job.status == "successful":
         rel = "http://www.opengis.net/def/rel/ogc/1.0/results"
-        links.append({"rel": rel, "type": RESULT_TYPES[job.kind], "href": f"{base}/results"})
-    return {
-        "jobID": str(job.job),
-        "processID": job.name if job.kind == "analysis" else job.kind,
-        "type": "process",
-        "status": job.status,
-        "message": job.message,
-        "shared": job.shared,
-        "progress": round(job.progress * 100),
-        **{name: _moment(getattr(job, name)) for name in ("created", "started", "updated", "finished")},
-        "links": links,
-    }
+        links.append(answers.Link(rel=rel, type=RESULT_TYPES[job.kind], href=f"{base}/results"))
+    return answers.Job(
+        job=str(job.job),
+        process=job.name if job.kind == "analysis" else job.kind,
+        type="process",
+        status=cast("answers.Status", job.status),
+        message=job.message,
+        shared=job.shared,
+        progress=round(job.progress * 100),
+        created=_moment(job.created),
+        started=_moment(job.started),
+        updated=_moment(job.updated),
+        finished=_moment(job.finished),
+        links=links,
+    ).document()
 
 
 def _moment(moment: Any) -> str | None:

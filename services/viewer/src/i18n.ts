@@ -1,4 +1,5 @@
-import type { Language, Text } from "./api";
+import type { Language } from "./api";
+import type { Text } from "./generated";
 import { state } from "./state";
 
 /** Every text a planner sees, in both languages. */

@@ -1,40 +1,5 @@
-import type { Text } from "./api";
+import type { Look, Results, Shape as Geometry } from "./generated";
 import { asText } from "./value";
-
-/** The answer of an analysis: GeoJSON with figures, check and origin as further members. */
-export type Feature = {
-  id: string;
-  geometry: { type: string; coordinates: unknown; geometries?: Feature["geometry"][] } | null;
-  properties: Record<string, unknown>;
-};
-export type Answer = {
-  features: Feature[];
-  check: { passed: boolean | null; what: string; what_zh: string };
-  computed_from: Record<string, unknown>;
-  unknown?: Record<string, Text>; // figure that can't be told → why
-  notes?: Text[]; // what was repaired, left out or assumed
-  raster?: { min: number | null; max: number | null };
-  drawn_by?: string;
-} & Record<string, unknown>;
-
-/** What an analysis declares of a column or figure. */
-export type Shown = {
-  title: string;
-  shown: boolean;
-  headline?: boolean;
-  description?: string;
-  "x-ogc-unit"?: string;
-  values?: Record<string, string>;
-  parts?: Record<string, Shown>;
-};
-/** How an analysis declares that its result is drawn. */
-export type Look = {
-  "x-columns": Record<string, Shown>;
-  "x-legend": { column: string | null; method: "quantiles" | "equal" | "values"; ramp: string[]; classes: number } | null;
-  "x-value-colors": string[];
-  "x-unknown-color": string;
-  "x-plots": { column: string; title: string; ticks: [number, string][] }[];
-};
 
 type Point = { x: number; y: number };
 /** A drawn row: its rings in the unit square of Web Mercator, 3 an area, 2 a line. */
@@ -52,7 +17,7 @@ function project([lon, lat]: [number, number]): Point {
 }
 
 type Ring = [number, number][];
-function shapesOf(geometry: Feature["geometry"], color: string): Shape[] {
+function shapesOf(geometry: Geometry | null, color: string): Shape[] {
   if (!geometry) return [];
   const area = (rings: Ring[]): Shape => ({ rings: rings.map((r) => r.map(project)), kind: 3, color });
   const line = (ring: Ring): Shape => ({ rings: [ring.map(project)], kind: 2, color });
@@ -75,7 +40,7 @@ function shapesOf(geometry: Feature["geometry"], color: string): Shape[] {
 }
 
 /** Geometries in one colour, without a legend. */
-export const plainly = (geometries: NonNullable<Feature["geometry"]>[]): Coloured => ({
+export const plainly = (geometries: Geometry[]): Coloured => ({
   shapes: geometries.flatMap((g) => shapesOf(g, PLAIN)),
   legend: [],
 });
@@ -84,7 +49,7 @@ const number = (value: number): string =>
   Math.abs(value) >= 100 ? Math.round(value).toLocaleString() : Number(value.toPrecision(3)).toString();
 
 /** Gives each row its colour by one column: classes for numbers, a colour each for values. */
-export function coloured(answer: Answer, look: Look): Coloured {
+export function coloured(answer: Results, look: Look): Coloured {
   const column = answer.drawn_by ?? look["x-legend"]?.column ?? null;
   const values = answer.features.map((f) => (column ? f.properties[column] : null));
   const numbers = values.filter((v): v is number => typeof v === "number").sort((a, b) => a - b);
@@ -102,7 +67,7 @@ export function coloured(answer: Answer, look: Look): Coloured {
 }
 
 /** A raster's picture with the legend of its range. */
-export function pictured(answer: Answer, look: Look, image: ImageBitmap, box: [number, number, number, number]): Coloured {
+export function pictured(answer: Results, look: Look, image: ImageBitmap, box: [number, number, number, number]): Coloured {
   const ramp = look["x-legend"]?.ramp ?? [];
   const { min, max } = answer.raster ?? { min: null, max: null };
   const step = min === null || max === null ? 0 : (max - min) / Math.max(ramp.length, 1);
@@ -113,7 +78,7 @@ export function pictured(answer: Answer, look: Look, image: ImageBitmap, box: [n
   };
 }
 
-function byNumber(answer: Answer, values: unknown[], sorted: number[], look: Look): Coloured {
+function byNumber(answer: Results, values: unknown[], sorted: number[], look: Look): Coloured {
   const { ramp, method } = look["x-legend"] ?? { ramp: [PLAIN], method: "quantiles" as const };
   const distinct = [...new Set(sorted)];
   const [bottom, top] = [sorted[0]!, sorted[sorted.length - 1]!];

@@ -1,4 +1,4 @@
-import type { Shown } from "./results";
+import type { Column } from "./generated";
 
 /** A value as plain text: nothing for null, JSON for what isn't a word, a number or a yes and no. */
 export function asText(value: unknown): string {
@@ -13,7 +13,7 @@ const UNITS: Record<string, (value: number) => string> = {
 };
 
 /** A value as a person reads it, by what is declared of it. */
-export function shownValue(value: unknown, declared?: Shown): string {
+export function shownValue(value: unknown, declared?: Column): string {
   if (typeof value === "number") {
     const unit = UNITS[declared?.["x-ogc-unit"] ?? ""];
     if (unit) return unit(value);

@@ -1,19 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { coloured, plainly, type Answer, type Feature, type Look } from "../src/results";
+import type { Look, Results, Shape } from "../src/generated";
+import { coloured, plainly } from "../src/results";
 
 const RAMP = ["#111111", "#222222", "#333333", "#444444", "#555555"];
 const UNKNOWN = "#cccccc";
 const look = (method: "quantiles" | "equal" | "values"): Look => ({
   "x-columns": { v: { title: "V", shown: true, values: { a: "甲" } } },
+  "x-figures": {},
   "x-legend": { column: "v", method, ramp: RAMP, classes: RAMP.length },
   "x-value-colors": ["#aa0000", "#00aa00"],
   "x-unknown-color": UNKNOWN,
   "x-plots": [],
 });
-const square: Feature["geometry"] = { type: "Polygon", coordinates: [[[0, 0], [1, 0], [1, 1], [0, 0]]] };
-const answer = (values: unknown[]): Answer => ({
-  features: values.map((v, i) => ({ id: String(i), geometry: square, properties: { v } })),
+const square: Shape = { type: "Polygon", coordinates: [[[0, 0], [1, 0], [1, 1], [0, 0]]] };
+const answer = (values: unknown[]): Results => ({
+  type: "FeatureCollection",
+  features: values.map((v, i) => ({ type: "Feature", id: String(i), geometry: square, properties: { v } })),
   check: { passed: true, what: "", what_zh: "" },
   computed_from: {},
 });
@@ -50,7 +53,7 @@ test("values have a colour each and their titles; what is unknown isn't in the l
 });
 
 test("areas lie below lines, whichever row came first, and a collection is drawn in its parts", () => {
-  const line: Feature["geometry"] = { type: "LineString", coordinates: [[0, 0], [1, 1]] };
+  const line: Shape = { type: "LineString", coordinates: [[0, 0], [1, 1]] };
   const mixed = answer(["a", "a"]);
   mixed.features[0]!.geometry = { type: "GeometryCollection", coordinates: [], geometries: [line, square] };
   expect(coloured(mixed, look("values")).shapes.map((s) => s.kind)).toEqual([3, 3, 2]);

@@ -47,7 +47,7 @@ def test_it_computes_is_described_kept_and_documented(sample_city: Served, name:
     assert result.check.passed
     json.dumps(result.as_json(), allow_nan=False)
     described = declared_output(registry.analysis(name).declaration, "zh")
-    assert described["x-legend"]
+    assert described.legend
     assert f"`{name}`" in analyses_page()
     again = read_kept(sample_city.store.settings, keep(sample_city.store.settings, result))
     assert again.dumps() == result.dumps()

@@ -13,7 +13,8 @@ import {
   LabelStyle,
   VerticalOrigin,
 } from "@cesium/engine";
-import { readMarks, type Layer, type Mark } from "../api";
+import { readMarks, type Layer } from "../api";
+import type { Mark } from "../generated";
 import type { Declutter, Mark as Placed } from "./declutter";
 import type { LayerRenderer } from "./renderer";
 

@@ -1,6 +1,7 @@
 import { type CesiumWidget } from "@cesium/engine";
-import { readFound, type Catalog, type Found } from "../api";
+import { readHits, type Catalog } from "../api";
 import { element } from "../dom";
+import type { Hit } from "../generated";
 import { local, text } from "../i18n";
 import { flyTo } from "../scene";
 import { state } from "../state";
@@ -14,21 +15,21 @@ export function searchBox(catalog: Catalog, widget: CesiumWidget): HTMLElement {
   list.setAttribute("aria-label", text("search"));
   let timer = 0;
   let asked = 0;
-  let results: Found[] = [];
-  const choose = (found: Found) => {
+  let results: Hit[] = [];
+  const choose = (hit: Hit) => {
     list.hidden = true;
-    const layer = catalog.layers.find((l) => l.id === found.layer);
+    const layer = catalog.layers.find((l) => l.id === hit.layer);
     if (layer && !state.visible.value.has(layer.id)) state.visible.value = new Set([...state.visible.value, layer.id]);
-    if (layer && found.id) state.selected.value = { layer: layer.id, id: found.id };
-    flyTo(widget, found.lon, found.lat);
+    if (layer && hit.id) state.selected.value = { layer: layer.id, id: hit.id };
+    flyTo(widget, hit.lon, hit.lat);
   };
   const show = () => {
     list.replaceChildren(
-      ...results.map((found) => {
-        const layer = catalog.layers.find((l) => l.id === found.layer);
-        const what = layer ? local(layer.title) : `${text("coordinate")} ${found.crs ?? ""}`;
-        const row = element("button", { type: "button" }, element("b", {}, found.text), element("small", {}, what));
-        row.onclick = () => choose(found);
+      ...results.map((hit) => {
+        const layer = catalog.layers.find((l) => l.id === hit.layer);
+        const kind = layer ? local(layer.title) : `${text("coordinate")} ${hit.crs ?? ""}`;
+        const row = element("button", { type: "button" }, element("b", {}, hit.text), element("small", {}, kind));
+        row.onclick = () => choose(hit);
         return element("li", {}, row);
       }),
     );
@@ -37,14 +38,14 @@ export function searchBox(catalog: Catalog, widget: CesiumWidget): HTMLElement {
   };
   const ask = async () => {
     const words = input.value.trim();
-    const mine = ++asked;
+    const turn = ++asked;
     if (!words) {
       list.hidden = true;
       return;
     }
-    const found = await readFound(words).catch(() => []);
-    if (mine !== asked) return;
-    results = found;
+    const hits = await readHits(words).catch(() => []);
+    if (turn !== asked) return;
+    results = hits;
     show();
   };
   input.oninput = () => {

@@ -1,11 +1,12 @@
 import {
   dismissJob, readJob, readPicture, readProcess, readProcesses, readResults, startJob,
-  type Catalog, type Input, type Layer, type Process,
+  type Catalog, type Layer,
 } from "../api";
 import { lines } from "../chart";
 import { element } from "../dom";
+import type { Column, Input, Process, Results } from "../generated";
 import { local, text } from "../i18n";
-import { coloured, pictured, type Answer, type Coloured, type Shown } from "../results";
+import { coloured, pictured, type Coloured } from "../results";
 import { state } from "../state";
 import { asText, shownValue } from "../value";
 import type { Tool } from "./tool";
@@ -21,7 +22,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   let chosen = "";
   let asked: Record<string, string> = {};
   let job: string | null = null;
-  let answer: { process: Process; result: Answer; drawn: Coloured } | null = null;
+  let answer: { process: Process; result: Results; drawn: Coloured } | null = null;
   let shown = 0;
 
   const show = async () => {
@@ -136,7 +137,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     }
   };
 
-  const outcomeOf = ({ process, result, drawn }: { process: Process; result: Answer; drawn: Coloured }): HTMLElement[] => {
+  const outcomeOf = ({ process, result, drawn }: { process: Process; result: Results; drawn: Coloured }): HTMLElement[] => {
     state.result.value = drawn;
     const legend = element("div", { className: "legend", id: "analysis-legend" });
     for (const { color, label } of drawn.legend) {
@@ -199,7 +200,7 @@ function optionsOf(input: Input, process: Process, catalog: Catalog, asked: Reco
 }
 
 /** The figures that are shown, those that answer the question first; one that can't be told says why. */
-function figuresOf(result: Answer, process: Process): HTMLElement {
+function figuresOf(result: Results, process: Process): HTMLElement {
   const declared = Object.entries(process.outputs.result.schema["x-figures"]).filter(([name, f]) => f.shown && name in result);
   const list = element("dl", { id: "analysis-figures" });
   for (const [name, figure] of declared.sort(([, a], [, b]) => Number(b.headline ?? false) - Number(a.headline ?? false))) {
@@ -212,7 +213,7 @@ function figuresOf(result: Answer, process: Process): HTMLElement {
   return list;
 }
 
-function tableOf(result: Answer, process: Process): HTMLElement {
+function tableOf(result: Results, process: Process): HTMLElement {
   const schema = process.outputs.result.schema;
   const shown = Object.entries(schema["x-columns"])
     .filter(([name, c]) => c.shown && result.features.some((f) => ["number", "string"].includes(typeof f.properties[name])))
@@ -222,7 +223,7 @@ function tableOf(result: Answer, process: Process): HTMLElement {
   const head = element("tr", {}, ...shown.map(([, c]) => element("th", { title: c.description ?? "" }, c.title)));
   const rows = ranked.slice(0, ROWS).map((f) => {
     const reasons = (f.properties.unknown ?? {}) as Record<string, { zh: string; en: string }>;
-    const cell = ([name, c]: [string, Shown]) =>
+    const cell = ([name, c]: [string, Column]) =>
       element("td", { title: reasons[name] ? local(reasons[name]) : "" }, reasons[name] ? "?" : shownValue(f.properties[name], c));
     return element("tr", {}, ...shown.map(cell));
   });

@@ -8,8 +8,9 @@ import {
   PolylineCollection,
   Transforms,
 } from "@cesium/engine";
-import { readPlace, type Place } from "../api";
+import { readPlace } from "../api";
 import { element } from "../dom";
+import type { Place } from "../generated";
 import { text, type TextKey } from "../i18n";
 import { state } from "../state";
 import type { Tool } from "./tool";

@@ -1,5 +1,6 @@
-import { acceptUpload, outcome, sendUpload, showQuality, takeBack, type Checked, type FileSaid } from "../uploads";
+import { acceptUpload, outcome, sendUpload, showQuality, takeBack } from "../uploads";
 import type { Catalog } from "../api";
+import type { Checked, FileNote } from "../generated";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { plainly } from "../results";
@@ -150,7 +151,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   state.language.subscribe(show);
 }
 
-function reportOf(files: FileSaid[]): HTMLElement[] {
+function reportOf(files: FileNote[]): HTMLElement[] {
   const table = element("table", { id: "upload-report" });
   const heads = ["", text("target"), text("read"), text("fresh"), text("updated"), text("same"), text("refused")];
   table.append(element("tr", {}, ...heads.map((h) => element("th", {}, h))));
