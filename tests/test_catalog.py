@@ -83,6 +83,7 @@ def test_a_layer_of_two_fields_is_everywhere(make_store: MakeStore, tmp_path: Pa
         tree = {row["id"]: row for row in client.get("/viewer/catalog.json").json()["layers"]}
         assert tree["kiosk"]["count"] == 1
         assert tree["kiosk"]["bodies"]
+        assert tree["building"]["unknownCodes"] == []
         assert client.get("/3dtiles/kiosk/tileset.json").status_code == 200
 
 
@@ -120,6 +121,9 @@ def test_a_field_that_is_added_later_reaches_an_existing_table_and_loses_nothing
         (KIOSK.replace("kind: feature", "kind: feature\n    role: kiosks"), "kiosks"),
         (KIOSK + "    style: {label: nmae}", "nmae"),
         (KIOSK + "    style: {fill: red}", "fill"),
+        (KIOSK.replace('"0599"', '"9998"'), "class code 9998"),
+        (KIOSK + 'data_class: {code: "059", title: {zh: 亭, en: Kiosks}}', "several"),
+        (KIOSK.replace("unit: CNY", "codes: building_use"), "its type is text"),
     ],
 )
 def test_a_catalog_that_contradicts_itself_is_refused(tmp_path: Path, text: str, says: str) -> None:

@@ -32,6 +32,12 @@ class CodeList(Row):
     title: Text
     source: str
     codes: tuple[Code, ...]
+    closed: bool = False  # a record with another value is refused; else it is kept, flagged and counted
+
+    @cached_property
+    def values(self) -> frozenset[str]:
+        """The values that it has."""
+        return frozenset(code.value for code in self.codes)
 
     @cached_property
     def by_alias(self) -> Mapping[str, str]:
@@ -185,7 +191,7 @@ class Role(Row):
 class DataClass(Row):
     """One of the national CIM data classes: the first step of the viewer's tree."""
 
-    code: str
+    code: str = Field(min_length=1)  # which the class codes of its layers begin with
     title: Text
 
 
@@ -250,6 +256,10 @@ class Catalog(Row):
     def observed_by(self, layer: Layer) -> list[Layer]:
         """Return the observation layers that hold values of a layer's features."""
         return [other for other in self.layers.values() if other.observes == layer.id]
+
+    def coded_fields(self, layer: Layer) -> Iterator[tuple[LayerField, CodeList]]:
+        """Yield the fields of a layer that have a code list, with it."""
+        return ((field, self.code_lists[field.codes]) for field in layer.fields if field.codes)
 
     def codes(self, field: LayerField) -> CodeList | None:
         """Return the code list of a field, or None."""

@@ -1,6 +1,6 @@
 """Reading the catalog: our own files, a city's folder, and what other packages bring as entry points."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -23,7 +23,8 @@ def read_catalog(city_folder: Path | None = None) -> Catalog:
     city can widen a layer of ours.
 
     Raises:
-        BadCatalog: a file can't be read, a row breaks the model, or a field names an unknown code list.
+        BadCatalog: a file can't be read, a row breaks the model, or a field names an unknown code list, a
+            layer is of no data class.
 
     """
     folders: list[Traversable] = [files("cim.catalog")]
@@ -46,6 +47,7 @@ def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
     for layer in layers.values():
         _check_references(layer, set(lists), layers)
         _check_roles(layer, roles)
+        _check_class(layer, list(classes))
     for role in {layer.role for layer in layers.values() if layer.role}:
         if len(ids := [layer.id for layer in layers.values() if layer.role == role]) > 1:
             raise BadCatalog(f"layers {', '.join(ids)}: only one may have the role {role}")
@@ -71,6 +73,8 @@ def _check_references(layer: Layer, code_lists: set[str], layers: Mapping[str, L
     for field in layer.fields:
         if field.codes and field.codes not in code_lists:
             raise BadCatalog(f"layer {layer.id}: field {field.name} names the unknown code list {field.codes}")
+        if field.codes and field.type != "text":
+            raise BadCatalog(f"layer {layer.id}: field {field.name} has a code list, so that its type is text")
 
 
 def _check_roles(layer: Layer, roles: Collection[tuple[str, str]]) -> None:
@@ -82,3 +86,12 @@ def _check_roles(layer: Layer, roles: Collection[tuple[str, str]]) -> None:
             raise BadCatalog(
                 f"layer {layer.id}: no catalog file declares the {of} role {role} (under `roles`); there are {declared}"
             )
+
+
+def _check_class(layer: Layer, classes: Sequence[str]) -> None:
+    """Refuse a layer that would be missing where layers are listed by class: the viewer's tree, QGIS, the pages."""
+    if sum(map(layer.class_code.startswith, classes)) != 1:
+        raise BadCatalog(
+            f"layer {layer.id}: class code {layer.class_code} belongs to none, or to several, of the data classes "
+            f"{', '.join(sorted(classes))}: correct it, or declare its class as data_class in a file of the catalog"
+        )

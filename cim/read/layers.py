@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cim.catalog.common_columns import SHOWN, CommonColumn
-from cim.catalog.model import Layer
+from cim.catalog.model import Catalog, Layer
 from cim.read.filters import Condition
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
@@ -115,6 +115,37 @@ def layer_datasets(
         {"at": at},
     )
     return cursor.fetchall()
+
+
+MOST_UNKNOWN = 20  # values of a field that are shown, the commonest
+
+
+def unknown_codes(
+    cursor: Cursor, catalog: Catalog, layers: Sequence[Layer], at: datetime | None = None
+) -> dict[str, list[tuple[str, str, int]]]:
+    """Return per layer the values that code lists don't have, as (field, value, objects), the commonest first.
+
+    They are counted by what stands in the rows, not by their flag: a code list may have changed since the load.
+    Sensitive fields stay out of it. A layer without any isn't in the answer.
+    """
+    parts: list[str] = []
+    values: dict[str, Any] = {"at": at}
+    for layer in layers:
+        for coded, codes in catalog.coded_fields(layer):
+            if coded.sensitive:
+                continue
+            listed = f"codes_{len(parts)}"
+            values |= {listed: sorted(codes.values)}
+            parts.append(
+                f"""(SELECT '{layer.id}', '{coded.name}', v."{coded.name}", count(*) FROM {table(layer)} v
+                     WHERE {current()} AND v."{coded.name}" <> ALL(%({listed})s::text[]) GROUP BY 3
+                     ORDER BY 4 DESC, 3 LIMIT {MOST_UNKNOWN})"""
+            )
+    unknown: dict[str, list[tuple[str, str, int]]] = {}
+    if parts:
+        for layer_id, *row in cursor.execute(" UNION ALL ".join(parts), values).fetchall():
+            unknown.setdefault(layer_id, []).append(tuple(row))
+    return unknown
 
 
 _SCALES = {"m2": 1.0, "km2": 1e6}

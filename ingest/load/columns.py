@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from cim.catalog.model import Catalog, Layer, LayerField
+from cim.catalog.model import Catalog, CodeList, Layer, LayerField
 
 ID_NAMES = ("id", "identifier", "gml_id", "编号", "标识码")
 Json = Any
@@ -42,6 +42,33 @@ class Mapped:
             [self.ids[r] for r in keep],
             {what: [place[r] for r in records if r in place] for what, records in self.misfits.items()},
         )
+
+
+@dataclass(frozen=True)
+class UnknownCodes:
+    """Where records have values of a coded field that its list doesn't have."""
+
+    field: str
+    codes: CodeList
+    records: list[int]
+
+    @property
+    def sentence(self) -> str:
+        """What is reported of them."""
+        if self.codes.closed:
+            return f"{self.field}: a value that its code list {self.codes.id} doesn't have, which is closed"
+        return f"{self.field}: a value that its code list {self.codes.id} doesn't have: kept, and flagged"
+
+
+def unknown_codes(columns: Mapping[str, Sequence[Any]], layer: Layer, catalog: Catalog) -> list[UnknownCodes]:
+    """Return for each coded field of a layer which records have a value that isn't in its list; none has no value."""
+    unknown = []
+    for field, codes in catalog.coded_fields(layer):
+        values = columns[field.name]
+        beyond = set(values) - codes.values - {None}
+        if beyond:
+            unknown.append(UnknownCodes(field.name, codes, [r for r, value in enumerate(values) if value in beyond]))
+    return unknown
 
 
 def map_fields(
@@ -176,13 +203,15 @@ def convert_column(column: Sequence[Json], field: LayerField, catalog: Catalog) 
 
 
 def convert(value: Json, field: LayerField, catalog: Catalog) -> Any:
-    """Return a plain value in the field's type, or None if it doesn't fit."""
+    """Return a plain value in the field's type, or None if it doesn't fit; a code that its list lacks is kept."""
+    if isinstance(value, dict | list):
+        return None
     codes = catalog.codes(field)
     if codes is not None:
         text = _as_text(value)
         return codes.by_alias.get(text.casefold(), text)
     if field.type == "text":
-        return _as_text(value) if not isinstance(value, dict | list) else None
+        return _as_text(value)
     if field.type == "boolean":
         return _as_boolean(value)
     if field.type in ("integer", "number"):

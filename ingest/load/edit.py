@@ -34,7 +34,7 @@ from cim.store.merge import Delivery, create_staging, end_versions, merge, stage
 from cim.store.schema import table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.load.columns import ID_NAMES, Mapped, map_fields
+from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
 from ingest.load.place import Placement, place, placement
 from ingest.load.prepare import Preparation, Rows, StoredBodies, heights_of, prepare_edited, shaped
 from ingest.load.shapes import BLOCK_M, Restored, is_block, restored
@@ -150,6 +150,9 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
         where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
     )  # fmt: skip
     mapped = _mapped(edit, before, asker, store.catalog)
+    for unknown in unknown_codes(mapped.columns, layer, store.catalog):
+        if unknown.codes.closed:
+            raise BadRequest(f"{layer.id} {edit.id}: {unknown.sentence}")
     batch = _shaped(cursor, store, edit, preparation)
     rows = _changed(batch, mapped, preparation, before) if before else _rows(batch, mapped, preparation, Standing(None))
     if rows is None:

@@ -11,7 +11,7 @@ from cim.features import Features
 from cim.geometry.bodies import content_hash
 from cim.store.binary_copy import ENCODERS, encoded, wire_rows
 from cim.store.schema import field_columns, record_columns
-from ingest.load.columns import Mapped, convert, map_fields, plain
+from ingest.load.columns import Mapped, convert, map_fields, plain, unknown_codes
 from ingest.load.prepare import Preparation, Rows
 
 TIME_PARTS = (
@@ -42,14 +42,21 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
         report.warn(what, [_label(mapped.ids, p) for p in positions])
     zone = ZoneInfo(preparation.timezone)
     columns: dict[str, list[Any]] = {c.name: [] for c in record_columns(layer)}
+    coded = list(preparation.catalog.coded_fields(layer))
+    unlisted: dict[str, list[str]] = {}
     without_offset = 0
     entries = _series_of(records, features.places, preparation) if wide else _values_of(mapped, layer)
     for row, series, values, extra in entries:
         feature, time = mapped.columns["feature"][row] or mapped.ids[row], mapped.columns["time"][row]
-        reason = _missing(feature, time, values, layer)
+        values_of_row = {f.name: [values[f.name]] for f, _ in coded}
+        unknown = unknown_codes(values_of_row, layer, preparation.catalog) if coded else []
+        closed = (u.sentence for u in unknown if u.codes.closed)
+        reason = _missing(feature, time, values, layer) or next(closed, "")
         if reason:
             report.refuse(_label(mapped.ids, row), reason)
             continue
+        for of_field in unknown:
+            unlisted.setdefault(of_field.sentence, []).append(_label(mapped.ids, row))
         if time.tzinfo is None:
             without_offset += 1
             time = time.replace(tzinfo=zone)
@@ -60,6 +67,8 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
         row_values["content"] = _content(row_values, layer)
         for name, column in columns.items():
             column.append(row_values[name])
+    for sentence, labels in unlisted.items():
+        report.warn(sentence, labels)
     if without_offset:
         report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
     wired = wire_rows([encoded(c, columns[c.name]) for c in record_columns(layer)])

@@ -20,8 +20,9 @@ from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.delivery.report import FileReport
-from ingest.load.columns import ID_NAMES, Mapped, map_fields
+from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
 
+UNKNOWN_CODE = "unknown_code"  # flag of an object with a value that its code list doesn't have
 AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
 
 
@@ -72,12 +73,14 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     features = shaped(features, preparation)
     mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
     _fill_object_class(features, mapped, preparation.layer)
+    features, mapped = _of_known_codes(features, mapped, preparation)
     features = _identified(features, mapped, preparation)
     ids = [str(identifier) for identifier in features.ids]
     flags: list[list[str]] = [[] for _ in ids]
     if preparation.layer.role == "buildings":
         _against_ground(features, ids, preparation)
     _flag_faults(features, ids, flags, preparation)
+    _flag_unknown_codes(mapped, ids, flags, preparation)
     raised = _raised(features, mapped, ids, flags, preparation)
     if not raised.standing.all():
         keep = np.flatnonzero(raised.standing).tolist()
@@ -110,7 +113,8 @@ def prepare_edited(
 
     """
     ids = [str(identifier) for identifier in features.ids]
-    flags = [list(stays.flags if stays else ()) for _ in ids]
+    flags = [[flag for flag in (stays.flags if stays else ()) if flag != UNKNOWN_CODE] for _ in ids]
+    _flag_unknown_codes(mapped, ids, flags, preparation)
     if stays is None:
         features = _raised(features, mapped, ids, flags, preparation, base_m).features
     for what, positions in mapped.misfits.items():
@@ -316,6 +320,27 @@ def _flag_faults(features: Features, ids: list[str], flags: list[list[str]], pre
             preparation.report.warn(fault.warning, [ids[r] for r in wrong])
             for r in wrong:
                 flags[r].append(fault.flag)
+
+
+def _of_known_codes(features: Features, mapped: Mapped, preparation: Preparation) -> tuple[Features, Mapped]:
+    """Refuse records with a value that a closed code list doesn't have."""
+    unknown = unknown_codes(mapped.columns, preparation.layer, preparation.catalog)
+    sentences = {record: u.sentence for u in unknown if u.codes.closed for record in u.records}
+    if not sentences:
+        return features, mapped
+    for record, sentence in sorted(sentences.items()):
+        _refuse(features, record, sentence, preparation)
+    stands = np.array([record not in sentences for record in range(len(features))], bool)
+    return take(features, stands), mapped.take(np.flatnonzero(stands).tolist())
+
+
+def _flag_unknown_codes(mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation) -> None:
+    """Flag objects with a value that its code list doesn't have: it is kept, and no map or table may lose it."""
+    for unknown in unknown_codes(mapped.columns, preparation.layer, preparation.catalog):
+        preparation.report.warn(unknown.sentence, [ids[r] for r in unknown.records])
+        for record in unknown.records:
+            if UNKNOWN_CODE not in flags[record]:
+                flags[record].append(UNKNOWN_CODE)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,14 @@ class LayerField(Scene):
     additive: bool
 
 
+class UnknownCode(Scene):
+    """A value that its field's code list doesn't have, and how many objects have it."""
+
+    field: str
+    value: str
+    count: int
+
+
 class Layer(Scene):
     """A layer as the page shows it."""
 
@@ -75,6 +83,7 @@ class Layer(Scene):
     count: int
     bodies: bool  # there are 3D tiles of it at the moment that is shown
     fields: list[LayerField]
+    unknown_codes: list[UnknownCode]
     style: Style
 
 

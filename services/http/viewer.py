@@ -1,6 +1,7 @@
 """What the viewer asks for beside tiles and features: the catalogue tree, the city, a place in the city's terms."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
-from cim.read.layers import extent, file_counts, key_figures, layer_counts, layer_datasets, read_marks, search
+from cim.read.layers import (
+    extent,
+    file_counts,
+    key_figures,
+    layer_counts,
+    layer_datasets,
+    read_marks,
+    search,
+    unknown_codes,
+)
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from services.http import answers, context
@@ -48,6 +58,7 @@ def catalog(request: Request) -> Response:
         solid = [layer for layer in features if layer.leaf_level is not None and not layer.symbol]
         box = extent(cursor, solid) or extent(cursor, features)
         figures = key_figures(cursor, features, ASK.get().at)
+        unknown = unknown_codes(cursor, known, features, ASK.get().at)
         roots = "SELECT layer FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())"
         tiled = {row[0] for row in cursor.execute(roots, [ASK.get().at]).fetchall()}
         moments = _moments(cursor)
@@ -58,7 +69,9 @@ def catalog(request: Request) -> Response:
         box=_degrees(state, box),
         classes=[answers.DataClass(code=c.code, title=c.title) for c in known.classes],
         code_lists={k: list(v.codes) for k, v in known.code_lists.items()},
-        layers=[_layer(layer, counts.get(layer.id, 0), layer.id in tiled) for layer in layers],
+        layers=[
+            _layer(layer, counts.get(layer.id, 0), layer.id in tiled, unknown.get(layer.id, [])) for layer in layers
+        ],
         terrain=bool(ground and ground.id in tiled),
         moments=moments,
         figures=[
@@ -194,7 +207,7 @@ def _degrees(state: context.Context, box: answers.Box | None) -> answers.Box | N
     return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 
 
-def _layer(layer: Layer, count: int, tiled: bool) -> answers.Layer:
+def _layer(layer: Layer, count: int, tiled: bool, unknown: Iterable[tuple[str, str, int]]) -> answers.Layer:
     return answers.Layer(
         id=layer.id,
         kind=layer.kind,
@@ -210,6 +223,7 @@ def _layer(layer: Layer, count: int, tiled: bool) -> answers.Layer:
         count=count,
         bodies=tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
         fields=[_field(f) for f in layer.fields],
+        unknown_codes=[answers.UnknownCode(field=field, value=value, count=count) for field, value, count in unknown],
         style=layer.drawn_as,
     )
 

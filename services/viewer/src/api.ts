@@ -8,6 +8,7 @@ export type Language = "zh" | "en";
 /** A layer, and whether there are tiles of it at the moment that is shown, which changes as time is travelled. */
 export type Layer = ServedLayer & { tiled: boolean };
 export type Catalog = Omit<ServedCatalog, "layers"> & { layers: Layer[] };
+export const UNLISTED = "#b9b9b2"; // colour of a value that its code list doesn't have
 
 const parameters = new URLSearchParams(location.search);
 export const lean = parameters.has("lean");

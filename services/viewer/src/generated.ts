@@ -39,6 +39,13 @@ export type LayerField = {
   additive: boolean;
 };
 
+/** A value that its field's code list doesn't have, and how many objects have it. */
+export type UnknownCode = {
+  field: string;
+  value: string;
+  count: number;
+};
+
 /** How a layer is drawn; every client's style derives from it. */
 export type Style = {
   visible: boolean;
@@ -74,6 +81,7 @@ export type Layer = {
   count: number;
   bodies: boolean;
   fields: LayerField[];
+  unknownCodes: UnknownCode[];
   style: Style;
 };
 

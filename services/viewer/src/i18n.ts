@@ -17,6 +17,7 @@ export const TEXTS = {
   operator: { zh: "入库人", en: "Loaded by" },
   surveyed: { zh: "测量日期", en: "Surveyed" },
   load: { zh: "入库批次", en: "Load" },
+  notInCodeList: { zh: "不在代码表中", en: "not in the code list" },
   undated: { zh: "未注明日期", en: "no date given" },
   analyses: { zh: "分析", en: "Analyses" },
   run: { zh: "运行", en: "Run" },

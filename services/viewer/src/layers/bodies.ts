@@ -9,7 +9,7 @@ import {
   type CustomShader,
   ShadowMode,
 } from "@cesium/engine";
-import { lean, type Catalog, type Layer } from "../api";
+import { lean, UNLISTED, type Catalog, type Layer } from "../api";
 import { datedTileset } from "../scene";
 import { state } from "../state";
 import { outlineOf } from "./outline";
@@ -23,7 +23,7 @@ function styleByUse(layer: Layer, catalog: Catalog): Cesium3DTileStyle {
   const field = layer.fields.find((f) => f.name === layer.style.color_by);
   const codes = field?.codes ? (catalog.codeLists[field.codes] ?? []) : [];
   const conditions = codes.map((c) => [`\${${field?.name}} === '${c.value}'`, `color('${c.color ?? "#9a9a94"}')`]);
-  return new Cesium3DTileStyle({ color: { conditions: [...conditions, ["true", "color('#b9b9b2')"]] } });
+  return new Cesium3DTileStyle({ color: { conditions: [...conditions, ["true", `color('${UNLISTED}')`]] } });
 }
 
 /** What a layer's bodies are made of. */

@@ -1,7 +1,7 @@
 import { VectorTile, type VectorTileFeature } from "@mapbox/vector-tile";
 import { Event, ImageryLayer, WebMercatorTilingScheme, type CesiumWidget, type ImageryProvider } from "@cesium/engine";
 import { PbfReader } from "pbf";
-import { dated, type Catalog, type Layer } from "../api";
+import { dated, UNLISTED, type Catalog, type Layer } from "../api";
 import type { Coloured } from "../results";
 import { state } from "../state";
 
@@ -264,7 +264,7 @@ function draw(pen: CanvasRenderingContext2D, layer: Layer, content: Decoded, cat
   const colors = new Map(codes.map((c) => [c.value, c.color]));
   const rank = new Map(codes.map((c, i) => [c.value, -i]));
   const value = (f: Feature) => (field ? String(f.properties[field.name] ?? "") : "");
-  const color = (f: Feature) => colors.get(value(f)) ?? style.fill;
+  const color = (f: Feature) => colors.get(value(f)) ?? style.fill ?? (codes.length ? UNLISTED : null);
   pen.lineJoin = pen.lineCap = "round";
   if (layer.geometry === "MultiLineString") {
     // what is ranked first in the code list is drawn last, and every casing lies below every street

@@ -1,4 +1,4 @@
-import { readDatasets, type Catalog, type Layer } from "../api";
+import { readDatasets, UNLISTED, type Catalog, type Layer } from "../api";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { state, toggleLayer } from "../state";
@@ -29,6 +29,7 @@ export function tree(slot: HTMLElement, catalog: Catalog): void {
         if (open.has(layer.id)) parts.push(details(layer));
         const legend = legendOf(layer, catalog);
         if (legend) parts.push(legend);
+        if (layer.unknownCodes.length) parts.push(unlistedOf(layer));
       }
     }
     list.replaceChildren(...parts);
@@ -93,6 +94,19 @@ function swatch(layer: Layer): HTMLElement {
   const made = element("span", { className: `swatch ${shape}` });
   made.style.background = layer.style.fill ?? "#cfd5c5";
   if (layer.style.stroke && !shape) made.style.borderColor = layer.style.stroke;
+  return made;
+}
+
+/** The values of a layer that its code lists don't have: how many objects have each, and how they are drawn. */
+function unlistedOf(layer: Layer): HTMLElement {
+  const rows = layer.unknownCodes.map(({ field, value, count }) => {
+    const mark = element("i");
+    mark.style.background = field === layer.style.color_by ? ((!layer.bodies && layer.style.fill) || UNLISTED) : "transparent";
+    const title = layer.fields.find((f) => f.name === field)?.title;
+    return element("div", {}, mark, `${title ? local(title) : field}: ${value} · ${count.toLocaleString()} · ${text("notInCodeList")}`);
+  });
+  const made = element("div", { className: "legend" }, ...rows);
+  made.dataset.unlisted = layer.id;
   return made;
 }
 
