@@ -308,7 +308,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     answer.read()
     try:
         said = json.loads(answer.text)
-        message = said.get("title") or said.get("description") or answer.text
+        message = said.get("detail") or said.get("title") or said.get("description") or answer.text
     except (ValueError, AttributeError):
         message = answer.text[:200]
     kinds = {404: NotFound, 400: BadRequest, 413: TooLarge}

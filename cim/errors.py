@@ -1,6 +1,8 @@
 """Every error a user can meet: a noun, that says what is wrong, where, and what to do.
 
-Each class carries the exit code of the command line; `services.http.errors` maps the same classes to HTTP statuses.
+Each class carries the exit code of the command line, and the setting that gives what is missing, where one does: a
+message names what is missing, and each door says how it is given there. `services.http.errors` maps the same classes
+to HTTP statuses.
 A bad *record* is never an exception: it is set aside with its reason and counted.
 """
 
@@ -9,6 +11,7 @@ class CimError(Exception):
     """The root: nothing was done, and the message says why and what helps."""
 
     exit_code = 1
+    setting: str | None = None  # of `ingest.delivery.declared.Declared`
 
 
 class MissingProgram(CimError):
@@ -30,6 +33,8 @@ class BadCatalog(CimError):
 class UnknownLayer(CimError):
     """A layer id that the catalog doesn't have, or a file whose layer nothing tells."""
 
+    setting = "layer"
+
 
 class UnreadableFile(CimError):
     """A file that is empty, truncated, or not what its suffix says."""
@@ -38,9 +43,19 @@ class UnreadableFile(CimError):
 class UnknownCrs(CimError):
     """No CRS is declared, or none that can be used."""
 
+    setting = "crs"
+
 
 class UnknownVerticalDatum(CimError):
     """Heights whose vertical datum nothing tells."""
+
+    setting = "vertical_datum"
+
+
+class UnknownAnchor(CimError):
+    """A model of which nothing tells where its origin stands."""
+
+    setting = "anchor"
 
 
 class NoOperation(CimError):
@@ -50,9 +65,13 @@ class NoOperation(CimError):
 class WrongCity(CimError):
     """Data that would land far outside the city."""
 
+    setting = "crs"
+
 
 class UndecidableEncoding(CimError):
     """Text whose encoding nothing tells and no rule decides."""
+
+    setting = "encoding"
 
 
 class NothingToLoad(CimError):
@@ -97,6 +116,10 @@ class CannotUndo(CimError):
 
 class LayerBusy(CimError):
     """A layer that another load is writing into."""
+
+
+class FailedJob(CimError):
+    """A job that a fault of the program ended, or whose worker process ended."""
 
 
 class TooManyJobs(CimError):

@@ -33,6 +33,11 @@ def in_chinese(said: str) -> str:
     return said
 
 
+def in_language(said: str, language: str) -> str:
+    """Return a sentence of the program in a language, zh or en."""
+    return in_chinese(said) if language == "zh" else said
+
+
 def report_in_chinese(report: dict[str, Any]) -> dict[str, Any]:
     """Return the report of a load (`LoadReport.as_json`) with what it says of each file in Chinese."""
     return report | {"files": [_file_in_chinese(file) for file in report.get("files", [])]}

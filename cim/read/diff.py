@@ -55,7 +55,7 @@ def difference(cursor: Cursor, layer: Layer, since: datetime, until: datetime, s
     if not kind_of(layer).has_history:
         raise BadRequest(f"{layer.id} is of kind {layer.kind}, which has no versions to compare")
     if since >= until:
-        raise BadRequest(f"--from {since:%Y-%m-%d} must lie before --to {until:%Y-%m-%d}")
+        raise BadRequest(f"the first moment, {since:%Y-%m-%d}, must lie before the second, {until:%Y-%m-%d}")
     at = {"since": since, "until": until}
     names = [f.name for f in layer.fields]
     cursor.execute(_pairs(layer, names), at)

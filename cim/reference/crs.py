@@ -136,7 +136,7 @@ def parse(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except CRSError as fault:
-        raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one with --crs EPSG:N") from fault
+        raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one as EPSG:N") from fault
 
 
 _EPSG_CODE = re.compile(r"EPSG(?:[:/][\d.]*)?[:/](\d{4,6})\b", re.IGNORECASE)  # between them may stand a version
@@ -273,7 +273,7 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
         hint = f" (known but not installed: {'; '.join(missing[:3])})" if missing else ""
         raise NoOperation(
             f"no accurate operation leads from {label(source)} ({source.name}) to {label(target)} ({target.name})"
-            f"{hint}: give the parameters of yours as WKT or PROJ text with --crs FILE"
+            f"{hint}: give the parameters of yours as a crs of WKT or PROJ text"
         )
     best = group.transformers[0]
     return Operation(best.description, None if best.accuracy < 0 else best.accuracy, (best,))
@@ -386,11 +386,11 @@ def _other_readings(at: tuple[float, float], crs: CRS, city: City) -> str:
     extent = city.extent or area_of_use(CRS.from_epsg(city.srid))
     found = list(islice(china_crs.readings(*at, crs, extent), 3)) if extent and np.isfinite(at).all() else []
     if not found:
-        return "is it another city, or another CRS (--crs EPSG:N)?"
+        return "is it another city, or another crs?"
     hints = []
     for reading in found:
-        way = f"--crs {label(reading.crs)}" if reading.crs is not crs else ""
-        axes = 'the axes look swapped: `axes = "yx"` in a dataset.toml' if reading.swapped else ""
+        way = f"crs {label(reading.crs)}" if reading.crs is not crs else ""
+        axes = 'the axes look swapped: `axes = "yx"`' if reading.swapped else ""
         unit = "the units look wrong" if reading.scale != 1 else ""
         hints.append(f"{reading}: {' and '.join(part for part in (way, axes, unit) if part)}")
     return "it would lie in the city as " + "; or as ".join(hints)

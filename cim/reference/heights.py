@@ -73,7 +73,7 @@ def to_city_heights(datum: str, city: City) -> tuple[str, ToCityHeight]:
     _, vertical = split(crs)
     vertical = vertical or (crs if crs.is_vertical else None)
     if vertical is None:
-        raise UnknownVerticalDatum(f"{datum} ({crs.name}) has no heights: name a vertical datum with --vertical-datum")
+        raise UnknownVerticalDatum(f"{datum} ({crs.name}) has no heights: name a vertical datum")
     return _by_registry(vertical, city)
 
 
@@ -96,7 +96,7 @@ def _by_registry(vertical: CRS, city: City) -> tuple[str, ToCityHeight]:
     except UnknownCrs as fault:
         raise NoOperation(
             f"heights in {name} can't be brought to the city's {city.vertical_datum!r}, which the registry doesn't "
-            f"know; if they are the same, say --vertical-datum city"
+            f"know; if they are the same, the vertical datum is `city`"
         ) from fault
     metric = CRS.from_epsg(city.srid)
     source = CompoundCRS("source", [metric, vertical])
@@ -108,7 +108,7 @@ def _by_registry(vertical: CRS, city: City) -> tuple[str, ToCityHeight]:
         wanted = f"it needs the grid {', '.join(sorted(grids))}" if grids else "the registry knows none"
         raise NoOperation(
             f"no installed operation leads from heights in {name} to the city's {city.vertical_datum}: {wanted}; "
-            f"if they are the same datum, say --vertical-datum city"
+            f"if they are the same datum, the vertical datum is `city`"
         )
     best = usable[0]
     return best.description, lambda x, y, z: np.asarray(best.transform(x, y, z)[2], np.float64)

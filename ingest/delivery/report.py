@@ -42,6 +42,7 @@ class FileReport:
     warned: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # what → ids
     outside: dict[str, float] = field(default_factory=dict)  # of what the file lies, and by how many metres
     error: str | None = None
+    setting: str | None = None  # that gives what the error misses
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
     told: Callable[[float, int], None] = _untold  # the share that is done, if known, and the records read
@@ -118,6 +119,7 @@ class FileReport:
             "reasons": reasons,
             "refused_ids": refused,
             "error": self.error,
+            "setting": self.setting,
             "seconds": round(self.seconds, 3),
         }
 
@@ -151,15 +153,15 @@ class LoadReport:
             said["findings"] = findings_of(self.quality)
         return said
 
-    def summary(self) -> str:
-        """Return what a person reads after a load."""
+    def summary(self, how_to_give: Callable[[str | None], str] = lambda _: "") -> str:
+        """Return what a person reads after a load; `how_to_give` says of a setting how it is given where one reads."""
         lines = []
         for file in self.files:
             counts = f"{file.read} read, {file.loaded} loaded, {file.updated} updated, {file.unchanged} unchanged"
             ended = f", {file.ended} ended" if file.ended else ""
             lines.append(f"{file.path} → {', '.join(file.layers) or '—'}: {counts}{ended}, {file.refused} refused")
             if file.error:
-                lines.append(f"  error: {file.error}")
+                lines.append(f"  error: {file.error}{how_to_give(file.setting)}")
             for reason, count in file.reasons.most_common():
                 shown = ", ".join(file.refused_ids[reason][:5])
                 lines.append(f"  refused {count}: {reason} ({shown}{', …' if count > 5 else ''})")

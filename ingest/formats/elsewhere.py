@@ -25,7 +25,7 @@ FORMATS = frozenset(
         "MEM",  # GDAL's own, in memory
     }
 )
-ELSEWHERE = "its reference system names a file or an address, which isn't opened; name the CRS with --crs EPSG:N"
+ELSEWHERE = "its reference system names a file or an address, which isn't opened; name the CRS as EPSG:N"
 _LONGEST_MEMBER = 1 << 16  # bytes of a `crs` member
 _LONGEST_NAME = 4096  # bytes of a file's name, and of what stands before it
 _FGB_HEADER = 12  # bytes before the header of a FlatGeobuf: its mark, and the header's length

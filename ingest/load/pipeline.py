@@ -54,7 +54,7 @@ def ingest(
 
     Raises:
         UnreadableFile: a path isn't there or no reader knows it.
-        UnknownLayer: `--layer` names none of the catalog.
+        UnknownLayer: the option `layer` names none of the catalog.
         LayerBusy: another load holds one of its layers for longer.
 
     """
@@ -173,6 +173,7 @@ def _ingest_file(
         report = FileReport(
             file.shown,
             error=_shortened(str(error).replace(str(path), file.shown)),
+            setting=error.setting,
             layers=report.layers,
             crs=report.crs,
             extent=report.extent,

@@ -53,7 +53,7 @@ class Placement:
         if self.vertical_datum is None:
             raise UnknownVerticalDatum(
                 f"{self.where}: it has heights, and nothing tells their vertical datum: "
-                f"--vertical-datum EPSG:N, ellipsoidal, or city (the city's own, {self.city.vertical_datum})"
+                f"EPSG:N, ellipsoidal, or city (the city's own, {self.city.vertical_datum})"
             )
         return to_city_heights(self.vertical_datum, self.heights_city or self.city)
 
@@ -68,7 +68,7 @@ def placement(header: Header, declared: Declared, city: City, where: str) -> Pla
     shifted = declared.crs.upper() if declared.crs and unshift(declared.crs) else ""
     crs = WGS84 if shifted else declared_crs(declared) or header.crs
     if crs is None:
-        raise UnknownCrs(f"{where}: nothing tells its CRS: --crs EPSG:N (or in a dataset.toml beside it)")
+        raise UnknownCrs(f"{where}: nothing tells its CRS: name it as EPSG:N")
     horizontal, _ = split(crs)
     horizontal = identify(horizontal)
     return Placement(

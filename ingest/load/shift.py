@@ -60,7 +60,7 @@ def suspected_shift(cursor: Cursor, store: Store, layer: Layer, crs: str | None,
         if nearer < BETTER * off:
             return (
                 f"its outlines lie {off:.0f} m from those of {layer.id} that are stored; read as {name} they would lie "
-                f"{nearer:.1f} m from them: is it --crs {name}?"
+                f"{nearer:.1f} m from them: is its crs {name}?"
             )
     return None
 

@@ -34,7 +34,7 @@ from ingest.load.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known
 TWICE = "duplicate id: an earlier object of this file has it"
-CLASH = "id clash: another dataset has it for an object elsewhere; --id-prefix tells them apart"
+CLASH = "id clash: another dataset has it for an object elsewhere; an id_prefix tells them apart"
 
 
 @dataclass

@@ -106,7 +106,7 @@ class Work:
             yield self.catalog.layers[name], take(features, ids == name)
 
     def _layer_of(self, object_class: str | None) -> Layer:
-        """Find the layer of a record: `--layer`, else its object class, else the name of the table."""
+        """Find the layer of a record: the setting `layer`, else its object class, else the name of the table."""
         if self.declared.layer:
             return self._of_records(self.declared.layer)
         if object_class:
@@ -115,9 +115,7 @@ class Work:
                 return layer
         layer = self.catalog.named_by((self.header.layer_hint, Path(self.path).stem))
         if layer is None:
-            raise UnknownLayer(
-                f"{self.where}: nothing tells its layer: --layer, one of {', '.join(self.catalog.layers)}"
-            )
+            raise UnknownLayer(f"{self.where}: nothing tells its layer: name one of {', '.join(self.catalog.layers)}")
         return layer
 
     def _of_records(self, name: str) -> Layer:

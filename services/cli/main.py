@@ -77,6 +77,7 @@ def ingest(
     from cim.store.connection import open_store
     from ingest.delivery.declared import Declared, read_dataset_file
     from ingest.load.pipeline import ingest as load
+    from services.cli.settings import how_to_give
 
     declared = Declared.model_validate(options | {"date": date.date() if date else None})
     with open_store(read_settings()) as store, _bar() as told:
@@ -88,7 +89,7 @@ def ingest(
                 report.quality = (read_quality(cursor, store, report.load) or {}).get("quality")
     if report_file:
         report_file.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1), "utf-8")
-    click.echo(report.summary())
+    click.echo(report.summary(how_to_give))
     return report.exit_code
 
 

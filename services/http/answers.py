@@ -471,6 +471,7 @@ class FileNote(Answer):
     reasons: dict[str, int]
     refused_ids: dict[str, list[str]]
     error: str | None
+    setting: str | None = None  # that gives what the error misses
     seconds: float
 
 
@@ -511,8 +512,10 @@ class Fault(Answer):
     """An error, in the form of RFC 9457."""
 
     type: str
-    title: str
+    title: str  # of its kind
     status: int
+    detail: str | None = None  # what, where, and what to do
+    setting: str | None = None  # that would give what is missing
 
 
 # in the order in which the page's types stand

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from cim import errors
-from cim.errors import CimError, NotFound, ServerFault
+from cim.errors import CimError, FailedJob, NotFound
 from cim.jobs import queue as jobs
 from services.http.ask import ASK
 from services.http.context import Context
@@ -36,7 +36,7 @@ def error_of(job: jobs.Job) -> CimError:
         return NotFound(f"job {job.job} has no result: it was dismissed")
     kind = getattr(errors, job.error or "", None)
     known = isinstance(kind, type) and issubclass(kind, CimError)
-    return kind(job.message) if known and kind else ServerFault(f"{job.status}: {job.message}")
+    return kind(job.message) if known and kind else FailedJob(job.message)
 
 
 def read_job(state: Context, job: UUID) -> jobs.Job:

@@ -103,7 +103,7 @@ def _root_name(state: context.Context, layer: str) -> str:
             [layer, ASK.get().at],
         ).fetchone()
     if row is None:
-        raise NotFound(f"no tiles of {layer} yet:   cim tiles --layer {layer}")
+        raise NotFound(f"no tiles of {layer} yet")
     return str(row[0])
 
 

@@ -81,6 +81,6 @@ def test_the_same_id_elsewhere_from_another_dataset_is_a_clash(store: Store, tmp
     path = write_cityjson(tmp_path / "other.city.json", objects)
     report = ingest(store, [path], Declared(vertical_datum="city"))
     assert report.exit_code == 1
-    assert "--id-prefix" in report.summary()
+    assert "id_prefix" in report.summary()
     prefixed = ingest(store, [path], Declared(vertical_datum="city", id_prefix="o-"))
     assert prefixed.files[0].loaded == 1

@@ -95,7 +95,7 @@ def test_a_report_is_told_whole() -> None:
 def test_what_a_sentence_quotes_is_told_in_chinese_too() -> None:
     said = (
         "a.shp: the data would land at longitude 1.0000 to 2.0000, latitude 3.0000 to 4.0000, 900 km outside "
-        "the extent of 阳泉; is it another city, or another CRS (--crs EPSG:N)?"
+        "the extent of 阳泉; is it another city, or another crs?"
     )
     told = in_chinese(said)
     assert "在 阳泉的范围 之外 900 公里；是否为其他城市" in told

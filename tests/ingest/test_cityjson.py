@@ -109,7 +109,7 @@ def test_heights_without_a_datum_are_an_error_that_names_the_option(store: Store
     path = write_cityjson(tmp_path / "b.city.json", {"T1": {"box": (EAST, NORTH, 700, 20, 20, 30)}})
     report = ingest(store, [path], Declared())
     assert report.exit_code == 1
-    assert "--vertical-datum" in report.summary()
+    assert "vertical datum" in report.summary()
 
 
 def test_ellipsoidal_heights_lose_the_anomaly(store: Store, tmp_path: Path) -> None:

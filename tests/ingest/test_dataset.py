@@ -74,7 +74,7 @@ def test_the_parameters_of_a_crs_may_stand_in_a_file(store: Store, tmp_path: Pat
     """Beijing 1954 has no operation in the registry; with the city's own three parameters it has one."""
     data = write(tmp_path)
     bare = Declared(layer="hydrant", crs="EPSG:2435")
-    assert "--crs FILE" in ingest(store, [data], bare).summary()
+    assert "a crs of WKT" in ingest(store, [data], bare).summary()
     parameters = tmp_path / "beijing.txt"
     parameters.write_text(
         "+proj=tmerc +lon_0=114 +x_0=500000 +ellps=krass +towgs84=15.8,-154.4,-82.3,0,0,0,0 +units=m +type=crs"

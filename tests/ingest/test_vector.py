@@ -116,7 +116,7 @@ def test_the_sample_is_deterministic(sample_folder: Path, tmp_path: Path) -> Non
 
 def test_what_nothing_tells_is_an_error_that_names_the_option(store: Store, tmp_path: Path) -> None:
     unknown = write_points(tmp_path / "things.geojson", [("1", 113.58, 37.86, "甲")])
-    assert "--layer" in ingest(store, [unknown], Declared()).summary()
+    assert ingest(store, [unknown], Declared()).files[0].setting == "layer"
     assert ingest(store, [unknown], Declared(layer="fire_station")).exit_code == 0
 
 

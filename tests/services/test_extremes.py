@@ -184,7 +184,7 @@ MOST_MB = 300
 def test_a_box_far_away_holds_no_raster_and_one_too_large_names_the_way_out(sample_city: Served) -> None:
     nothing = httpx.get(f"{sample_city.url}/data/terrain.tif?bbox=0,0,1,1")
     assert nothing.status_code == 404
-    assert "box" in nothing.json()["title"]
+    assert "box" in nothing.json()["detail"]
 
 
 INPUTS = ("0", "-1", "1", "1e300", "-1e300", "1e400", "-1e400", "NaN", "1e-300", "9" * 400, "null", "[]", '"x"')

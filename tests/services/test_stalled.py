@@ -208,7 +208,7 @@ def test_downloads_have_no_more_of_the_disk_than_they_may(big: Big) -> None:
         assert until(lambda: spooled_bytes(url) > 10e6)
         whole = httpx.get(f"{url}{FILE}", timeout=240)
         assert whole.status_code == 503
-        assert "spool_mb" in whole.json()["title"]
+        assert "spool_mb" in whole.json()["detail"]
         assert int(whole.headers["retry-after"]) > 0
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # there was room for its beginning
             httpx.get(f"{url}{ARROW}", timeout=240)

@@ -68,7 +68,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
                 if text and not text.startswith(_COMMENT):
                     yield number, _values(text)
     except (LookupError, UnicodeDecodeError) as fault:
-        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): --encoding NAME") from fault
+        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): name its encoding") from fault
 
 
 def _values(line: str) -> list[str]:

@@ -133,11 +133,11 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
     else:
         crs = declared_crs(declared) or (parse(srs) if srs else None)
     if crs is None:
-        raise UnknownCrs(f"{path}: it has no SRS: --crs EPSG:N (or in a dataset.toml beside it)")
+        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
     datum = declared.vertical_datum or datum_of(crs)
     if datum is None:
         raise UnknownVerticalDatum(
-            f"{path}: nothing tells the vertical datum of its heights: --vertical-datum EPSG:N, ellipsoidal, or city"
+            f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
         )
     horizontal, _ = split(crs)
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.errors import BadSettings, UnreadableFile
+from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
 from cim.reference.crs import WGS84, check_place, operation
 from cim.reference.geocentric import from_plane, to_degrees, to_earth
 from cim.store.assets import put_asset
@@ -220,9 +220,9 @@ def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | 
     if distance.min() > NEAR_EARTH_M:
         return None, _box(corners)
     if declared.anchor is None:
-        raise BadSettings(
+        raise UnknownAnchor(
             f"{path}: its tiles have no place on the earth (they lie up to {distance.max():.0f} m from the origin): "
-            "anchor = [longitude, latitude, height] (--anchor) says where their origin stands"
+            "an anchor, longitude, latitude and height, says where their origin stands"
         )
     if declared.crs:
         raise BadSettings(f"{path}: the anchor of a set is longitude, latitude, height; leave out the crs")

@@ -14,7 +14,7 @@ import trimesh
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from cim.errors import BadSettings, UnreadableFile
+from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
 from cim.features import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
 from cim.geometry.bodies import Bodies, concatenate, from_sizes
 from cim.reference.crs import split
@@ -45,9 +45,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
         raise UnreadableFile(f"{path}: no triangle in it; points alone are taken from LAS or LAZ")
     anchor = options.anchor
     if anchor is None and options.crs is None:
-        raise BadSettings(
-            f'{path}: nothing says where it stands: in a dataset.toml beside it, [files."{path.name}"] with '
-            "anchor = [longitude, latitude, height] (--anchor), or crs where its x and y are coordinates"
+        raise UnknownAnchor(
+            f"{path}: nothing says where it stands: an anchor, longitude, latitude and height, does, or a crs where "
+            "its x and y are coordinates"
         )
     header = Header(crs=_crs(anchor, options, path), layer_hint=path.stem, images=Path(gettempdir()))
     yield Source(header, _batches(meshes, path, options))

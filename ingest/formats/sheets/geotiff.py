@@ -58,8 +58,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         datum = declared.vertical_datum or datum_of(crs)
         if datum is None:
             raise UnknownVerticalDatum(
-                f"{path}: nothing tells the vertical datum of its heights: "
-                "--vertical-datum EPSG:N, ellipsoidal, or city"
+                f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
             )
         to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
         name, heights = to_city_heights(datum, heights_city(declared, store.city))
@@ -93,7 +92,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _crs_of(file: Any, path: Path, declared: Declared) -> CRS:
     crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
     if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N")
+        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
     return crs
 
 

@@ -119,12 +119,12 @@ class _Placing:
 def _placing(header: laspy.LasHeader, declared: Declared, store: Store, path: Path, report: FileReport) -> _Placing:
     crs = declared_crs(declared) or _crs_of(header)
     if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: --crs EPSG:N (or in a dataset.toml beside it)")
+        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
     horizontal, vertical = split(crs)
     datum = declared.vertical_datum or datum_of(crs)
     if datum is None:
         raise UnknownVerticalDatum(
-            f"{path}: nothing tells the vertical datum of its heights: --vertical-datum EPSG:N, ellipsoidal, or city"
+            f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
         )
     unit = declared.z_unit_m or _z_unit(header, horizontal, vertical)
     if unit != 1.0 and vertical is None:

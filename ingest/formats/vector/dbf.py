@@ -39,9 +39,7 @@ class Text:
             except UnicodeDecodeError as fault:
                 if fault.start < len(raw) - _LONGEST:
                     break
-        raise UndecidableEncoding(
-            f"text {raw[:24]!r} isn't {self.encoding}: name the encoding with --encoding (GBK, UTF-8, …)"
-        )
+        raise UndecidableEncoding(f"text {raw[:24]!r} isn't {self.encoding}: name its encoding (GBK, UTF-8, …)")
 
 
 def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text:
@@ -53,7 +51,7 @@ def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text
     """
     rows = int.from_bytes(dbf[4:8], "little") if len(dbf) >= 32 else None
     if option:
-        return Text(_known(option, where, "--encoding"), rows)
+        return Text(_known(option, where, "the setting encoding"), rows)
     language = dbf[29] if len(dbf) > 29 else 0
     said = None
     if cpg and cpg.strip():
@@ -71,7 +69,9 @@ def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text
         return Text("utf-8", rows)
     if evidence.gbk:
         return Text("gb18030", rows, ("no .cpg and no language byte: text read as GBK (GB 18030)",))
-    raise UndecidableEncoding(f"{where}: nothing tells its encoding, and it is neither UTF-8 nor GBK: --encoding NAME")
+    raise UndecidableEncoding(
+        f"{where}: nothing tells its encoding, and it is neither UTF-8 nor GBK: name its encoding"
+    )
 
 
 def _known(name: str, where: str, said_by: str) -> str:

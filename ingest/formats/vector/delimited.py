@@ -57,7 +57,7 @@ def encoding_of(path: Path) -> str:
         except UnicodeDecodeError:
             continue
         return encoding
-    raise UndecidableEncoding(f"{path}: nothing tells its encoding, and it is neither UTF-8 nor GBK: --encoding NAME")
+    raise UndecidableEncoding(f"{path}: nothing tells its encoding, and it is neither UTF-8 nor GBK: name its encoding")
 
 
 def _head(path: Path, encoding: str) -> tuple[list[str], str]:
@@ -68,7 +68,7 @@ def _head(path: Path, encoding: str) -> tuple[list[str], str]:
             file.seek(0)
             names = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
     except (LookupError, UnicodeDecodeError) as fault:
-        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): --encoding NAME") from fault
+        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): name its encoding") from fault
     except csv.Error as fault:
         raise UnreadableFile(f"{path}: not a table ({fault})") from fault
     if not any(names) or len(set(names)) < len(names):

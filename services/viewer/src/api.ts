@@ -50,13 +50,13 @@ export async function readPicture(id: string): Promise<{ image: ImageBitmap; box
 
 /** Queues an analysis; gives the id of its job. */
 export async function startJob(process: string, inputs: Record<string, unknown>): Promise<string> {
-  const answer = await fetch(`ogc/processes/${process}/execution`, {
+  const answer = await fetch(`ogc/processes/${process}/execution?lang=${state.language.value}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Prefer: "respond-async" },
     body: JSON.stringify({ inputs: state.at.value ? { ...inputs, at: state.at.value } : inputs }),
   });
   const body = (await answer.json()) as Job | Fault;
-  if (!("jobID" in body)) throw new Error(body.title);
+  if (!("jobID" in body)) throw new Error(body.detail ?? body.title);
   return body.jobID;
 }
 

@@ -400,6 +400,7 @@ export type FileNote = {
   reasons: Record<string, number>;
   refused_ids: Record<string, string[]>;
   error: string | null;
+  setting?: string;
   seconds: number;
 };
 
@@ -437,4 +438,6 @@ export type Fault = {
   type: string;
   title: string;
   status: number;
+  detail?: string;
+  setting?: string;
 };

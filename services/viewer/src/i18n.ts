@@ -70,6 +70,7 @@ export const TEXTS = {
   byFile: { zh: "由文件决定", en: "as the file says" },
   crs: { zh: "坐标系", en: "CRS" },
   datum: { zh: "高程基准", en: "Height datum" },
+  encoding: { zh: "文字编码", en: "Encoding" },
   check: { zh: "检查", en: "Check" },
   accept: { zh: "确认入库", en: "Accept" },
   reject: { zh: "放弃", en: "Discard" },

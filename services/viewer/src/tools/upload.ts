@@ -10,6 +10,8 @@ import type { Tool } from "./tool";
 /** Bring your own data: drop a file, see what the checks say, accept it or not, take it back. */
 export const upload: Tool = { id: "upload", title: "upload", panel: { mount } };
 
+const missing = (checked: Checked | null): boolean => checked?.report.files.some((f) => f.setting) ?? false;
+
 function mount(slot: HTMLElement, catalog: Catalog): void {
   let file: File | null = null;
   let checked: Checked | null = null;
@@ -28,7 +30,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       element("p", { className: "soft" }, text("uploadHint")),
       keyField(),
       dropZone(),
-      element("details", { open: fault !== "" }, element("summary", {}, text("details")), ...optionFields()),
+      element("details", { open: fault !== "" || missing(checked) }, element("summary", {}, text("details")), ...optionFields()),
       ...(checked ? reportOf(checked.report.files) : []),
       element("p", { id: "upload-said", className: fault ? "fault" : "soft" }, fault || said),
       buttons(),
@@ -71,6 +73,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       element("label", {}, text("target"), layer),
       field("crs", "crs", "EPSG:4547"),
       field("vertical_datum", "datum", "city"),
+      field("encoding", "encoding", "GBK"),
       field("anchor", "anchor", "113.58,37.86,700"),
       field("date", "day", "", "date"),
     ];
@@ -151,6 +154,16 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   state.language.subscribe(show);
 }
 
+/** The fields of the form, by the setting that each gives. */
+const FIELDS = { layer: "target", crs: "crs", vertical_datum: "datum", encoding: "encoding", anchor: "anchor", date: "day" } as const;
+
+/** How a person at this form gives what an error misses: a label that leads to its field. */
+function howToGive(setting: string | null | undefined): HTMLElement[] {
+  if (!setting || !(setting in FIELDS)) return [];
+  const title = text(FIELDS[setting as keyof typeof FIELDS]);
+  return [element("label", { htmlFor: `upload-${setting}`, className: "link" }, ` → ${text("details")}: ${title}`)];
+}
+
 function reportOf(files: FileNote[]): HTMLElement[] {
   const table = element("table", { id: "upload-report" });
   const heads = ["", text("target"), text("read"), text("fresh"), text("updated"), text("same"), text("refused")];
@@ -163,7 +176,7 @@ function reportOf(files: FileNote[]): HTMLElement[] {
       ...f.warnings.map((w) => `${w.count} × ${w.warning}`),
       ...Object.entries(f.reasons).map(([why, n]) => `${n} × ${why}`),
     ]) notes.append(element("li", {}, warning));
-    if (f.error) notes.append(element("li", { className: "fault" }, f.error));
+    if (f.error) notes.append(element("li", { className: "fault" }, f.error, ...howToGive(f.setting)));
   }
   return [table, notes];
 }
