@@ -18,8 +18,11 @@ _MADE = "Made from the program by `make docs`; change the program, not this page
 def commands_page() -> str:
     """Return the page of the command line: a section a command, as `--help` says it."""
     lines = ["# Commands 命令", "", _MADE, ""]
+    names = cli.context_settings["help_option_names"]
     for name, command in _commands("cim", cli):
-        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+        context = click.Context(
+            command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=names
+        )
         lines += [f"## `{name}`", "", "```text", command.get_help(context).rstrip(), "```", ""]
     return "\n".join(lines)
 
