@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound, TooLarge
 from cim.jobs import queue as jobs
-from cim.messages import report_in_chinese
+from cim.messages import in_language, report_in_chinese
 from ingest.delivery.declared import Declared
 from ingest.sources.uploads import LARGEST_BYTES, folder_of, new_upload
 from services.http import context
@@ -82,7 +82,9 @@ def job(request: Request) -> Response:
         result["report"] = report_in_chinese(result["report"])
     if result:
         result.pop("quality", None)  # the page has it
-    return JSONResponse({"status": found.status, "message": found.message, "result": result})
+    return JSONResponse(
+        {"status": found.status, "message": in_language(found.message, ASK.get().language), "result": result}
+    )
 
 
 def quality(request: Request) -> Response:

@@ -24,6 +24,7 @@ from cim.analysis.engine.result_files import picture as raster_picture
 from cim.catalog.row import Text
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
+from cim.messages import in_language
 from services.http import answers, context
 from services.http.ask import ASK
 from services.http.context import Context
@@ -226,7 +227,7 @@ def status_of(job: jobs.Job) -> dict[str, Any]:
         process=job.name if job.kind == "analysis" else job.kind,
         type="process",
         status=cast("answers.Status", job.status),
-        message=job.message,
+        message=in_language(job.message, ASK.get().language),
         shared=job.shared,
         progress=round(job.progress * 100),
         created=_moment(job.created),

@@ -1,8 +1,10 @@
 """Keys and roles, jobs that end when they are dismissed, edits with their audit row, policies that keep the index."""
 
+import io
 import os
 import signal
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from cim.store import cluster
 from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
-from tests.conftest import MakeStore, serving
+from tests.conftest import MakeStore, Served, serving
 
 SLOW = """
 import time
@@ -120,6 +122,44 @@ def outcome(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
         assert until(lambda: bool(client.get(job).json()["finished"])), "it waits for what it needn't wait for"
         document = client.get(job).json()["result"]
     return document
+
+
+FAILURES = {  # of an analysis, of the checks of an upload, of taking a load back
+    "zh": ("位置在本市范围", "压缩包不得含有指向包外的文件", "没有批次 999999"),
+    "en": ("the place lies", "a zip must not have members outside itself", "no load 999999"),
+}
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_why_a_job_failed_is_said_in_the_language_of_who_reads_it(sample_city: Served, language: str) -> None:
+    with sample_city.store.connect() as connection, connection.cursor() as cursor:
+        key = add_account(cursor, f"editor who reads {language}", "editor")
+    other = {"zh": "en", "en": "zh"}[language]
+    far = {"inputs": {"lon": 0.0, "lat": 0.0}}
+    outside = io.BytesIO()
+    with zipfile.ZipFile(outside, "w") as archive:
+        archive.writestr("../a.csv", "id\n")
+    with httpx.Client(base_url=sample_city.url, headers={"X-API-Key": key}, timeout=60) as client:
+        asked = client.post("/ogc/processes/incident/execution", json=far, headers={"Prefer": "respond-async"})
+        sent = client.post("/viewer/uploads?name=a.zip", content=outside.getvalue())
+        undone = client.post("/viewer/loads/999999/undo")
+        jobs = [
+            f"/ogc/jobs/{asked.json()['jobID']}",
+            *(f"/viewer/uploads/jobs/{a.json()['job']}" for a in (sent, undone)),
+        ]
+        for job, words in zip(jobs, FAILURES[language], strict=True):
+            assert until(lambda job=job: client.get(job).json()["status"] == "failed")  # type: ignore[misc]
+            asks = {"Accept-Language": language}
+            assert words in client.get(job, headers=asks).json()["message"]
+            assert (
+                words
+                in client.get(job, params={"lang": language}, headers={"Accept-Language": other}).json()["message"]
+            )
+        page = client.get(f"{jobs[0]}?f=html", headers=asks).text
+        problem = client.get(f"{jobs[0]}/results", headers=asks)
+        assert FAILURES[language][0] in page
+        assert problem.status_code == 400
+        assert FAILURES[language][0] in problem.json()["detail"]
 
 
 def status(client: httpx.Client, job: str) -> dict[str, Any]:

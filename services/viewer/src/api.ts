@@ -37,7 +37,7 @@ export const readPlace = (lon: number, lat: number, height: number) =>
 export const readProcesses = async (language: Language) =>
   (await json<ProcessList>(`ogc/processes?f=json&lang=${language}`)).processes;
 export const readProcess = (id: string, language: Language) => json<Process>(`ogc/processes/${id}?f=json&lang=${language}`);
-export const readJob = (id: string) => json<Job>(`ogc/jobs/${id}?f=json`);
+export const readJob = (id: string) => json<Job>(`ogc/jobs/${id}?f=json&lang=${state.language.value}`);
 export const readResults = (id: string) => json<Results>(`ogc/jobs/${id}/results`);
 
 /** The raster of a result as a picture, and the box of degrees that it covers. */
