@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cim.clock import Clock
 from cim.errors import BadSettings
 
 Extent = tuple[float, float, float, float]  # west, south, east, north in degrees, WGS 84
@@ -26,6 +27,11 @@ class City(BaseModel):
     extent: Extent | None = None
     catalog: Path | None = None  # folder of the city's own catalog files
     timezone: str = "Asia/Shanghai"  # in which the city's days begin, and times without an offset are meant
+
+    @property
+    def clock(self) -> Clock:
+        """When its days begin, and which moment a time without an offset means."""
+        return Clock(self.timezone)
 
     @field_validator("timezone")
     @classmethod

@@ -5,7 +5,7 @@ What comes out goes in as a load of its own: it is checked, dated and taken back
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -296,15 +296,12 @@ def _load_rasters(
         kept = path.with_name(f"{clouds[0].id}_{layer.id}.tif" if len(clouds) == 1 else f"clouds_{layer.id}.tif")
         path.rename(kept)
         said = Declared(
-            layer=layer.id, dataset=f"{name} · {layer.id}", date=_day(since), vertical_datum="city",
+            layer=layer.id, dataset=f"{name} · {layer.id}", vertical_datum="city",
+            date=store.city.clock.day(since) if since else None,
             public=all(cloud.public for cloud in clouds),
         )  # fmt: skip
         raster.load(cursor, store, kept, said, report.load or 0, file)
         report.files.append(file)
-
-
-def _day(moment: datetime | None) -> date | None:
-    return moment.astimezone(UTC).date() if moment else None
 
 
 def _load_buildings(

@@ -19,7 +19,16 @@ MAY_IMPORT = {
     "services": {"cim", "ingest", "tiles", "styles", "sample_data", "services"},
 }
 FLOORS = (
-    *("cim.errors", "cim.version", "cim.messages", "cim.config", "cim.city", "cim.client", "cim.concurrency"),
+    *(
+        "cim.errors",
+        "cim.version",
+        "cim.messages",
+        "cim.clock",
+        "cim.config",
+        "cim.city",
+        "cim.client",
+        "cim.concurrency",
+    ),
     *("cim.catalog", "cim.reference", "cim.geometry", "cim.features", "cim.store", "cim.access", "cim.loads"),
     *("cim.jobs", "cim.read", "cim.write", "cim.reconstruction", "cim.analysis.engine"),
     *("cim.analysis.network", "cim.analysis.planning", "cim.analysis.grid", "cim.analysis.parking"),

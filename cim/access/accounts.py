@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, cast, get_args
 
 from cim.errors import BadRequest, NotFound
@@ -62,9 +63,9 @@ def remove_account(cursor: Cursor, name: str) -> None:
         raise NotFound(f"no user {name!r}")
 
 
-def list_accounts(cursor: Cursor) -> list[tuple[str, str, str]]:
-    """Return name, role and day of creation of each account."""
-    return cursor.execute("SELECT name, role, created::date::text FROM cim.account ORDER BY name").fetchall()
+def list_accounts(cursor: Cursor) -> list[tuple[str, str, datetime]]:
+    """Return name, role and moment of creation of each account."""
+    return cursor.execute("SELECT name, role, created FROM cim.account ORDER BY name").fetchall()
 
 
 def account_of(cursor: Cursor, key: str) -> Account | None:

@@ -18,6 +18,7 @@ from typing import Any
 from cim.access.asker import COMMAND_LINE, Asker
 from cim.access.audit import note, system_user
 from cim.catalog.model import Catalog
+from cim.clock import Clock
 from cim.errors import LayerBusy
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, LockNotAvailable, Store, in_transaction
@@ -181,11 +182,11 @@ class NotedLoad:
         edited = {self.report["layer"]} if "layer" in self.report else set()
         return {layer for file in self.report.get("files", []) for layer in file["layers"]} | edited
 
-    def line(self) -> str:
-        """Return what a list says of it."""
-        said = f"{self.number}  {self.started:%Y-%m-%d %H:%M}  {self.operator or '—'}  {self._what()}"
+    def line(self, clock: Clock) -> str:
+        """Return what a list says of it, by the city's clock."""
+        said = f"{self.number}  {clock.shown(self.started)}  {self.operator or '—'}  {self._what()}"
         by = f" by {self.undone_by}" if self.undone_by else ""
-        return f"{said}  (taken back {self.undone:%Y-%m-%d %H:%M}{by})" if self.undone else said
+        return f"{said}  (taken back {clock.shown(self.undone)}{by})" if self.undone else said
 
     def _what(self) -> str:
         if edited := self.report.get("edit"):
@@ -214,4 +215,4 @@ def list_loads(store: Store) -> Iterator[str]:
     """Yield a line on each load, edits among them, the newest first."""
     with store.connect() as connection:
         rows = connection.execute(f"{_NOTED} ORDER BY l.started DESC, l.load DESC").fetchall()
-    yield from (NotedLoad(*row).line() for row in rows)
+    yield from (NotedLoad(*row).line(store.city.clock) for row in rows)

@@ -68,7 +68,9 @@ def read_quality(cursor: Cursor, store: Store, load: int) -> Json | None:
     A load that nobody has examined yet is examined now.
     """
     row = cursor.execute(
-        "SELECT started::text, operator, undone::text, report, quality FROM cim.load WHERE load = %s", [load]
+        """SELECT (started AT TIME ZONE %(zone)s)::text, operator, (undone AT TIME ZONE %(zone)s)::text, report, quality
+           FROM cim.load WHERE load = %(load)s""",
+        {"load": load, "zone": store.city.timezone},
     ).fetchone()
     if row is None:
         return None

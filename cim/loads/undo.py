@@ -48,7 +48,7 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker = COMMAND_LINE, w
     with begin_load(cursor, asker, "undo", [layer.id for layer in touched], wait_s=wait_s, of=load) as work:
         row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
         if row is None or row[1] is not None:
-            raise CannotUndo(f"load {load} was taken back{f' at {row[1]:%Y-%m-%d %H:%M}' if row else ''}")
+            raise CannotUndo(f"load {load} was taken back{f' at {store.city.clock.shown(row[1])}' if row else ''}")
         outcome = Undone(load)
         for layer in touched:
             _take_back(cursor, layer, row[0], outcome)

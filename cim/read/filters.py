@@ -13,6 +13,7 @@ from shapely.geometry import shape
 
 from cim.catalog.common_columns import FILTERABLE
 from cim.catalog.model import Layer
+from cim.city import City
 from cim.errors import BadRequest
 
 ToCity = Callable[[Any, Any], tuple[Any, Any]]  # longitude, latitude → x, y in the city's CRS
@@ -57,14 +58,14 @@ class Condition:
         return Condition(f"({self.sql}) AND ({other.sql})", {**self.values, **other.values})
 
 
-def parse_filter(text: str, layer: Layer, to_city: ToCity, srid: int) -> Condition:
+def parse_filter(text: str, layer: Layer, to_city: ToCity, city: City) -> Condition:
     """Return the condition of a filter.
 
     Args:
         text: CQL2 text, or CQL2 JSON where it begins with a brace.
         layer: whose fields it names.
         to_city: brings its geometries, in CRS84, to the city's CRS.
-        srid: of the city's CRS.
+        city: in whose CRS, and by whose clock.
 
     Raises:
         BadRequest: it can't be parsed, names what the layer hasn't, or asks what isn't supported.
@@ -72,7 +73,7 @@ def parse_filter(text: str, layer: Layer, to_city: ToCity, srid: int) -> Conditi
     """
     try:
         tree = _parse(text)
-        writer = _Writer(layer, to_city, srid)
+        writer = _Writer(layer, to_city, city)
         return Condition(writer.write(tree), writer.values)
     except BadRequest:
         raise
@@ -140,8 +141,8 @@ def _hex(geometry: Any, srid: int) -> str:
 class _Writer:
     """Writes the SQL of a filter's tree; every value is bound."""
 
-    def __init__(self, layer: Layer, to_city: ToCity, srid: int) -> None:
-        self._layer, self._to_city, self._srid = layer, to_city, srid
+    def __init__(self, layer: Layer, to_city: ToCity, city: City) -> None:
+        self._layer, self._to_city, self._srid, self._clock = layer, to_city, city.srid, city.clock
         self._columns = {f.name: (f'v."{f.name}"', f.type) for f in layer.all_fields if not f.sensitive}
         self.values: dict[str, Any] = {}
 
@@ -213,9 +214,9 @@ class _Writer:
         if kind == "text":
             return self._bind(str(value))
         if kind == "timestamp":
-            return f"{self._bind(value.isoformat() if isinstance(value, date) else str(value))}::timestamptz"
+            return f"{self._bind(self._moment(value))}::timestamptz"
         if kind == "date":
-            return f"{self._bind(value.isoformat() if isinstance(value, date) else str(value))}::date"
+            return f"{self._bind(self._day(value))}::date"
         if kind in ("integer", "number"):
             try:
                 return f"{self._bind(float(value))}::float8"
@@ -224,6 +225,18 @@ class _Writer:
         if kind is None and isinstance(value, float | int) and not isinstance(value, bool):
             return f"{self._bind(float(value))}::float8"
         return self._bind(value)
+
+    def _moment(self, value: Any) -> datetime:
+        """Return the moment that a literal means: of a day its first one."""
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return self._clock.begins(value)
+        return self._clock.meant(value) if isinstance(value, datetime) else self._clock.read(str(value))
+
+    def _day(self, value: Any) -> date:
+        """Return the day that a literal means: of a moment that in which it lies."""
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value
+        return self._clock.day(self._moment(value))
 
     def _spatial(self, node: Any, function: str) -> str:
         sides = [node.lhs, node.rhs]

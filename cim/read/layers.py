@@ -214,8 +214,8 @@ def provenance(cursor: Cursor, layer: Layer, identifier: str, at: datetime | Non
     """Return where an object's content comes from, or None if there is no such object at that moment."""
     record = "NULL::text" if layer.observes else "v.record"
     cursor.execute(
-        f"""SELECT v.dataset, d.surveyed::text, d.licence, v.load, l.started::text, lower(v.valid)::text,
-                   upper(v.valid)::text, v.flags, regexp_replace(s.path, '^.*/', ''), s.name, s.sha256,
+        f"""SELECT v.dataset, d.surveyed::text, d.licence, v.load, l.started, lower(v.valid),
+                   upper(v.valid), v.flags, regexp_replace(s.path, '^.*/', ''), s.name, s.sha256,
                    coalesce({record}, v.id), l.operator
             FROM {table(layer)} v LEFT JOIN cim.dataset d ON d.name = v.dataset LEFT JOIN cim.load l ON l.load = v.load
                  LEFT JOIN cim.source s ON s.source = v.source

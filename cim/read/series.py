@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from cim.catalog.model import Layer
+from cim.clock import Clock
 from cim.errors import BadRequest
 from cim.store.connection import Cursor
 from cim.store.schema import table
@@ -44,7 +45,7 @@ def series(
     span: tuple[datetime | None, datetime | None] = (None, None),
     *,
     period: str = "raw",
-    timezone: str = "UTC",
+    clock: Clock,
 ) -> Series:
     """Return the values of a feature between two moments (from inclusive, until exclusive).
 
@@ -54,7 +55,7 @@ def series(
         feature: id of the observed feature.
         span: from, until; None: open.
         period: raw, `15 min`, hour, day, week or month; a period begins where the city's clock says so.
-        timezone: the city's.
+        clock: the city's.
 
     Raises:
         BadRequest: no such period.
@@ -69,7 +70,7 @@ def series(
               AND time >= coalesce(%(from)s::timestamptz, '-infinity')
               AND time < coalesce(%(until)s::timestamptz, 'infinity')
             GROUP BY 1 ORDER BY 1 LIMIT {MOST_MOMENTS}""",
-        {"feature": feature, "from": span[0], "until": span[1], "zone": timezone, "minutes": _minutes(period)},
+        {"feature": feature, "from": span[0], "until": span[1], "zone": clock.timezone, "minutes": _minutes(period)},
     )
     rows: Sequence[Sequence[Any]] = cursor.fetchall()
     columns = list(zip(*rows, strict=True)) if rows else [()] * (2 + 3 * len(numbers))

@@ -41,7 +41,7 @@ def _array(element_type: int, values: Sequence[bytes]) -> bytes:
 
 
 def _microseconds(moment: datetime) -> bytes:
-    delta = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    delta = moment - _EPOCH  # one without an offset is an error: whoever reads it knows by which clock it is
     return _INT8((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
 
 

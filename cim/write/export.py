@@ -57,7 +57,7 @@ def query_of(extract: Extract, city: City, srid: int) -> Query:
 
     """
     to_city = operation(WGS84, CRS.from_epsg(city.srid), city.extent)
-    where = parse_filter(extract.where, extract.layer, to_city, city.srid) if extract.where else Condition()
+    where = parse_filter(extract.where, extract.layer, to_city, city) if extract.where else Condition()
     if extract.bbox:
         where &= inside_box(_checked_box(extract.bbox, city), to_city, city.srid)
     unknown = set(extract.properties) - {f.name for f in extract.layer.all_fields}

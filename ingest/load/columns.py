@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from cim.catalog.model import Catalog, CodeList, Layer, LayerField
+from cim.clock import Clock
 
 ID_NAMES = ("id", "identifier", "gml_id", "编号", "标识码")
 Json = Any
@@ -32,6 +33,12 @@ class Mapped:
     extra: list[dict[str, Json] | None]
     ids: list[str | None]
     misfits: dict[str, list[int]]  # what → positions
+
+    def by(self, clock: Clock, layer: Layer) -> "Mapped":
+        """Return the records with every time as a moment: one without an offset is by the clock."""
+        timed = [f.name for f in layer.all_fields if f.type == "timestamp"]
+        meant = {name: [clock.meant(time) if time else None for time in self.columns[name]] for name in timed}
+        return replace(self, columns=self.columns | meant)
 
     def take(self, keep: Sequence[int]) -> "Mapped":
         """Return the records at some positions."""

@@ -20,7 +20,7 @@ from shapely.geometry import shape as read_geojson
 from cim.access.asker import Asker
 from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.common_columns import COMMON_COLUMNS
-from cim.catalog.model import Catalog, Layer
+from cim.catalog.model import Layer
 from cim.errors import BadRequest, CimError, LayerBusy, NotFound
 from cim.features import Features, Header
 from cim.geometry.bodies import decode
@@ -149,7 +149,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
         timezone=store.city.timezone, ground=ground_of(cursor, store, public_only=public), report=report,
         where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
     )  # fmt: skip
-    mapped = _mapped(edit, before, asker, store.catalog)
+    mapped = _mapped(edit, before, asker, store)
     for unknown in unknown_codes(mapped.columns, layer, store.catalog):
         if unknown.codes.closed:
             raise BadRequest(f"{layer.id} {edit.id}: {unknown.sentence}")
@@ -240,7 +240,7 @@ def _beginning(cursor: Cursor, edit: Edit) -> datetime | None:
     return row[0] if row and row[0] else edit.at
 
 
-def _mapped(edit: Edit, before: Version | None, asker: Asker, catalog: Catalog) -> Mapped:
+def _mapped(edit: Edit, before: Version | None, asker: Asker, store: Store) -> Mapped:
     """Return the values that a feature gives, in the layer's terms: what is left out is gone, what is masked stays."""
     layer = edit.layer
     properties = (edit.feature or {}).get("properties") or {}
@@ -253,18 +253,13 @@ def _mapped(edit: Edit, before: Version | None, asker: Asker, catalog: Catalog) 
     # what stays in extra isn't looked at again: a name there may be an alias of a field
     stays = {k: v for k, v in rest.items() if (k in stored and stored[k] == v) or k.casefold() in ID_NAMES}
     given = {k: v for k, v in said.items() if k in names} | {k: v for k, v in rest.items() if k not in stays}
-    mapped = map_fields([given], layer, catalog, {})
+    mapped = map_fields([given], layer, store.catalog, {}).by(store.city.clock, layer)
     extra = {k: v for k, v in (stays | (mapped.extra[0] or {})).items() if v is not None}
-    columns = {name: [_with_offset(value) for value in values] for name, values in mapped.columns.items()}
+    columns = dict(mapped.columns)
     for f in layer.fields:
         if before and f.sensitive and not asker.sees_sensitive and columns[f.name] == [None]:
             columns[f.name] = [before.values[f.name]]
     return Mapped(columns, [extra or None], [None], mapped.misfits)
-
-
-def _with_offset(value: Any) -> Any:
-    """Return a time with its offset: without one it is UTC, as where times are stored."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
 
 
 def _extra(properties: Mapping[str, Any]) -> dict[str, Any]:

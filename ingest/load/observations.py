@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from cim.catalog.model import Layer
+from cim.clock import Clock
 from cim.errors import BadSettings
 from cim.features import Features
 from cim.geometry.bodies import content_hash
@@ -40,7 +40,7 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
     mapped = map_fields(told if wide else records, layer, preparation.catalog, preparation.columns)
     for what, positions in mapped.misfits.items():
         report.warn(what, [_label(mapped.ids, p) for p in positions])
-    zone = ZoneInfo(preparation.timezone)
+    clock = Clock(preparation.timezone)
     columns: dict[str, list[Any]] = {c.name: [] for c in record_columns(layer)}
     coded = list(preparation.catalog.coded_fields(layer))
     unlisted: dict[str, list[str]] = {}
@@ -59,8 +59,7 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
             unlisted.setdefault(of_field.sentence, []).append(_label(mapped.ids, row))
         if time.tzinfo is None:
             without_offset += 1
-            time = time.replace(tzinfo=zone)
-        moment = time.astimezone(UTC)
+        moment = clock.meant(time).astimezone(UTC)
         feature = f"{preparation.id_prefix}{feature}{series}"
         identifier = name_of(feature, moment)
         row_values = {"id": identifier, "feature": feature, "time": moment, "extra": extra, **values}

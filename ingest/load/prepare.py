@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cim.catalog.common_columns import BY_NAME
 from cim.catalog.model import Catalog, Layer
+from cim.clock import Clock
 from cim.errors import NothingToLoad
 from cim.features import Features, take
 from cim.geometry import bodies as bodies_module
@@ -72,6 +73,7 @@ def prepare(features: Features, preparation: Preparation) -> Rows:
     features = _standing_bodies(features, preparation)
     features = shaped(features, preparation)
     mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
+    mapped = mapped.by(Clock(preparation.timezone), preparation.layer)
     _fill_object_class(features, mapped, preparation.layer)
     features, mapped = _of_known_codes(features, mapped, preparation)
     features = _identified(features, mapped, preparation)

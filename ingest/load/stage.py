@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
 from typing import Protocol
@@ -191,7 +190,7 @@ def _delivery(table: StagedTable, layer: Layer) -> Delivery:
     dataset = declared.dataset or header.title or header.layer_hint
     licence, source = declared.licence or header.licence, Path(table.report.path).name
     table.report.datasets.append(DatasetNote(dataset, surveyed, licence, source))
-    valid_from = datetime(surveyed.year, surveyed.month, surveyed.day, tzinfo=UTC) if surveyed else None
+    valid_from = table.store.city.clock.begins(surveyed) if surveyed else None
     public = declared.public is not False
     return Delivery(
         layer,

@@ -34,6 +34,7 @@ import httpx
 from pydantic import Field, ValidationError, field_validator
 
 from cim.access.asker import Asker
+from cim.clock import Clock
 from cim.errors import BadSettings, CimError, UnreadableFile
 from cim.store.connection import Cursor, Store, connect
 from ingest.delivery.declared import Declared
@@ -299,7 +300,7 @@ def _note(cursor: Cursor, ran: Ran, moment: datetime, *, only_time: bool = False
     )
 
 
-def list_feeds(cursor: Cursor, path: Path) -> list[str]:
+def list_feeds(cursor: Cursor, path: Path, clock: Clock) -> list[str]:
     """Return a line for each feed: when it ran, and what came of it."""
     lines = []
     for name, feed in read_feeds(path).items():
@@ -311,6 +312,6 @@ def list_feeds(cursor: Cursor, path: Path) -> list[str]:
         outcome = "failed: " if row[3] else ""
         first = next(iter(row[2].splitlines()), "")
         lines.append(
-            f"{name}  every {feed.every}  {source}: {row[0]:%Y-%m-%d %H:%M}  load {row[1] or '—'}  {outcome}{first}"
+            f"{name}  every {feed.every}  {source}: {clock.shown(row[0])}  load {row[1] or '—'}  {outcome}{first}"
         )
     return lines

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -158,7 +158,7 @@ def export(layer: str, output: Path, bbox: str | None, where: str | None, at: st
         except ValueError as fault:
             raise BadRequest(f"--bbox {bbox}: west,south,east,north in degrees") from fault
         box = (west, south, east, north) if bbox else None
-        extract = Extract(store.catalog.layer(layer), box, where, moment(at), crs)
+        extract = Extract(store.catalog.layer(layer), box, where, moment(at, store.city.clock), crs)
         count = write(cursor, store, extract, output)
     click.echo(f"{count} rows in {output}")
 
@@ -216,7 +216,7 @@ def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> N
     from cim.store.connection import open_store
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
-        begin, end = (moment.replace(tzinfo=UTC) for moment in (since, until))
+        begin, end = (store.city.clock.begins(moment.date()) for moment in (since, until))
         found = difference(cursor, store.catalog.layer(layer), begin, end, store.city.srid)
     if output:
         write_difference(found, output)
@@ -306,7 +306,7 @@ def feeds_list() -> None:
 
     settings = read_settings()
     with open_store(settings) as store, store.connect() as connection, connection.cursor() as cursor:
-        for line in list_feeds(cursor, settings.feeds_file):
+        for line in list_feeds(cursor, settings.feeds_file, store.city.clock):
             click.echo(line)
 
 
@@ -358,7 +358,7 @@ def user_list() -> None:
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         for name, role, created in list_accounts(cursor):
-            click.echo(f"{name}  {role}  since {created}")
+            click.echo(f"{name}  {role}  since {store.city.clock.day(created)}")
 
 
 @user.command("remove")

@@ -93,6 +93,7 @@ class City(Scene):
     name: str
     srid: int
     vertical_datum: str
+    timezone: str  # by which its days begin
 
 
 class DataClass(Scene):

@@ -3,7 +3,7 @@
 import base64
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers
@@ -11,6 +11,8 @@ from starlette.requests import Request
 
 from cim.access.accounts import Account, Role
 from cim.access.asker import Asker
+from cim.city import City
+from cim.clock import Clock
 from cim.errors import BadRequest, NotAllowed, UnknownKey
 
 
@@ -68,7 +70,7 @@ def read_ask(request: Request) -> Ask:
     return Ask(
         base_url=base_url(request),
         language=language(request),
-        at=moment(request.query_params.get("at")),
+        at=moment(request.query_params["at"], _clock(request)) if "at" in request.query_params else None,
         query=request.url.query,
         address=request.client.host if request.client else None,
     )
@@ -114,15 +116,19 @@ def language(request: Request) -> str:
     return "en"
 
 
-def moment(text: str | None) -> datetime | None:
-    """Read a date (its first moment, UTC) or a time."""
+def _clock(request: Request) -> Clock:
+    city: City = request.app.state.context.store.city
+    return city.clock
+
+
+def moment(text: str | None, clock: Clock) -> datetime | None:
+    """Read a date (its first moment) or a time, both by the city's clock where no offset stands with them."""
     if not text:
         return None
     try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))
+        return clock.read(text.replace(" ", "+"))
     except ValueError as fault:
         raise BadRequest(f"at={text!r} isn't a date or a time such as 2023-06-01 or 2023-06-01T08:00:00Z") from fault
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _first(header: str | None) -> str:

@@ -17,7 +17,8 @@ def feature_series(request: Request) -> Response:
     if layer.observes is None:
         raise NotFound(f"{layer.id} holds no values over time")
     asked = request.query_params
-    span = (moment(asked.get("from")), moment(asked.get("until")))
+    clock = state.store.city.clock
+    span = (moment(asked.get("from"), clock), moment(asked.get("until"), clock))
     with state.cursor() as cursor:
         found = series(
             cursor,
@@ -25,7 +26,7 @@ def feature_series(request: Request) -> Response:
             request.path_params["feature"],
             span,
             period=asked.get("period", "raw"),
-            timezone=state.store.city.timezone,
+            clock=clock,
         )
     return JSONResponse(found.as_json(), headers={"Cache-Control": "no-cache"})
 

@@ -65,7 +65,7 @@ def catalog(request: Request) -> Response:
     layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
     ground = known.with_role("ground")
     answer = answers.Catalog(
-        city=answers.City(name=city.name, srid=city.srid, vertical_datum=city.vertical_datum),
+        city=answers.City(name=city.name, srid=city.srid, vertical_datum=city.vertical_datum, timezone=city.timezone),
         box=_degrees(state, box),
         classes=[answers.DataClass(code=c.code, title=c.title) for c in known.classes],
         code_lists={k: list(v.codes) for k, v in known.code_lists.items()},
@@ -164,6 +164,8 @@ def provenance(request: Request) -> Response:
         raise NotFound(f"no {layer.id} {request.path_params['id']}")
     if ASK.get().public_only:
         found["operator"] = None  # who worked on it concerns who works here
+    moments = {name: found[name] for name in ("loaded", "valid_from", "valid_until") if found[name]}
+    found |= {name: state.store.city.clock.shown(moment) for name, moment in moments.items()}
     return JSONResponse(answers.Provenance(**found).document())
 
 

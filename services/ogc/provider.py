@@ -11,6 +11,7 @@ from pygeoapi.provider.base import (
     ProviderItemNotFoundError,
 )
 
+from cim.clock import Clock
 from cim.errors import BadRequest
 from cim.read import layers as reads
 from cim.read.filters import Condition, parse_filter
@@ -69,7 +70,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             raise ProviderInvalidQueryError(user_msg="q isn't served: use property=value, or a filter in CQL2")
         known_at, after = _cursor()
         query = reads.Query(
-            at=_times(datetime_) if datetime_ else ASK.get().at,
+            at=_times(datetime_, self._context.store.city.clock) if datetime_ else ASK.get().at,
             recorded_at=known_at,
             equals=dict(properties),
             where=self._filter() & bbox if bbox else self._filter(),
@@ -102,7 +103,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             return Condition()
         context = self._context
         try:
-            return parse_filter(parameters["filter"], self._layer, context.from_wgs84, context.store.city.srid)
+            return parse_filter(parameters["filter"], self._layer, context.from_wgs84, context.store.city)
         except BadRequest as fault:
             raise ProviderInvalidQueryError(user_msg=str(fault)) from fault
 
@@ -111,7 +112,7 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
         parameters = dict(parse_qsl(ASK.get().query))
         asked = parameters.get("datetime")
         query = reads.Query(
-            at=_times(asked) if asked else ASK.get().at,
+            at=_times(asked, self._context.store.city.clock) if asked else ASK.get().at,
             equals={"id": identifier},
             limit=1,
             public_only=ASK.get().public_only,
@@ -150,10 +151,10 @@ def _cursor() -> tuple[datetime | None, str | None]:
         raise ProviderInvalidQueryError(user_msg=f"cursor {token!r} isn't one that a next link gave") from fault
 
 
-def _times(text: str) -> datetime | Interval | None:
+def _times(text: str, clock: Clock) -> datetime | Interval | None:
     """Read an instant or an interval of OGC API - Features."""
     try:
-        times = [None if part in ("", "..") else moment(part) for part in text.split("/", 1)]
+        times = [None if part in ("", "..") else moment(part, clock) for part in text.split("/", 1)]
     except BadRequest as fault:
         raise ProviderInvalidQueryError(user_msg=f"datetime {text!r} isn't an instant or an interval") from fault
     if len(times) == 1:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from cim.clock import Clock
 from cim.errors import BadRequest
 from cim.messages import in_chinese
 from services.http import context
@@ -35,7 +36,7 @@ async def edit(request: Request) -> Response:
     action = {"POST": "create", "PUT": "replace", "DELETE": "delete"}[request.method]
     feature = None if action == "delete" else await _feature(request)
     said = request.path_params.get("item") or (feature or {}).get("id") or secrets.token_hex(8)
-    at = _valid_from(request, feature)
+    at = _valid_from(request, feature, state.store.city.clock)
     crs, feature = _x_before_y(request.headers.get("content-crs", ""), feature)
     asked: dict[str, Any] = {"id": str(said), "action": action, "feature": feature, "crs": crs, "at": at}
     job = await run_in_threadpool(submit, state, "edit", layer.id, asked)
@@ -61,10 +62,10 @@ async def _feature(request: Request) -> dict[str, Any]:
     return feature
 
 
-def _valid_from(request: Request, feature: dict[str, Any] | None) -> str | None:
+def _valid_from(request: Request, feature: dict[str, Any] | None, clock: Clock) -> str | None:
     """Return the moment from which an edit holds: `datetime`, else the feature's valid_from."""
     said = request.query_params.get("datetime") or ((feature or {}).get("properties") or {}).get("valid_from")
-    at = moment(said)
+    at = moment(said, clock)
     return at.isoformat() if at else None
 
 

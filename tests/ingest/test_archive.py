@@ -45,7 +45,9 @@ def test_an_archive_of_several_formats_goes_in_with_what_stands_beside_it(store:
     assert report.exit_code == 0, report.summary()
     assert [Path(file.path).name for file in report.files] == ["terrain.tif", "building.city.json", "hydrant.geojson"]
     assert all(file.path.startswith(f"{archive}/阳泉/") for file in report.files)
-    assert rows(store, "SELECT lower(valid)::date::text FROM twin.hydrant") == [("2024-05-01",)]
+    assert rows(store, "SELECT (lower(valid) AT TIME ZONE 'Asia/Shanghai')::date::text FROM twin.hydrant") == [
+        ("2024-05-01",)
+    ]
 
 
 @pytest.mark.parametrize(("name", "text"), [("hydrant.kml", KML), ("hydrant.topojson", TOPOJSON)])

@@ -60,7 +60,7 @@ def test_a_dataset_file_beside_or_elsewhere_says_what_the_files_dont(
     assert report.exit_code == 0, report.summary()
     with store.connect() as connection:
         row = connection.execute("SELECT id, name, dataset, lower(valid) FROM twin.hydrant").fetchone()
-    assert row == ("H1", "桥头", "survey", dt.datetime(2023, 5, 1, tzinfo=dt.UTC))
+    assert row == ("H1", "桥头", "survey", store.city.clock.begins(dt.date(2023, 5, 1)))
 
 
 def test_an_option_wins_over_the_file(store: Store, tmp_path: Path) -> None:

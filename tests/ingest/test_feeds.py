@@ -224,7 +224,7 @@ def test_a_server_that_is_not_there_is_said(store: Store, tmp_path: Path) -> Non
     (ran,) = run(store, path)
     assert ran.failed
     with store.connect() as connection, connection.cursor() as cursor:
-        assert "failed" in list_feeds(cursor, path)[0]
+        assert "failed" in list_feeds(cursor, path, store.city.clock)[0]
 
 
 @pytest.fixture

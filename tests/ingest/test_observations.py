@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from cim.clock import Clock
 from cim.read.series import series
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
+
+MADRID, SHANGHAI = Clock("Europe/Madrid"), Clock("Asia/Shanghai")
 
 
 def counts(store: Store, sql: str) -> int:
@@ -36,8 +39,10 @@ def test_the_series_of_a_malaga_car_park_of_31690_rows_is_what_pandas_computes(s
     daily = expected.set_index("ts")["libres"].resample("D").agg(["mean", "min", "max", "count"])
     daily = daily[daily["count"] > 0]
     with store.connect() as connection, connection.cursor() as cursor:
-        by_day = series(cursor, layer, "AL", period="day", timezone="Europe/Madrid")
-        raw = series(cursor, layer, "AL", (datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC)))
+        by_day = series(cursor, layer, "AL", period="day", clock=MADRID)
+        raw = series(
+            cursor, layer, "AL", (datetime(2024, 3, 4, tzinfo=UTC), datetime(2024, 3, 5, tzinfo=UTC)), clock=MADRID
+        )
     assert by_day.counts == daily["count"].tolist()
     assert by_day.least["free"] == daily["min"].tolist()
     assert by_day.greatest["free"] == daily["max"].tolist()
@@ -109,9 +114,13 @@ def test_two_stations_of_beijing_with_a_time_in_four_columns(store: Store, share
     dongsi = tables[1].assign(time=pd.to_datetime(tables[1][["year", "month", "day", "hour"]]))
     layer = store.catalog.layers["sensor_observation"]
     with store.connect() as connection, connection.cursor() as cursor:
-        monthly = series(cursor, layer, "Dongsi/PM2.5", period="month", timezone="Asia/Shanghai")
+        monthly = series(cursor, layer, "Dongsi/PM2.5", period="month", clock=SHANGHAI)
         wind = series(
-            cursor, layer, "Dongsi/wd", (datetime(2013, 2, 28, 16, tzinfo=UTC), datetime(2013, 2, 28, 18, tzinfo=UTC))
+            cursor,
+            layer,
+            "Dongsi/wd",
+            (datetime(2013, 2, 28, 16, tzinfo=UTC), datetime(2013, 2, 28, 18, tzinfo=UTC)),
+            clock=SHANGHAI,
         )
     expected = dongsi.set_index("time")["PM2.5"].resample("MS").mean()
     assert all(abs(a - b) < 1e-9 for a, b in zip(monthly.mean["value"], expected, strict=True) if a is not None)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def test_each_date_has_its_version(
             beside.write(f"date = {year}-01-01\n")
     for folder in [tmp_path] if one_call else [tmp_path / "0", tmp_path / "1"]:
         load(store, folder)
-    moments = [datetime(year, 1, 1, tzinfo=UTC) for year in sorted(years)]
+    moments = [store.city.clock.begins(date(year, 1, 1)) for year in sorted(years)]
     assert [row[3:] for row in rows(store, kind, "true")] == [(moments[0], moments[1]), (moments[1], None)]
     assert ids(store, kind) == [kind.name]
     assert [outcome(file) for file in load(store, tmp_path).files] == ["unchanged", "unchanged"]
@@ -211,7 +211,7 @@ def test_a_correction_without_a_date_keeps_the_time_of_what_it_corrects(
 ) -> None:
     load(store, kind.write(tmp_path / "a", SAME, 0), date=date(2023, 1, 1))
     load(store, kind.write(tmp_path / "b", SAME, 1))
-    assert [row[3:] for row in rows(store, kind, "true")] == [(datetime(2023, 1, 1, tzinfo=UTC), None)]
+    assert [row[3:] for row in rows(store, kind, "true")] == [(store.city.clock.begins(date(2023, 1, 1)), None)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.layer)

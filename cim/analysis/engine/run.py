@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from cim.analysis.engine.declaration import Progress
 from cim.analysis.engine.keep import whole
@@ -71,15 +70,12 @@ def analyse(
 
 
 def dated(asked: Parameters, city: City, now: datetime) -> Parameters:
-    """Return parameters with both moments said: a time without an offset is the city's, none is now.
+    """Return parameters with all their moments said: a time without an offset is the city's, no moment is now.
 
     So what a result says it was asked with gives the same result again, whatever happened since.
     """
-    zone = ZoneInfo(city.timezone)
-    moments = {
-        name: (moment.replace(tzinfo=zone) if moment and moment.tzinfo is None else moment or now).astimezone(UTC)
-        for name, moment in (("at", asked.at), ("recorded_at", asked.recorded_at))
-    }
+    moments = {name: city.clock.meant(value).astimezone(UTC) for name, value in asked if isinstance(value, datetime)}
+    moments |= {name: now for name in ("at", "recorded_at") if name not in moments}
     return asked.model_copy(update=moments)
 
 

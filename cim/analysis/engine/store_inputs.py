@@ -162,9 +162,10 @@ class StoreInputs:
             layer = self.catalog.layers[name]
             when = "" if layer.observes else "AND v.valid @> %(at)s::timestamptz"
             rows = self.cursor.execute(
-                f"""SELECT v.dataset, max(lower(v.valid))::date::text, max(v.load) FROM {table(layer)} v
+                f"""SELECT v.dataset, (max(lower(v.valid)) AT TIME ZONE %(zone)s)::date::text, max(v.load)
+                    FROM {table(layer)} v
                     WHERE v.recorded @> %(recorded_at)s::timestamptz {when} GROUP BY 1 ORDER BY 1""".encode(),
-                {"at": self.at, "recorded_at": self.recorded_at},
+                {"at": self.at, "recorded_at": self.recorded_at, "zone": self.city.timezone},
             ).fetchall()
             for dataset, surveyed, load in rows:
                 yield {"layer": name, "dataset": dataset, "surveyed": surveyed, "load": load}
@@ -173,7 +174,7 @@ class StoreInputs:
         condition = Condition()
         if where:
             to_city = operation(WGS84, CRS.from_epsg(self.city.srid), self.city.extent)
-            condition = parse_filter(where, layer, to_city, self.city.srid)
+            condition = parse_filter(where, layer, to_city, self.city)
         if box:
             corners = {f"box_{side}": getattr(box, side) for side in ("xmin", "ymin", "xmax", "ymax")}
             placed = ", ".join(f"%({name})s::float8" for name in corners)

@@ -57,16 +57,15 @@ class Parameters(parameters.Parameters):
 
     @field_validator("start", "end")
     @classmethod
-    def _with_offset(cls, moment: datetime | None) -> datetime | None:
-        if moment and moment.tzinfo is None:
-            raise ValueError("a time needs its offset, such as 2024-05-06T00:00:00+08:00")
+    def _of_our_times(cls, moment: datetime | None) -> datetime | None:
         if moment and not FIRST_YEAR <= moment.year <= LAST_YEAR:
             raise ValueError(f"a year from {FIRST_YEAR} to {LAST_YEAR}")
         return moment
 
     @model_validator(mode="after")
     def _in_order(self) -> "Parameters":
-        if self.start and self.end and self.start >= self.end:
+        alike = self.start and self.end and (self.start.tzinfo is None) == (self.end.tzinfo is None)
+        if alike and self.start >= self.end:  # type: ignore[operator]
             raise ValueError("start must be before end")
         return self
 
@@ -146,7 +145,7 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
     lot_layer, count_layer = with_role(inputs, "parking_lots"), with_role(inputs, "parking_counts")
     lots = inputs.frame(lot_layer, columns=("name", "spaces"))
     if asked.sessions is not None:
-        return _of_sessions(asked, lots, lot_layer)
+        return _of_sessions(asked, lots, lot_layer, inputs.city.timezone)
     counts = inputs.series(count_layer, asked.start, asked.end)
     by_lot = dict(tuple(counts.groupby("feature", sort=False)))
     spaces, impossible_spaces = numbers(lots, lot_layer, "spaces")
@@ -415,15 +414,16 @@ class Sessions:
     set_aside: Mapping[str, int]
 
 
-def usable_sessions(rows: pd.DataFrame, lots: Sequence[str]) -> Sessions:
+def usable_sessions(rows: pd.DataFrame, lots: Sequence[str], timezone: str) -> Sessions:
     """Return the sessions that have a readable `enter`, a `leave` that is none or later, and a lot that is known.
 
     Args:
         rows: columns enter and leave (ISO 8601), and lot where there are several car parks.
         lots: ids of the car parks; where there are none, any lot is taken.
+        timezone: by whose clock a time without an offset is meant.
 
     """
-    enter, leave = (pd.to_datetime(rows[n], utc=True, format="ISO8601", errors="coerce") for n in ("enter", "leave"))
+    enter, leave = (_moments(rows[n], timezone) for n in ("enter", "leave"))
     lot = rows["lot"].astype(object) if "lot" in rows else pd.Series([None] * len(rows), dtype=object)
     open_end = rows["leave"].isna() | (rows["leave"].astype(str).str.strip() == "")
     unknown_lot = lot.notna() & ~lot.isin(list(lots)) if len(lots) else pd.Series(False, index=rows.index)
@@ -446,6 +446,19 @@ def usable_sessions(rows: pd.DataFrame, lots: Sequence[str]) -> Sessions:
     )  # fmt: skip
 
 
+_WITH_OFFSET = r"[T ].*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$"  # ISO 8601, 4.3.13 and 5.4.2.1
+
+
+def _moments(column: pd.Series, timezone: str) -> pd.Series:
+    """Return the moments of ISO 8601 texts, UTC; of what can't be read NaT."""
+    with_offset = column.astype(str).str.contains(_WITH_OFFSET, regex=True)
+    without: pd.Series = pd.to_datetime(column.where(~with_offset), format="ISO8601", errors="coerce")
+    first = np.ones(len(column), bool)  # of a time that the clock shows twice
+    here = without.astype("datetime64[ns]").dt.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
+    moments: pd.Series = pd.to_datetime(column.where(with_offset), format="ISO8601", errors="coerce", utc=True)
+    return moments.astype("datetime64[ns, UTC]").fillna(here.dt.tz_convert("UTC"))
+
+
 _REASONS_ZH = {
     "enter can't be read": "驶入时间无法识别",
     "leave can't be read": "驶出时间无法识别",
@@ -454,13 +467,13 @@ _REASONS_ZH = {
 }
 
 
-def _of_sessions(asked: Parameters, lots: gpd.GeoDataFrame, layer: Layer) -> Result:
+def _of_sessions(asked: Parameters, lots: gpd.GeoDataFrame, layer: Layer, timezone: str) -> Result:
     rows = pd.DataFrame(asked.sessions)
     if not {"enter", "leave"} <= set(rows.columns):
         raise BadRequest("sessions: rows of enter and leave, and lot where there are several")
     if asked.start is None or asked.end is None:
         raise BadRequest("sessions need start and end")
-    sessions = usable_sessions(rows, lots["id"].to_list())
+    sessions = usable_sessions(rows, lots["id"].to_list(), timezone)
     span = {"start_ns": pd.Timestamp(asked.start).value, "end_ns": pd.Timestamp(asked.end).value}
     if span["end_ns"] <= span["start_ns"]:
         raise BadRequest("end must be later than start")

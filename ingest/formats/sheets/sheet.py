@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
     A name derives from that of a file, and says little: the next village has its `dem.tif` too.
     """
     sheet = replace(sheet, name=f"{declared.id_prefix or ''}{sheet.name}")
-    since = datetime.combine(declared.date, datetime.min.time(), UTC) if declared.date else None
+    since = store.city.clock.begins(declared.date) if declared.date else None
     public = declared.public is not False
     known = _known(cursor, sheet, since, store.city.srid)
     if known and known[1] == public:

@@ -1,3 +1,4 @@
+import { daysBetween, shownDay } from "./clock";
 import { element } from "./dom";
 import { brokenPath, domainOf, linear } from "./scale";
 
@@ -5,7 +6,6 @@ const [WIDTH, HEIGHT, LEFT, BOTTOM] = [288, 96, 34, 16];
 const ACROSS: [number, number] = [LEFT, WIDTH - 4];
 const UPWARD: [number, number] = [HEIGHT - BOTTOM - 4, 6];
 const SVG = "http://www.w3.org/2000/svg";
-const DAY_MS = 86_400_000;
 
 function part(name: string, attributes: Record<string, string | number>, text = ""): SVGElement {
   const made: SVGElement = document.createElementNS<"svg">(SVG, name as "svg");
@@ -27,15 +27,14 @@ const beside = (y: number, label: string) =>
   part("text", { x: LEFT - 4, y: y + 3, "font-size": 9, "text-anchor": "end", fill: "#64726c" }, label);
 
 /** A line over time with its least and greatest value and its days; where values lack, the line breaks. */
-export function chart(times: string[], values: (number | null)[], title: string): HTMLElement {
+export function chart(times: string[], values: (number | null)[], title: string, timeZone: string): HTMLElement {
   const { drawn, figure } = sheet(title);
   const moments = times.map((t) => Date.parse(t));
   const [first, last] = [moments[0] ?? 0, moments[moments.length - 1] ?? 0];
   const domain = domainOf(values, 0);
   const [x, y] = [linear([first, last], ACROSS), linear(domain, UPWARD)];
-  for (let day = new Date(first).setHours(24, 0, 0, 0); day < last; day += DAY_MS) {
-    const name = new Date(day).toLocaleDateString(document.documentElement.lang, { month: "numeric", day: "numeric" });
-    drawn.append(rule(x(day)), below(x(day), name, "middle"));
+  for (const day of daysBetween(first, last, timeZone)) {
+    drawn.append(rule(x(day)), below(x(day), shownDay(day, timeZone, document.documentElement.lang), "middle"));
   }
   for (const value of domain) drawn.append(beside(y(value), value.toLocaleString()));
   const path = brokenPath(values, (i) => x(moments[i] ?? first), y);

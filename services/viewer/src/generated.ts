@@ -5,6 +5,7 @@ export type City = {
   name: string;
   srid: number;
   verticalDatum: string;
+  timezone: string;
 };
 
 /** A text in the two languages of the planner. */

@@ -59,7 +59,7 @@ test("a chart stays on its sheet and names itself, whatever the values", () => {
   fc.assert(
     fc.property(fc.array(fc.option(value), { minLength: 1, maxLength: 30 }), (values) => {
       const times = values.map((_, i) => new Date(Date.UTC(2026, 0, 1, i)).toISOString());
-      for (const figure of [chart(times, values, "流量"), lines([values, []], "流量", [[0, "0"]])]) {
+      for (const figure of [chart(times, values, "流量", "Asia/Shanghai"), lines([values, []], "流量", [[0, "0"]])]) {
         pointsOf(figure).forEach((n, i) => expect(n >= 0 && n <= (i % 2 ? 96 : 288)).toBe(true));
         expect(figure.querySelector("figcaption")?.textContent).toBe("流量");
         expect(figure.innerHTML).not.toContain("NaN");

@@ -172,7 +172,7 @@ FAULTS = {
 @given(st.lists(st.sampled_from([None, *FAULTS]), min_size=1, max_size=30))
 def test_sessions_that_cant_be_give_no_hours_and_are_counted_by_reason(kinds: list[str | None]) -> None:
     rows = pd.DataFrame([GOOD | (FAULTS[kind] if kind else {}) for kind in kinds])
-    sessions = usable_sessions(rows, ["P1", "P2"])
+    sessions = usable_sessions(rows, ["P1", "P2"], "Asia/Shanghai")
     assert len(sessions.lot) == kinds.count(None)
     assert dict(sessions.set_aside) == {kind: kinds.count(kind) for kind in FAULTS if kind in kinds}
     day = {
@@ -185,5 +185,5 @@ def test_sessions_that_cant_be_give_no_hours_and_are_counted_by_reason(kinds: li
 
 def test_an_open_end_is_no_fault_and_without_lots_any_lot_is_taken() -> None:
     rows = pd.DataFrame([GOOD | {"leave": None}, GOOD | {"leave": ""}, GOOD | {"lot": "anywhere"}])
-    assert len(usable_sessions(rows, []).lot) == 3
-    assert usable_sessions(rows, []).set_aside == {}
+    assert len(usable_sessions(rows, [], "Asia/Shanghai").lot) == 3
+    assert usable_sessions(rows, [], "Asia/Shanghai").set_aside == {}

@@ -19,7 +19,7 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
         readProvenance(layer.id, selected.id),
       ]);
       if (state.selected.value !== selected) return; // another click came first
-      const charts = await Promise.all(catalog.layers.filter((l) => l.observes === layer.id).map((l) => seriesOf(l, selected.id)));
+      const charts = await Promise.all(catalog.layers.filter((l) => l.observes === layer.id).map((l) => seriesOf(l, selected.id, catalog.city.timezone)));
       if (state.selected.value !== selected) return;
       slot.replaceChildren(...content(layer, catalog, selected.id, feature.properties, origin), ...charts.flat());
     } catch {
@@ -34,13 +34,13 @@ export function info(slot: HTMLElement, catalog: Catalog): void {
 const FIRST = ["occupied", "value"]; // the role that says most of a feature's values
 
 /** The values of an observation layer for a feature, as a chart by the hour. */
-async function seriesOf(layer: Layer, feature: string): Promise<HTMLElement[]> {
+async function seriesOf(layer: Layer, feature: string, timeZone: string): Promise<HTMLElement[]> {
   const series = await readSeries(layer.id, feature, "hour");
   const fields = layer.fields.filter((f) => series.values[f.name]?.mean.some((v) => v !== null));
   const field = fields.find((f) => FIRST.includes(f.role ?? "")) ?? fields[0];
   if (!field || series.times.length < 2) return [];
   const unit = field.unit && field.unit !== "1" ? ` (${field.unit})` : "";
-  return [element("hr"), chart(series.times, series.values[field.name]!.mean, `${local(layer.title)}: ${local(field.title)}${unit}`)];
+  return [element("hr"), chart(series.times, series.values[field.name]!.mean, `${local(layer.title)}: ${local(field.title)}${unit}`, timeZone)];
 }
 
 function closer(): HTMLElement {

@@ -3,6 +3,7 @@ import {
   type Catalog, type Layer,
 } from "../api";
 import { lines } from "../chart";
+import { shownTime } from "../clock";
 import { element } from "../dom";
 import type { Column, Input, Process, Results } from "../generated";
 import { local, text } from "../i18n";
@@ -149,14 +150,14 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const verdict = passed === null ? "checkUnknown" : passed ? "checkPassed" : "checkFailed";
     const check = element("div", { className: "check soft", title: local({ zh: what_zh, en: what }) }, text(verdict));
     check.dataset.passed = String(passed);
-    const since = asText(result.computed_from.at).slice(0, 19).replace("T", " ");
+    const since = shownTime(Date.parse(asText(result.computed_from.at)), catalog.city.timezone, document.documentElement.lang);
     const notes = element("ul", { className: "soft", id: "analysis-notes" });
     for (const note of result.notes ?? []) notes.append(element("li", {}, local(note)));
     const plots = process.outputs.result.schema["x-plots"].flatMap((plot) => {
       const cells = result.features.map((f) => f.properties[plot.column]).filter((v): v is (number | null)[] => Array.isArray(v));
       return cells.length ? [lines(cells, plot.title, plot.ticks)] : [];
     });
-    const dated = element("div", { className: "soft" }, `${text("asOf")} ${since} UTC`);
+    const dated = element("div", { className: "soft" }, `${text("asOf")} ${since}`);
     return [legend, figuresOf(result, process), ...plots, tableOf(result, process), check, ...(result.notes ? [notes] : []), dated];
   };
 

@@ -1,4 +1,5 @@
 import type { Catalog } from "../api";
+import { dayOf, endOf, momentOf, shownTime } from "../clock";
 import { element } from "../dom";
 import { text } from "../i18n";
 import { state } from "../state";
@@ -12,18 +13,19 @@ export const time: Tool = { id: "time", title: "time", panel: { mount } };
 function mount(slot: HTMLElement, catalog: Catalog): void {
   const stops = [...catalog.moments, null]; // null: now
   let timer = 0;
+  const zone = catalog.city.timezone;
   const at = () => {
     const shown = state.at.value;
     if (!shown) return stops.length - 1;
-    const moment = Date.parse(shown);
-    return Math.max(0, stops.filter((s) => s !== null && Date.parse(s) <= moment).length - 1);
+    const moment = momentOf(shown, zone);
+    return Math.max(0, stops.filter((s) => s !== null && momentOf(s, zone) <= moment).length - 1);
   };
   const show = () => {
     if (state.tool.value !== "time") return;
     const slider = element("input", { type: "range", id: "time-slider", min: "0", max: String(stops.length - 1), value: String(at()), ariaLabel: text("time") });
     slider.oninput = () => (state.at.value = stops[Number(slider.value)] ?? null);
-    const day = element("input", { type: "date", id: "time-day", value: state.at.value?.slice(0, 10) ?? "", ariaLabel: text("day") });
-    day.onchange = () => (state.at.value = day.value ? `${day.value}T23:59:59Z` : null);
+    const day = element("input", { type: "date", id: "time-day", value: state.at.value ? dayOf(momentOf(state.at.value, zone), zone) : "", ariaLabel: text("day") });
+    day.onchange = () => (state.at.value = day.value ? endOf(day.value) : null);
     const play = element("button", { type: "button", id: "time-play" }, timer ? text("stop") : text("play"));
     play.onclick = () => {
       if (timer) halt();
@@ -38,7 +40,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     };
     const now = element("button", { type: "button", id: "time-now" }, text("now"));
     now.onclick = () => (state.at.value = null);
-    const shown = state.at.value ? new Date(state.at.value).toLocaleString(document.documentElement.lang) : text("now");
+    const shown = state.at.value ? shownTime(momentOf(state.at.value, zone), zone, document.documentElement.lang) : text("now");
     slot.replaceChildren(element("h1", {}, text("time")), element("b", { id: "time-shown" }, shown), slider, day, element("div", { className: "buttons" }, play, now));
   };
   const halt = () => {
