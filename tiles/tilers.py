@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cim.catalog.model import Layer
 from cim.errors import UnknownLayer
 from cim.store.connection import Store
-from cim.store.kinds import kind_of
+from cim.store.kinds import Drawing, kind_of
 from cim.store.outbox import announce_update
 from tiles.build import tile_layer
 from tiles.outcome import Outcome, Progress
@@ -17,6 +17,12 @@ from tiles.sets import tile_sets
 from tiles.terrain import tile_terrain
 
 Tiler = Callable[..., Outcome]  # store, layer, progress
+TILERS: Mapping[Drawing, Tiler] = {
+    "features": tile_layer,
+    "ground": tile_terrain,
+    "cloud": tile_clouds,
+    "sets": tile_sets,
+}
 GRACE_S = 24 * 3600  # a viewer may still hold yesterday's root
 
 
@@ -45,13 +51,8 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
 
 def tiler_of(layer: Layer) -> Tiler | None:
     """Return what brings a layer's tiles up to date, None: it has none."""
-    if layer.role == "ground":
-        return _alone(tile_terrain)
-    if kind_of(layer).octree:
-        return _alone(tile_clouds)
-    if kind_of(layer).sets:
-        return _alone(tile_sets)
-    return _alone(tile_layer) if layer.leaf_level is not None else None
+    kind = kind_of(layer)
+    return _alone(TILERS[kind.drawing]) if kind.drawing and kind.tiled(layer) else None
 
 
 def _alone(tiler: Tiler) -> Tiler:

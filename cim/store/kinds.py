@@ -3,9 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from cim.catalog.model import KindName, Layer
 from cim.store import schema
+
+# by what a layer is tiled (`tiles.tilers`) and drawn (`services/viewer/src/layers`): a row in each
+Drawing = Literal["features", "ground", "cloud", "sets"]
 
 
 @dataclass(frozen=True)
@@ -16,17 +20,36 @@ class Kind:
     has_history: bool = False  # versions of one id follow each other; no two may overlap
     drawn: bool = False  # its table holds geometry that vector tiles, signs and labels derive from
     stored: bool = True  # its table holds rows of its own, which loads write
-    sets: bool = False  # its sheets are sets of 3D tiles that others made
-    octree: bool = False  # its sheets are clouds, shown as an octree of points
     instants: bool = False  # a row holds at one moment: without a time asked, all of them are meant
+    drawing: Drawing | None = None  # None: it isn't drawn on the map
+    tiled: Callable[[Layer], bool] = lambda _: False  # whether tiles are made of a layer
+    counted: bool = False  # a person reads how many objects it holds
+    takes_records: bool = False  # a table of a delivery can go into it
 
 
 KINDS: Mapping[KindName, Kind] = {
-    "feature": Kind(schema.create_features, has_history=True, drawn=True),
-    "raster": Kind(partial(schema.create_sheets, suffix=".tif"), stored=False),
-    "points": Kind(partial(schema.create_sheets, suffix=".laz"), stored=False, octree=True),
-    "tileset": Kind(partial(schema.create_sheets, suffix=".zip"), stored=False, sets=True),
-    "observation": Kind(schema.create_observations, instants=True),
+    "feature": Kind(
+        schema.create_features,
+        has_history=True,
+        drawn=True,
+        drawing="features",
+        tiled=lambda layer: layer.leaf_level is not None,
+        counted=True,
+        takes_records=True,
+    ),
+    "raster": Kind(
+        partial(schema.create_sheets, suffix=".tif"),
+        stored=False,
+        drawing="ground",
+        tiled=lambda layer: layer.role == "ground",
+    ),
+    "points": Kind(
+        partial(schema.create_sheets, suffix=".laz"), stored=False, drawing="cloud", tiled=lambda _: True, counted=True
+    ),
+    "tileset": Kind(
+        partial(schema.create_sheets, suffix=".zip"), stored=False, drawing="sets", tiled=lambda _: True, counted=True
+    ),
+    "observation": Kind(schema.create_observations, instants=True, takes_records=True),
 }
 
 

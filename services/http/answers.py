@@ -12,6 +12,7 @@ from cim.catalog.common_columns import FieldType
 from cim.catalog.model import Code, Geometry, KindName
 from cim.catalog.row import Text
 from cim.catalog.style import Style
+from cim.store.kinds import Drawing
 
 Box = tuple[float, float, float, float]  # west, south, east, north: degrees
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
@@ -82,6 +83,9 @@ class Layer(Scene):
     order: int  # when draped: low lies below
     count: int
     bodies: bool  # there are 3D tiles of it at the moment that is shown
+    drawing: Drawing | None  # by what it is drawn
+    counted: bool
+    takes_records: bool  # a table of a delivery can go into it
     fields: list[LayerField]
     unknown_codes: list[UnknownCode]
     style: Style

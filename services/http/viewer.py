@@ -210,6 +210,7 @@ def _degrees(state: context.Context, box: answers.Box | None) -> answers.Box | N
 
 
 def _layer(layer: Layer, count: int, tiled: bool, unknown: Iterable[tuple[str, str, int]]) -> answers.Layer:
+    kind = kind_of(layer)
     return answers.Layer(
         id=layer.id,
         kind=layer.kind,
@@ -223,7 +224,10 @@ def _layer(layer: Layer, count: int, tiled: bool, unknown: Iterable[tuple[str, s
         class_code=layer.class_code,
         order=layer.order,
         count=count,
-        bodies=tiled and (layer.leaf_level is not None or kind_of(layer).octree or kind_of(layer).sets),
+        bodies=tiled and kind.tiled(layer) and kind.drawing != "ground",
+        drawing=kind.drawing,
+        counted=kind.counted,
+        takes_records=kind.takes_records,
         fields=[_field(f) for f in layer.fields],
         unknown_codes=[answers.UnknownCode(field=field, value=value, count=count) for field, value, count in unknown],
         style=layer.drawn_as,

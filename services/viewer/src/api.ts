@@ -1,13 +1,11 @@
 import type {
-  Catalog as ServedCatalog, DatasetNote, Fault, Hit, Job, Layer as ServedLayer, Mark, Place, Process, ProcessList, Provenance, Results, Series,
+  Catalog, DatasetNote, Fault, Hit, Job, Mark, Place, Process, ProcessList, Provenance, Results, Series,
 } from "./generated";
 import { state } from "./state";
 
 /** What the page asks the server for; what it answers is typed by the server. Every address is relative to the page. */
 export type Language = "zh" | "en";
-/** A layer, and whether there are tiles of it at the moment that is shown, which changes as time is travelled. */
-export type Layer = ServedLayer & { tiled: boolean };
-export type Catalog = Omit<ServedCatalog, "layers"> & { layers: Layer[] };
+export type { Catalog, Layer } from "./generated";
 export const UNLISTED = "#b9b9b2"; // colour of a value that its code list doesn't have
 
 const parameters = new URLSearchParams(location.search);
@@ -25,10 +23,7 @@ async function json<T>(path: string): Promise<T> {
   return (await answer.json()) as T;
 }
 
-export async function readCatalog(): Promise<Catalog> {
-  const catalog = await json<ServedCatalog>(dated("viewer/catalog.json"));
-  return { ...catalog, layers: catalog.layers.map((layer) => ({ ...layer, tiled: layer.bodies })) };
-}
+export const readCatalog = () => json<Catalog>(dated("viewer/catalog.json"));
 export const readMarks = (layer: string) => json<Mark[]>(dated(`viewer/marks/${layer}.json`));
 export const readHits = (words: string) => json<Hit[]>(dated(`viewer/search?q=${encodeURIComponent(words)}`));
 export const readDatasets = (layer: string) => json<DatasetNote[]>(dated(`viewer/datasets/${layer}.json`));

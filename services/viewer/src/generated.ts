@@ -81,6 +81,9 @@ export type Layer = {
   order: number;
   count: number;
   bodies: boolean;
+  drawing: "features" | "ground" | "cloud" | "sets" | null;
+  counted: boolean;
+  takesRecords: boolean;
   fields: LayerField[];
   unknownCodes: UnknownCode[];
   style: Style;

@@ -34,7 +34,7 @@ async function start(): Promise<void> {
   for (const panel of PANELS) panel.mount(document.getElementById(panel.slot) as HTMLElement, catalog, widget);
   const layers = await drawLayers(catalog, widget);
   selectOnClick(widget, layers);
-  followChanges(catalog, layers, widget);
+  followChanges(catalog, layers);
   followScene(asked, widget);
   state.language.subscribe((language) => (document.documentElement.lang = language));
   const shown = catalog;

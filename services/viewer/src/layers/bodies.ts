@@ -9,12 +9,14 @@ import {
   type CustomShader,
   ShadowMode,
 } from "@cesium/engine";
-import { lean, UNLISTED, type Catalog, type Layer } from "../api";
+import { lean, UNLISTED, type Catalog } from "../api";
+import type { Layer } from "../generated";
 import { datedTileset } from "../scene";
 import { state } from "../state";
 import { outlineOf } from "./outline";
-import type { LayerRenderer } from "./renderer";
+import type { Canvas, LayerRenderer } from "./renderer";
 import { CONCRETE, FACADE, FOLIAGE, UNPICKED } from "./shaders";
+import { tilesOf } from "./tiles";
 
 /** Even, slightly warm light from all around: shaded walls stay readable. */
 const AMBIENT = [new Cartesian3(0.82, 0.8, 0.77), ...Array.from({ length: 8 }, () => new Cartesian3(0, 0, 0))];
@@ -53,66 +55,29 @@ function dress(tileset: Cesium3DTileset, layer: Layer, byUse: Cesium3DTileStyle)
   tileset.colorBlendAmount = 0.85;
 }
 
-const PATIENCE_MS = 8000;
-
-/** Resolves when a tileset that isn't shown yet has loaded what the present view needs. */
-function preloaded(tileset: Cesium3DTileset, widget: CesiumWidget): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearInterval(timer);
-      stop();
-      resolve();
-    };
-    const stop = tileset.initialTilesLoaded.addEventListener(end);
-    const since = performance.now();
-    const timer = setInterval(() => {
-      widget.scene.requestRender(); // a scene that rests loads nothing
-      if (performance.now() - since > PATIENCE_MS) end();
-    }, 40);
-  });
-}
-
-export async function bodies(layer: Layer, catalog: Catalog, widget: CesiumWidget): Promise<LayerRenderer> {
-  const { primitives } = widget.scene;
+/** A layer's bodies; of a layer without any there is nothing on the scene. */
+export function bodies(layer: Layer, { catalog, widget }: Canvas): LayerRenderer {
   const byUse = styleByUse(layer, catalog);
-  let shown = true;
-  let tileset = await load(layer);
-  primitives.add(tileset);
-  const redress = () => {
+  const dressed = async () => {
+    const tileset = await load(layer);
     dress(tileset, layer, byUse);
+    return tileset;
+  };
+  const tiles = tilesOf(layer, widget, dressed, forget);
+  const redress = () => {
+    const tileset = tiles.current();
+    if (tileset) dress(tileset, layer, byUse);
     widget.scene.requestRender();
   };
   state.colorByUse.subscribe(redress);
   state.opacity.subscribe(redress);
   if (!layer.symbol) highlight(layer.id, widget);
   return {
-    show: (visible) => {
-      shown = visible;
-      tileset.show = visible && layer.tiled;
-    },
+    show: (visible) => tiles.show(visible),
+    follow: () => tiles.follow(),
     pick: (picked) => {
-      if (!(picked instanceof Cesium3DTileFeature) || picked.tileset !== tileset) return null;
+      if (!(picked instanceof Cesium3DTileFeature) || picked.tileset !== tiles.current()) return null;
       return { layer: layer.id, id: String(picked.getProperty("id")) };
-    },
-    refresh: async () => {
-      if (!layer.tiled) {
-        tileset.show = false; // nothing of it was known at the moment that is shown
-        return;
-      }
-      // one tile can't be loaded anew: the new root comes beside the old, and what didn't change from the caches
-      const next = await load(layer);
-      next.show = false;
-      next.preloadWhenHidden = true;
-      dress(next, layer, byUse);
-      primitives.add(next);
-      if (shown) await preloaded(next, widget);
-      const before = tileset;
-      tileset = next;
-      next.show = shown;
-      if (lastPicked?.tileset === before) lastPicked = null;
-      forgetLit();
-      primitives.remove(before);
-      widget.scene.requestRender();
     },
   };
 }
@@ -142,8 +107,10 @@ function highlight(layer: string, widget: CesiumWidget): void {
 
 let lastPicked: Cesium3DTileFeature | null = null;
 let lit: { layer: string; feature: Cesium3DTileFeature } | null = null;
-function forgetLit(): void {
-  lit = null;
+/** What was picked of tiles that are gone can't be lit again, nor put back. */
+function forget(gone: Cesium3DTileset): void {
+  if (lastPicked?.tileset === gone) lastPicked = null;
+  if (lit?.feature.tileset === gone) lit = null;
 }
 export function rememberPicked(picked: unknown): void {
   lastPicked = picked instanceof Cesium3DTileFeature ? picked : null;

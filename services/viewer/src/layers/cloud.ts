@@ -1,8 +1,10 @@
-import { Cesium3DTileset, Cesium3DTileStyle, type CesiumWidget, PointCloudShading } from "@cesium/engine";
-import { lean, type Layer } from "../api";
+import { Cesium3DTileset, Cesium3DTileStyle, PointCloudShading } from "@cesium/engine";
+import { lean } from "../api";
+import type { Layer } from "../generated";
 import { datedTileset } from "../scene";
 import { state } from "../state";
-import type { LayerRenderer } from "./renderer";
+import type { Draw } from "./renderer";
+import { tilesOf } from "./tiles";
 
 /** Classes of ASPRS LAS 1.4, table 17, and their colours. */
 const CLASSES: [number, string][] = [
@@ -28,27 +30,16 @@ async function load(layer: Layer): Promise<Cesium3DTileset> {
 }
 
 /** Draws a layer of point clouds: in their colours, or by class. */
-export async function cloud(layer: Layer, widget: CesiumWidget): Promise<LayerRenderer> {
-  const { primitives } = widget.scene;
-  let shown = true;
-  let tileset = await load(layer);
-  primitives.add(tileset);
-  const dress = () => {
+export const cloud: Draw = (layer, { widget }) => {
+  const dress = (tileset: Cesium3DTileset) => {
     tileset.style = state.colorByUse.value ? BY_CLASS : undefined;
+    return tileset;
+  };
+  const tiles = tilesOf(layer, widget, async () => dress(await load(layer)));
+  state.colorByUse.subscribe(() => {
+    const tileset = tiles.current();
+    if (tileset) dress(tileset);
     widget.scene.requestRender();
-  };
-  state.colorByUse.subscribe(dress);
-  return {
-    show: (visible) => {
-      shown = visible;
-      tileset.show = visible && layer.tiled;
-    },
-    refresh: async () => {
-      primitives.remove(tileset);
-      tileset = await load(layer);
-      tileset.show = shown && layer.tiled;
-      primitives.add(tileset);
-      dress();
-    },
-  };
-}
+  });
+  return [tiles];
+};

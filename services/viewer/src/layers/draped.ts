@@ -1,9 +1,11 @@
 import { VectorTile, type VectorTileFeature } from "@mapbox/vector-tile";
 import { Event, ImageryLayer, WebMercatorTilingScheme, type CesiumWidget, type ImageryProvider } from "@cesium/engine";
 import { PbfReader } from "pbf";
-import { dated, UNLISTED, type Catalog, type Layer } from "../api";
+import { dated, UNLISTED, type Catalog } from "../api";
+import type { Layer } from "../generated";
 import type { Coloured } from "../results";
 import { state } from "../state";
+import type { LayerRenderer } from "./renderer";
 
 const SIZE = 512; // pixels of a drawn tile
 const DEEPEST = 16; // vector tiles below this are cut from it
@@ -53,28 +55,47 @@ function read(feature: VectorTileFeature): Feature {
 export class Drape {
   readonly #layers: Layer[];
   readonly #tiles = new Tiles();
+  #waiting = false;
   #shown: ImageryLayer | null = null;
 
   constructor(
-    layers: Layer[],
     private readonly catalog: Catalog,
     private readonly widget: CesiumWidget,
   ) {
-    this.#layers = [...layers].sort((a, b) => a.order - b.order);
+    const flat = catalog.layers.filter((l) => l.drawing === "features" && l.geometry !== "Point");
+    this.#layers = flat.sort((a, b) => a.order - b.order);
     state.visible.subscribe((visible) => this.#redraw(visible));
     state.result.subscribe(() => this.#redraw(state.visible.value));
     state.opacity.subscribe(() => this.#redraw(state.visible.value));
   }
 
-  /** Draws a layer as it is now. */
-  refresh(layer: string): void {
-    if (!this.#layers.some((l) => l.id === layer)) return;
-    this.#tiles.forget(layer);
+  /** Draws a layer's part of the image. */
+  rendererOf(layer: Layer): LayerRenderer {
+    return {
+      show: () => undefined, // the image is drawn anew when what is visible changes
+      follow: () => {
+        this.#tiles.forget(layer.id);
+        return this.#redrawn();
+      },
+    };
+  }
+
+  /** Draws the image anew, once for all layers that ask for it in one go. */
+  async #redrawn(): Promise<void> {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    await Promise.resolve();
+    this.#waiting = false;
     this.#redraw(state.visible.value);
   }
 
+  /** What is drawn of a layer at the moment: what has bodies isn't draped beside them. */
+  #drawn(layer: Layer, visible: ReadonlySet<string>): boolean {
+    return visible.has(layer.id) && layer.count > 0 && !layer.bodies;
+  }
+
   #redraw(visible: ReadonlySet<string>): void {
-    const drawn = this.#layers.filter((l) => visible.has(l.id) && l.count > 0);
+    const drawn = this.#layers.filter((l) => this.#drawn(l, visible));
     const { imageryLayers } = this.widget.scene;
     const next = new ImageryLayer(provider(drawn, this.#tiles, this.catalog, state.result.value));
     const before = this.#shown;
@@ -108,7 +129,7 @@ export class Drape {
     const [x, y] = [Math.floor(px), Math.floor(py)];
     const metres = (EARTH_M * Math.cos(lat)) / scale;
     for (const layer of [...this.#layers].reverse()) {
-      if (!visible.has(layer.id) || !layer.count) continue;
+      if (!this.#drawn(layer, visible)) continue;
       const tile = await this.#tiles.get(layer.id, DEEPEST, x, y);
       const point = { x: (px - x) * tile.extent, y: (py - y) * tile.extent };
       const perMetre = tile.extent / metres;

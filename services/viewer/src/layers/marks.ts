@@ -3,7 +3,6 @@ import {
   BillboardCollection,
   Cartesian2,
   Cartesian3,
-  type CesiumWidget,
   Color,
   DistanceDisplayCondition,
   HeightReference,
@@ -13,10 +12,10 @@ import {
   LabelStyle,
   VerticalOrigin,
 } from "@cesium/engine";
-import { readMarks, type Layer } from "../api";
-import type { Mark } from "../generated";
-import type { Declutter, Mark as Placed } from "./declutter";
-import type { LayerRenderer } from "./renderer";
+import { readMarks } from "../api";
+import type { Layer, Mark } from "../generated";
+import type { Mark as Placed } from "./declutter";
+import type { Canvas, LayerRenderer } from "./renderer";
 
 const PX_PER_CHARACTER = 13;
 
@@ -41,7 +40,7 @@ function sign(layer: Layer): HTMLCanvasElement {
 }
 
 /** Point features as signs that stand on the ground, and the names of streets, waters and districts. */
-export async function marks(layer: Layer, widget: CesiumWidget, declutter: Declutter): Promise<LayerRenderer> {
+export function marks(layer: Layer, { widget, declutter }: Canvas): LayerRenderer {
   const { scene } = widget;
   const isPoint = layer.geometry === "Point";
   const billboards = isPoint ? new BillboardCollection({ scene }) : null;
@@ -91,16 +90,19 @@ export async function marks(layer: Layer, widget: CesiumWidget, declutter: Declu
       width,
     };
   };
-  const refresh = async () => {
-    const found = layer.count ? await readMarks(layer.id) : [];
+  let turn = 0;
+  const follow = async () => {
+    const asked = (turn += 1);
+    const wanted = layer.count > 0 && (isPoint || !layer.bodies); // the name of a body is beside it when it is picked
+    const marked = wanted ? await readMarks(layer.id) : [];
+    if (asked !== turn) return; // another moment was asked for since
     billboards?.removeAll();
     labels.removeAll();
-    declutter.set(layer.id, found.map(add));
+    declutter.set(layer.id, marked.map(add));
     scene.requestRender();
   };
-  await refresh();
   return {
-    refresh,
+    follow,
     show: (visible) => {
       if (billboards) billboards.show = visible;
       labels.show = visible;

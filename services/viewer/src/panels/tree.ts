@@ -21,7 +21,7 @@ export function tree(slot: HTMLElement, catalog: Catalog): void {
     filter.ariaLabel = text("filterLayers");
     const parts: HTMLElement[] = [];
     for (const cls of catalog.classes) {
-      const layers = catalog.layers.filter((l) => l.classCode.startsWith(cls.code) && l.kind !== "observation" && matches(l));
+      const layers = catalog.layers.filter((l) => l.classCode.startsWith(cls.code) && l.drawing && matches(l));
       if (!layers.length) continue;
       parts.push(element("h2", {}, local(cls.title)));
       for (const layer of layers) {
@@ -45,8 +45,7 @@ function row(layer: Layer, catalog: Catalog, open: Set<string>, show: () => void
   const id = `layer-${layer.id}`;
   const box = element("input", { type: "checkbox", id, checked: state.visible.value.has(layer.id) });
   box.onchange = () => toggleLayer(layer.id);
-  const counted = layer.kind === "feature" || layer.kind === "points" || layer.kind === "tileset";
-  const empty = counted ? layer.count === 0 : layer.role !== "ground" || !catalog.terrain;
+  const empty = layer.counted ? layer.count === 0 : layer.role !== "ground" || !catalog.terrain;
   const more = element("button", { className: "more", type: "button", title: text("details"), ariaLabel: `${local(layer.title)}: ${text("details")}` }, "⋯");
   more.setAttribute("aria-expanded", String(open.has(layer.id)));
   more.onclick = () => {
@@ -59,7 +58,7 @@ function row(layer: Layer, catalog: Catalog, open: Set<string>, show: () => void
     box,
     swatch(layer),
     element("label", { htmlFor: id }, local(layer.title)),
-    element("small", {}, counted ? layer.count.toLocaleString() : ""),
+    element("small", {}, layer.counted ? layer.count.toLocaleString() : ""),
     more,
   );
   made.dataset.empty = String(empty);
@@ -84,7 +83,7 @@ function details(layer: Layer): HTMLElement {
   if (layer.geometry) link("GeoJSON", `ogc/collections/${layer.id}/items?f=json&limit=100`);
   if (layer.geometry) link("QML", `styles/${layer.id}/qml`);
   const made = element("div", { className: "details" }, element("p", {}, local(layer.description)), facts);
-  if (layer.kind === "feature" && layer.geometry !== "Point") made.append(element("label", { className: "opacity" }, text("opacity"), opaque));
+  if (layer.geometry && layer.geometry !== "Point") made.append(element("label", { className: "opacity" }, text("opacity"), opaque));
   made.append(links);
   return made;
 }

@@ -176,7 +176,7 @@ function optionsOf(input: Input, process: Process, catalog: Catalog, asked: Reco
   // the layers that an analysis has something of its own for come first
   const roles = new Set(Object.values(process.inputs).flatMap((i) => (i.schema["x-also"] ?? []).map((o) => o.role)));
   const preferred = (l: Layer) => Number(l.role !== null && roles.has(l.role));
-  const filled = catalog.layers.filter((l) => l.kind === "feature" && l.count > 0);
+  const filled = catalog.layers.filter((l) => l.geometry && l.count > 0);
   const also = input.schema["x-also"] ?? [];
   const optional: [string, string][] = input.minOccurs === 0 && input.schema.default === undefined ? [["", text("choose")]] : [];
   if (input.schema.enum) return input.schema.enum.map((v): [string, string] => [v, v]);

@@ -61,7 +61,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
 
   const optionFields = () => {
     const layer = element("select", { id: "upload-layer" }, element("option", { value: "" }, text("byFile")));
-    for (const l of catalog.layers.filter((c) => c.kind === "feature" || c.kind === "observation"))
+    for (const l of catalog.layers.filter((c) => c.takesRecords))
       layer.append(element("option", { value: l.id, selected: options.layer === l.id }, local(l.title)));
     layer.onchange = () => (options.layer = layer.value);
     const field = (name: string, title: Parameters<typeof text>[0], hint: string, type = "text") => {
