@@ -26,6 +26,7 @@ from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry import measures as geo
 from cim.geometry.bodies import concatenate, select
+from cim.loads.load import DatasetNote
 from cim.loads.load import load as begin_load
 from cim.loads.quality import examine, keep_quality
 from cim.read.terrain import ground_of
@@ -136,6 +137,7 @@ def reconstruct(
         outcome.report.quality = examine(cursor, store, load.number, outcome.report.layers)
         keep_quality(cursor, load.number, outcome.report.quality)
         load.report, load.detail = outcome.report.as_json(), {"clouds": [c.id for c in clouds]}
+        load.datasets = [said for file in outcome.report.files for said in file.datasets]
     return outcome
 
 
@@ -340,7 +342,9 @@ def _load_buildings(
         take_turn_with_bodies(cursor)
         store_bodies(cursor, ready.bodies)
         stage_records(cursor, layer, ready.records)
-        merged = merge(cursor, Delivery(layer, dataset, outcome.report.load or 0, since, public=public))
+        day = store.city.clock.day(since) if since else None
+        merged = merge(cursor, Delivery(layer, dataset, outcome.report.load or 0, since, public=public, surveyed=day))
+        report.datasets.append(DatasetNote(dataset, layer.id, day))
         report.loaded += merged.loaded
         report.updated += merged.updated
         report.unchanged += merged.unchanged

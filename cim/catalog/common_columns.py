@@ -85,6 +85,10 @@ COMMON_COLUMNS: tuple[CommonColumn, ...] = (
     ),
     CommonColumn("public", "load", "boolean", "NOT NULL DEFAULT true", later=True),
     CommonColumn("source", "load", "bigint", later=True),
+    CommonColumn(  # none: nothing said when
+        "surveyed", "load", "date", later=True, title=_text("测绘日期", "Survey date"), type="date", sql="v.surveyed",
+        filterable=True,
+    ),
     CommonColumn(
         "valid_from", "row", title=_text("有效自", "Valid from"), type="timestamp", sql="lower(v.valid)",
         filterable=True,

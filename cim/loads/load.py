@@ -28,9 +28,10 @@ LOCK_SPACE = 1_668_441_675  # any number that nothing else in the database uses:
 
 @dataclass(frozen=True)
 class DatasetNote:
-    """What a delivery says of its dataset."""
+    """What a delivery into a layer says of its dataset."""
 
     name: str
+    layer: str
     surveyed: date | None = None
     licence: str | None = None
     source: str | None = None
@@ -88,7 +89,7 @@ def load(
     if work.given_up:
         cursor.connection.rollback()
         return
-    _note_datasets(cursor, work.datasets)
+    _note_datasets(cursor, work.number, work.datasets)
     if work.report is not None:
         text = json_text(work.report)
         cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, work.number])
@@ -132,16 +133,21 @@ def _begun(cursor: Cursor, asker: Asker) -> int:
     return int(row[0]) if row else 0
 
 
-def _note_datasets(cursor: Cursor, notes: Iterable[DatasetNote]) -> None:
+def _note_datasets(cursor: Cursor, load: int, notes: Iterable[DatasetNote]) -> None:
     """Note datasets, at the very end and in one order: loads into different layers may be of the same ones."""
     for said in sorted(dict.fromkeys(notes), key=lambda said: said.name):
         cursor.execute(
-            """INSERT INTO cim.dataset VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO UPDATE
-               SET surveyed = coalesce(greatest(dataset.surveyed, excluded.surveyed), excluded.surveyed),
-                   licence = coalesce(excluded.licence, dataset.licence),
+            """INSERT INTO cim.dataset (name, licence, source) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE
+               SET licence = coalesce(excluded.licence, dataset.licence),
                    source = coalesce(excluded.source, dataset.source)""",
-            [said.name, said.surveyed, said.licence, said.source],
+            [said.name, said.licence, said.source],
         )
+        if said.surveyed:  # of several files of a load, the newest
+            cursor.execute(
+                """INSERT INTO cim.survey VALUES (%s, %s, %s, %s) ON CONFLICT (load, layer, dataset) DO UPDATE
+                   SET surveyed = greatest(survey.surveyed, excluded.surveyed)""",
+                [load, said.layer, said.name, said.surveyed],
+            )
 
 
 def note_source(cursor: Cursor, load: int, path: Path, shown: str, name: str | None = None) -> int:

@@ -108,11 +108,20 @@ def file_counts(cursor: Cursor, at: datetime | None = None) -> dict[str, int]:
 def layer_datasets(
     cursor: Cursor, layer: Layer, at: datetime | None = None
 ) -> list[tuple[str, str | None, str | None, int]]:
-    """Return the datasets that a layer's content comes from: (name, survey date, licence, objects), newest first."""
+    """Return the datasets that a layer's content comes from: (name, survey date, licence, objects), newest first.
+
+    The date is that of the newest survey of the layer, up to the moment, that wasn't taken back: it may have found that
+    nothing has changed since the one before.
+    """
     cursor.execute(
-        f"""SELECT v.dataset, min(d.surveyed)::text, min(d.licence), count(*) FROM {table(layer)} v
-            LEFT JOIN cim.dataset d ON d.name = v.dataset WHERE {current()} GROUP BY 1 ORDER BY 2 DESC NULLS LAST, 1""",
-        {"at": at},
+        f"""SELECT v.dataset, (
+                     SELECT max(s.surveyed)::text FROM cim.survey s JOIN cim.load l USING (load)
+                     WHERE s.layer = %(layer)s AND s.dataset = v.dataset AND l.undone IS NULL
+                       AND s.surveyed <= (coalesce(%(at)s::timestamptz, now()) AT TIME ZONE 'UTC')::date),
+                   min(d.licence), count(*)
+            FROM {table(layer)} v LEFT JOIN cim.dataset d ON d.name = v.dataset
+            WHERE {current()} GROUP BY 1 ORDER BY 2 DESC NULLS LAST, 1""",
+        {"at": at, "layer": layer.id},
     )
     return cursor.fetchall()
 
@@ -214,7 +223,7 @@ def provenance(cursor: Cursor, layer: Layer, identifier: str, at: datetime | Non
     """Return where an object's content comes from, or None if there is no such object at that moment."""
     record = "NULL::text" if layer.observes else "v.record"
     cursor.execute(
-        f"""SELECT v.dataset, d.surveyed::text, d.licence, v.load, l.started, lower(v.valid),
+        f"""SELECT v.dataset, v.surveyed::text, d.licence, v.load, l.started, lower(v.valid),
                    upper(v.valid), v.flags, regexp_replace(s.path, '^.*/', ''), s.name, s.sha256,
                    coalesce({record}, v.id), l.operator
             FROM {table(layer)} v LEFT JOIN cim.dataset d ON d.name = v.dataset LEFT JOIN cim.load l ON l.load = v.load

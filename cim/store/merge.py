@@ -7,7 +7,7 @@ new content from D are written. Where the delivery brings the same date, or none
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +17,8 @@ from cim.store.binary_copy import copy_rows
 from cim.store.match import meet_by_place
 from cim.store.schema import BODY_COLUMNS, LOAD_COLUMNS, record_columns, table
 
+_LOAD_NAMES = ", ".join(f'"{c.name}"' for c in LOAD_COLUMNS)
+_LOAD_VALUES = ", ".join(f"%({c.name})s::{c.sql_type}" for c in LOAD_COLUMNS)
 HASH_IN_ROW = slice(6, 22)  # of a body's row on the wire: behind the number of its columns and the length of the hash
 
 
@@ -31,6 +33,7 @@ class Delivery:
     complete: bool = False
     public: bool = True
     source: int | None = None  # the row of cim.source; None: no file, an edit
+    surveyed: date | None = None  # None: nothing says when
 
 
 @dataclass(frozen=True)
@@ -185,9 +188,8 @@ def merge_observations(cursor: psycopg.Cursor[Any], delivery: Delivery) -> Merge
     )
     staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
     cursor.execute(
-        f"""INSERT INTO {t} ({names}, class_code, cim_level, dataset, load, public, source)
-            SELECT {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s,
-                   %(source)s
+        f"""INSERT INTO {t} ({names}, {_LOAD_NAMES})
+            SELECT {staged}, {_LOAD_VALUES}
             FROM merge_plan p JOIN {staging(layer)} s USING (id)
             WHERE p.action <> 'unchanged' ORDER BY s.feature, s.time""",
         values,
@@ -208,6 +210,7 @@ def _values(delivery: Delivery) -> dict[str, Any]:
         "load": delivery.load,
         "public": delivery.public,
         "source": delivery.source,
+        "surveyed": delivery.surveyed,
         "layer": layer.id,
         "class_code": layer.class_code,
         "cim_level": layer.cim_level,
@@ -263,9 +266,8 @@ def _write_new_content(layer: Layer) -> str:
     names = ", ".join(f'"{c.name}"' for c in record_columns(layer))
     staged = ", ".join(f's."{c.name}"' for c in record_columns(layer))
     return f"""
-        INSERT INTO {table(layer)} (valid, {names}, class_code, cim_level, dataset, load, public, source)
-        SELECT p.new_valid, {staged}, %(class_code)s, %(cim_level)s, %(dataset)s, %(load)s, %(public)s,
-                   %(source)s
+        INSERT INTO {table(layer)} (valid, {names}, {_LOAD_NAMES})
+        SELECT p.new_valid, {staged}, {_LOAD_VALUES}
         FROM merge_plan p JOIN {staging(layer)} s USING (id)
         WHERE p.action IN ('new', 'replace', 'split') ORDER BY s.id"""
 

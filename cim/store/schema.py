@@ -167,7 +167,7 @@ def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: A
         f" SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
         f" {layer.cim_level}::smallint AS cim_level, dataset, load, public, source,"
-        f" NULL::text AS record FROM {ASSETS} WHERE layer = {_literal(layer.id)}",
+        f" NULL::text AS record, surveyed FROM {ASSETS} WHERE layer = {_literal(layer.id)}",
     ]
 
 

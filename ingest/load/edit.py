@@ -8,7 +8,7 @@ raised anew. One that was measured stays while its footprint does, whatever is s
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -82,6 +82,7 @@ class Version:
     dataset: str
     public: bool
     derived_from: bytes | None
+    surveyed: date | None
     open: bool  # it has no end yet
     faces: tuple[bytes, ...] = ()  # of the bodies
 
@@ -163,9 +164,10 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
         store_bodies(cursor, rows.bodies)
     stage_records(cursor, layer, rows.records)
     if not cursor.execute("SELECT 1 FROM cim.dataset WHERE name = %s", [dataset]).fetchone():
-        load.datasets.append(DatasetNote(dataset))
+        load.datasets.append(DatasetNote(dataset, layer.id))
     at = edit.at or (None if before is None or before.open else datetime.now(UTC))
-    outcome = merge(cursor, Delivery(layer, dataset, load.number, at, public=public))
+    surveyed = before.surveyed if before else None  # an edit is no survey
+    outcome = merge(cursor, Delivery(layer, dataset, load.number, at, public=public, surveyed=surveyed))
     action = "created" if outcome.loaded else "replaced" if outcome.updated else "unchanged"
     return Edited(edit.id, action, load.number, tuple(report.warned))
 
@@ -200,7 +202,7 @@ def _current(cursor: Cursor, edit: Edit) -> Version | None:
     fields = "".join(f', v."{f.name}"' for f in layer.fields)
     row = cursor.execute(
         f"""SELECT ST_AsBinary(v.geom), v.extra, v.lods, v.bodies, v.flags, v.parent_id, v.dataset, v.public,
-                   v.derived_from, upper_inf(v.valid),
+                   v.derived_from, v.surveyed, upper_inf(v.valid),
                    EXISTS (SELECT FROM {table(layer)} p WHERE p.parent_id = v.id AND upper_inf(p.recorded)),
                    (SELECT array_agg(b.faces ORDER BY n) FROM unnest(v.bodies) WITH ORDINALITY AS u(hash, n)
                     JOIN cim.body b USING (hash)){fields}
@@ -212,7 +214,8 @@ def _current(cursor: Cursor, edit: Edit) -> Version | None:
     ).fetchone()
     if row is None:
         return None
-    wkb, extra, lods, hashes, flags, parent, dataset, public, derived_from, is_open, has_parts, faces, *values = row
+    wkb, extra, lods, hashes, flags, parent, dataset, public, derived_from, surveyed, *rest = row
+    is_open, has_parts, faces, *values = rest
     return Version(
         shape=shapely.from_wkb(bytes(wkb)),
         values=dict(zip((f.name for f in layer.fields), values, strict=True)),
@@ -223,6 +226,7 @@ def _current(cursor: Cursor, edit: Edit) -> Version | None:
         dataset=dataset,
         public=public,
         derived_from=derived_from and bytes(derived_from),
+        surveyed=surveyed,
         open=is_open,
         faces=tuple(bytes(f) for f in faces or ()),
     )

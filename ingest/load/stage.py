@@ -189,7 +189,7 @@ def _delivery(table: StagedTable, layer: Layer) -> Delivery:
     surveyed = declared.date or header.surveyed
     dataset = declared.dataset or header.title or header.layer_hint
     licence, source = declared.licence or header.licence, Path(table.report.path).name
-    table.report.datasets.append(DatasetNote(dataset, surveyed, licence, source))
+    table.report.datasets.append(DatasetNote(dataset, layer.id, surveyed, licence, source))
     valid_from = table.store.city.clock.begins(surveyed) if surveyed else None
     public = declared.public is not False
     return Delivery(
@@ -200,6 +200,7 @@ def _delivery(table: StagedTable, layer: Layer) -> Delivery:
         complete=bool(declared.complete),
         public=public,
         source=table.report.source,
+        surveyed=surveyed,
     )
 
 

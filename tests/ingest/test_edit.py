@@ -93,7 +93,17 @@ def plain_values(feature: Json, kind: Kind, rng: random.Random) -> None:
 
 def only_said(feature: Json, kind: Kind, rng: random.Random) -> None:
     """Put back without what nobody sets."""
-    for member in ("class_code", "dataset", "load", "valid_from", "valid_until", "lods", "flags", "parent_id"):
+    for member in (
+        "class_code",
+        "dataset",
+        "load",
+        "valid_from",
+        "valid_until",
+        "surveyed",
+        "lods",
+        "flags",
+        "parent_id",
+    ):
         del feature["properties"][member]
 
 

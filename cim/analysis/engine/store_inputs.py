@@ -161,9 +161,10 @@ class StoreInputs:
         for name in sorted(self.asked):
             layer = self.catalog.layers[name]
             when = "" if layer.observes else "AND v.valid @> %(at)s::timestamptz"
+            newest = "(max(lower(v.valid)) AT TIME ZONE %(zone)s)::date"  # values are as old as their newest
+            surveyed = newest if layer.observes else "max(v.surveyed)"
             rows = self.cursor.execute(
-                f"""SELECT v.dataset, (max(lower(v.valid)) AT TIME ZONE %(zone)s)::date::text, max(v.load)
-                    FROM {table(layer)} v
+                f"""SELECT v.dataset, ({surveyed})::text, max(v.load) FROM {table(layer)} v
                     WHERE v.recorded @> %(recorded_at)s::timestamptz {when} GROUP BY 1 ORDER BY 1""".encode(),
                 {"at": self.at, "recorded_at": self.recorded_at, "zone": self.city.timezone},
             ).fetchall()

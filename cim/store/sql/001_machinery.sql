@@ -15,10 +15,9 @@ CREATE TABLE IF NOT EXISTS cim.load (
     report   jsonb
 );
 
--- A dataset as people speak of it; its newest survey date answers "how old is this?".
+-- A dataset as people speak of it.
 CREATE TABLE IF NOT EXISTS cim.dataset (
     name     text PRIMARY KEY,
-    surveyed date,
     licence  text,
     source   text
 );

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from cim.catalog.model import KindName, Layer
 from cim.errors import UnknownLayer
+from cim.loads.load import DatasetNote
 from cim.reference.crs import Float
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared
@@ -72,6 +73,8 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
     since = store.city.clock.begins(declared.date) if declared.date else None
     public = declared.public is not False
     known = _known(cursor, sheet, since, store.city.srid)
+    if known:
+        report.datasets.append(_note(sheet, declared, declared.dataset or known[2], report))
     if known and known[1] == public:
         report.unchanged = sheet.records
         return
@@ -85,22 +88,29 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
     versions = [version for version in namesakes if version.id == identifier]
     met = next((version for version in versions if version.holds(since)), None)
     dataset = declared.dataset or identifier
+    report.datasets.append(_note(sheet, declared, dataset, report))
     if met:
         _warn_of_change(met, dataset, report)
     if identifier != sheet.name and known_as is None:
         report.warn("another of this name is there, elsewhere or of this call: this one has its own id", [identifier])
     room = _room(cursor, met, versions, since)
-    _write(cursor, sheet, identifier, dataset, room, store.city.srid, load, report, public=public)
+    _write(
+        cursor, sheet, identifier, dataset, room, store.city.srid, load, report, public=public, surveyed=declared.date
+    )
     report.updated, report.loaded = (sheet.records, 0) if known_as else (0, sheet.records)
 
 
-def _known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -> tuple[int, bool] | None:
-    """Return the version that has the same content at the same place then, and whether it is public.
+def _note(sheet: Sheet, declared: Declared, dataset: str, report: FileReport) -> DatasetNote:
+    return DatasetNote(dataset, sheet.layer, declared.date, declared.licence, Path(report.path).name)
+
+
+def _known(cursor: Cursor, sheet: Sheet, since: datetime | None, srid: int) -> tuple[int, bool, str] | None:
+    """Return the version that has the same content at the same place then, whether it is public, and its dataset.
 
     Where a set of tiles stands an anchor says, not its content.
     """
-    row: tuple[int, bool] | None = cursor.execute(
-        f"""SELECT a.fid, a.public FROM cim.asset a
+    row: tuple[int, bool, str] | None = cursor.execute(
+        f"""SELECT a.fid, a.public, a.dataset FROM cim.asset a
             WHERE a.layer = %(layer)s AND a.sha256 = %(sha256)s AND upper_inf(a.recorded)
               AND CASE WHEN %(since)s::timestamptz IS NULL THEN upper_inf(a.valid) ELSE a.valid @> %(since)s END
               AND a.footprint && ST_GeomFromText(%(footprint)s, {srid})
@@ -185,8 +195,9 @@ def _room(cursor: Cursor, met: _Version | None, versions: Sequence[_Version], si
     cursor.execute(
         """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
                            RETURNING *)
-           INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public)
-           SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source, public
+           INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public, surveyed)
+           SELECT layer, id, sha256, footprint, about, tstzrange(lower(valid), %(since)s), dataset, load, source,
+                  public, surveyed
            FROM closed WHERE %(since)s::timestamptz IS NOT NULL
              AND (lower_inf(valid) OR lower(valid) < %(since)s::timestamptz)""",
         {"fid": met.fid, "since": since},
@@ -210,17 +221,19 @@ def _write(
     report: FileReport,
     *,
     public: bool,
+    surveyed: date | None,
 ) -> None:
     about = sheet.about if identifier == sheet.name else sheet.about | {"name": sheet.name}
     values = {
         "layer": sheet.layer, "id": identifier, "sha256": sheet.sha256, "footprint": sheet.footprint,
         "about": json.dumps(about), "since": valid[0], "until": valid[1], "dataset": dataset, "load": load,
-        "source": report.source, "public": public,
+        "source": report.source, "public": public, "surveyed": surveyed,
     }  # fmt: skip
     cursor.execute(
-        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public)
+        f"""INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source, public,
+                                   surveyed)
             VALUES (%(layer)s, %(id)s, %(sha256)s, ST_GeomFromText(%(footprint)s, {srid}), %(about)s::jsonb,
-                    tstzrange(%(since)s, %(until)s), %(dataset)s, %(load)s, %(source)s, %(public)s)""",
+                    tstzrange(%(since)s, %(until)s), %(dataset)s, %(load)s, %(source)s, %(public)s, %(surveyed)s)""",
         values,
     )
     cursor.execute(
@@ -262,8 +275,9 @@ def _correct_access(cursor: Cursor, fid: int, load: int, report: FileReport, *, 
         """WITH closed AS (UPDATE cim.asset SET recorded = tstzrange(lower(recorded), now()) WHERE fid = %(fid)s
                            RETURNING *),
                 fresh AS (INSERT INTO cim.asset (layer, id, sha256, footprint, about, valid, dataset, load, source,
-                                                 public)
-                          SELECT layer, id, sha256, footprint, about, valid, dataset, %(load)s, %(source)s, %(public)s
+                                                 public, surveyed)
+                          SELECT layer, id, sha256, footprint, about, valid, dataset, %(load)s, %(source)s, %(public)s,
+                                 surveyed
                           FROM closed RETURNING *)
            INSERT INTO cim.outbox (layer, id, new_box) SELECT layer, id, Box2D(footprint) FROM fresh""",
         {"fid": fid, "load": load, "source": report.source, "public": public},
