@@ -115,6 +115,9 @@ def running(settings: Settings) -> Iterator[Cluster]:
             _stop_if_last(cluster, settings.state, lock)
 
 
+_PATIENCE = 120  # half seconds
+
+
 def start(cluster: Cluster) -> None:
     """Make the cluster if it isn't there, and start it if it isn't up. May be called again at any time.
 
@@ -129,11 +132,15 @@ def start(cluster: Cluster) -> None:
     settings = [f"-c {name}={value}" for name, value in _OPTIONS.items() if value]
     options = " ".join(["-c listen_addresses=''", f"-c unix_socket_directories='{cluster.folder}'", *settings])
     command = ["pg_ctl", "-D", str(cluster.data), "-l", str(cluster.folder / "log"), "-w", "-t", "60", "-o", options]
-    for _ in range(20):
+    for attempt in range(_PATIENCE):
         outcome = _run(cluster, [*command, "start"])
         if outcome.returncode == 0 or is_up(cluster):
             return
-        time.sleep(0.5)  # after a kill -9 of the postmaster its children still hold the shared memory for a moment
+        # after a kill -9 of the postmaster its children still hold the shared memory for a moment; one that is being
+        # stopped takes as long as its last checkpoint
+        if attempt > _PATIENCE // 6 and not (cluster.data / "postmaster.pid").exists():
+            break
+        time.sleep(0.5)
     log = cluster.folder / "log"
     tail = log.read_text("utf-8", "replace")[-800:] if log.exists() else outcome.stderr
     raise NoDatabase(f"the private PostgreSQL in {cluster.folder} doesn't start; its log ends with:\n{tail}")
