@@ -200,7 +200,7 @@ def made(number: int, name: str, rng: random.Random) -> Json:
         "block of storeys": {"storeys": 5, "base_m": z, "roof_points": 3},
     }
     by_kind["space"] = {"charging": True, "accessible": False, "name": "007"}
-    properties = said | by_kind.get(name, {"area_m2": 0.1 + 0.2, "land_use": "R2"})
+    properties = said | by_kind.get(name, {"area_m2": 0.1 + 0.2, "land_use": "residential"})
     return {"type": "Feature", "properties": properties, "geometry": mapping(polygon)}
 
 
