@@ -195,6 +195,23 @@ def test_no_code_path_names_a_layer_or_its_field() -> None:
     assert found == []
 
 
+def test_no_code_of_the_page_names_a_city_or_a_place_in_it() -> None:
+    """Where the city is, how high it lies and in which reference system, the server says."""
+    west, south, east, north = YANGQUAN.extent or (0, 0, 0, 0)
+    heights = range(640, 760)  # of the reference city's ground
+    strays = []
+    viewer = ROOT / "services/viewer"
+    for path in [viewer / "index.html", *(viewer / "src").rglob("*.ts")]:
+        text = path.read_text("utf-8")
+        degrees = [
+            n for n in re.findall(r"\b\d+\.\d+\b", text) if west <= float(n) <= east or south <= float(n) <= north
+        ]
+        metres = [n for n in re.findall(r"(?<![\w.#])\d{3}(?![\w.])", text) if int(n) in heights]
+        named = [word for word in YANGQUAN.name.split() if word in text]
+        strays += [(path.name, word) for word in (*degrees, *metres, *named, *re.findall(r"EPSG:\d+", text))]
+    assert strays == []
+
+
 CONTRACT = [
     "building",
     "building_unit",

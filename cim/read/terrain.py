@@ -76,6 +76,12 @@ def heights(found: list[Surface], x: Float, y: Float) -> Float:
     return z
 
 
+def median_height(found: list[Surface], x: Float, y: Float) -> float | None:
+    """Return the median of the heights at places, in the city's datum; None where no raster has a value at any."""
+    z = heights(found, x, y)
+    return float(np.nanmedian(z)) if np.isfinite(z).any() else None
+
+
 @dataclass(frozen=True)
 class Ground:
     """The terrain as it is now, for any process: the rasters are opened when a height is first asked."""

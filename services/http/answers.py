@@ -120,7 +120,8 @@ class Catalog(Scene):
     """The catalogue tree, and what the page begins with."""
 
     city: City
-    box: Box | None
+    box: Box  # of what there is to look at, or of the city, or of where its reference system is used
+    ground_height_m: float  # of the ground amid the box, over the ellipsoid; 0 where no terrain is shown
     classes: list[DataClass]
     code_lists: dict[str, list[Code]]
     layers: list[Layer]

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from cim.access.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
+from cim.city import Extent
 from cim.errors import UnknownKey
 from cim.read import layers as reads
 from cim.reference.crs import Operation, operation, to_wgs84
@@ -113,6 +114,11 @@ class Context:
     def to_wgs84(self) -> Operation:
         """From the city's CRS to WGS 84."""
         return to_wgs84(CRS.from_epsg(self.store.city.srid), self.store.city.extent)
+
+    @cached_property
+    def ground_heights(self) -> dict[tuple[str, Extent], float]:
+        """What `services.http.viewer` found of the ground: by the name of the terrain's root, and a box."""
+        return {}
 
     def layer(self, name: str) -> Layer:
         """Return a layer of the catalog.

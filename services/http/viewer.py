@@ -1,10 +1,11 @@
 """What the viewer asks for beside tiles and features: the catalogue tree, the city, a place in the city's terms."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from pyproj import CRS
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -21,6 +22,7 @@ from cim.read.layers import (
     search,
     unknown_codes,
 )
+from cim.read.terrain import median_height, surfaces
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from services.http import answers, context
@@ -59,14 +61,16 @@ def catalog(request: Request) -> Response:
         box = extent(cursor, solid) or extent(cursor, features)
         figures = key_figures(cursor, features, ASK.get().at)
         unknown = unknown_codes(cursor, known, features, ASK.get().at)
-        roots = "SELECT layer FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())"
-        tiled = {row[0] for row in cursor.execute(roots, [ASK.get().at]).fetchall()}
+        tiled = _roots(cursor)
         moments = _moments(cursor)
+        around = _degrees(state, box)
+        ground_height = _ground_height(state, cursor, tiled, around)
     layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
     ground = known.with_role("ground")
     answer = answers.Catalog(
         city=answers.City(name=city.name, srid=city.srid, vertical_datum=city.vertical_datum, timezone=city.timezone),
-        box=_degrees(state, box),
+        box=around,
+        ground_height_m=ground_height,
         classes=[answers.DataClass(code=c.code, title=c.title) for c in known.classes],
         code_lists={k: list(v.codes) for k, v in known.code_lists.items()},
         layers=[
@@ -202,9 +206,40 @@ def _moments(cursor: Cursor) -> list[str]:
     return [row[0].isoformat() for row in rows]
 
 
-def _degrees(state: context.Context, box: answers.Box | None) -> answers.Box | None:
+def _roots(cursor: Cursor) -> dict[str, str]:
+    """Return the name of each layer's root of tiles at the moment that is asked for."""
+    cursor.execute(
+        "SELECT layer, name FROM cim.tile_root WHERE valid @> coalesce(%s::timestamptz, now())", [ASK.get().at]
+    )
+    return dict(cursor.fetchall())
+
+
+_SOUNDINGS = 9  # a side
+_GROUNDS_KNOWN = 100
+
+
+def _ground_height(state: context.Context, cursor: Cursor, roots: Mapping[str, str], box: answers.Box) -> float:
+    """Return the ellipsoidal height of the ground amid a box, metres, as the page shows it: 0 without terrain."""
+    layer = state.store.catalog.with_role("ground")
+    root = roots.get(layer.id) if layer else None
+    if layer is None or root is None:
+        return 0.0
+    if (root, box) not in state.ground_heights:
+        lon, lat = np.meshgrid(*(np.linspace(box[n], box[n + 2], _SOUNDINGS) for n in (0, 1)))
+        x, y = state.from_wgs84(lon.ravel(), lat.ravel())
+        files = surfaces(cursor, state.store, layer, ASK.get().at, public_only=True)  # as terrain tiles are
+        height = median_height(files, x, y)
+        anomaly = float(np.median(state.frame.anomaly(x, y)))
+        if len(state.ground_heights) > _GROUNDS_KNOWN:
+            state.ground_heights.clear()
+        state.ground_heights[root, box] = 0.0 if height is None else height + anomaly
+    return state.ground_heights[root, box]
+
+
+def _degrees(state: context.Context, box: answers.Box | None) -> answers.Box:
     if box is None:
-        return state.store.city.extent
+        used = CRS.from_epsg(state.store.city.srid).area_of_use
+        return state.store.city.extent or (used.bounds if used else (-180.0, -90.0, 180.0, 90.0))
     lon, lat = state.to_wgs84(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[3], box[3], box[1]]))
     return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 

@@ -1,18 +1,21 @@
 """What the page is answered is what its types say: each door's answer is read by the model it was declared with."""
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+import rasterio
 from pydantic import TypeAdapter
 
 from cim.access.accounts import add_account
 from cim.analysis.engine.registry import analyses
+from cim.city import City
 from services.docs.viewer_types import viewer_types
 from services.http import answers
-from tests.conftest import Served
+from tests.conftest import MakeStore, Served, serving
 
 DAY = "2099-01-01T00:00:00Z"
 
@@ -39,6 +42,28 @@ def test_the_catalogue_tree(page: httpx.Client, at: str) -> None:
     assert {layer.kind for layer in catalog.layers} == {"feature", "raster", "points", "tileset", "observation"}
     document = page.get(f"/viewer/catalog.json{at}").json()
     assert document == catalog.document()  # nothing is lost on the way, nor comes to it
+
+
+def test_the_city_says_where_it_is_and_how_high_its_ground_lies(page: httpx.Client, changing_city: Served) -> None:
+    catalog = read(page, "/viewer/catalog.json", answers.Catalog)
+    with rasterio.open(changing_city.folder / "terrain_town.tif") as file:
+        lowest, highest = float(file.read(1, masked=True).min()), float(file.read(1, masked=True).max())
+    anomaly = changing_city.store.city.height_anomaly_m
+    assert lowest + anomaly <= catalog.ground_height_m <= highest + anomaly
+    before = read(page, "/viewer/catalog.json?at=1990-01-01", answers.Catalog)
+    assert not before.terrain
+    assert before.ground_height_m == 0  # what is shown then is the ellipsoid
+
+
+def test_an_empty_city_without_an_extent_lies_where_its_reference_system_is_used(make_store: MakeStore) -> None:
+    store = make_store(City(name="Zürich", srid=2056, vertical_datum="EPSG:5728"))
+    environment = os.environ | {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url}
+    with serving(environment) as url, httpx.Client(base_url=url, timeout=60) as client:
+        catalog = read(client, "/viewer/catalog.json", answers.Catalog)
+        west, south, east, north = catalog.box
+        assert west < 8.54 < east
+        assert south < 47.37 < north
+        assert catalog.ground_height_m == 0
 
 
 def test_what_is_asked_for_beside_tiles(page: httpx.Client) -> None:

@@ -46,7 +46,7 @@ async function recount(catalog: Catalog): Promise<boolean> {
   const fresh = await readCatalog();
   if (at !== state.at.value) return false;
   const byId = new Map(fresh.layers.map((l) => [l.id, l]));
-  catalog.terrain = fresh.terrain;
+  [catalog.terrain, catalog.groundHeightM] = [fresh.terrain, fresh.groundHeightM];
   catalog.figures = fresh.figures;
   for (const layer of catalog.layers) {
     const now = byId.get(layer.id);

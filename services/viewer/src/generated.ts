@@ -100,7 +100,8 @@ export type KeyFigure = {
 /** The catalogue tree, and what the page begins with. */
 export type Catalog = {
   city: City;
-  box: [number, number, number, number] | null;
+  box: [number, number, number, number];
+  groundHeightM: number;
   classes: DataClass[];
   codeLists: Record<string, Code[]>;
   layers: Layer[];

@@ -83,7 +83,7 @@ export async function showGround(widget: CesiumWidget, catalog: Catalog): Promis
 
 /** Light from the south-east, 40° high: it shows relief and façades, whatever the hour. */
 function morning(catalog: Catalog): DirectionalLight {
-  const [west, south, east, north] = catalog.box ?? [113.5, 37.8, 113.6, 37.9];
+  const [west, south, east, north] = catalog.box;
   const place = Cartesian3.fromDegrees((west + east) / 2, (south + north) / 2);
   const frame = Transforms.eastNorthUpToFixedFrame(place);
   const toSun = new Cartesian3(0.62, -0.52, 0.59);
@@ -93,9 +93,8 @@ function morning(catalog: Catalog): DirectionalLight {
 
 /** Looks at the whole of what has bodies, from the south, low enough to see hills behind. */
 export function goHome(widget: CesiumWidget, catalog: Catalog): void {
-  if (!catalog.box) return;
   const ground = Rectangle.fromDegrees(...catalog.box);
-  const sphere = BoundingSphere.fromRectangle3D(ground, undefined, catalog.terrain ? 680 : 0);
+  const sphere = BoundingSphere.fromRectangle3D(ground, undefined, catalog.groundHeightM);
   const range = Math.min(Math.max(sphere.radius * 1.2, 500), 60000);
   widget.camera.viewBoundingSphere(
     sphere,
@@ -108,8 +107,8 @@ export function goHome(widget: CesiumWidget, catalog: Catalog): void {
 const CLOSE_M = 420;
 
 /** Flies to a place and looks at it from the south. */
-export function flyTo(widget: CesiumWidget, lon: number, lat: number): void {
-  const ground = widget.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) ?? 680;
+export function flyTo(widget: CesiumWidget, catalog: Catalog, lon: number, lat: number): void {
+  const ground = widget.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) ?? catalog.groundHeightM;
   const sphere = new BoundingSphere(Cartesian3.fromDegrees(lon, lat, ground), 1);
   widget.camera.flyToBoundingSphere(sphere, {
     offset: new HeadingPitchRange(0, CesiumMath.toRadians(-38), CLOSE_M),

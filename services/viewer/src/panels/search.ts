@@ -21,7 +21,7 @@ export function searchBox(catalog: Catalog, widget: CesiumWidget): HTMLElement {
     const layer = catalog.layers.find((l) => l.id === hit.layer);
     if (layer && !state.visible.value.has(layer.id)) state.visible.value = new Set([...state.visible.value, layer.id]);
     if (layer && hit.id) state.selected.value = { layer: layer.id, id: hit.id };
-    flyTo(widget, hit.lon, hit.lat);
+    flyTo(widget, catalog, hit.lon, hit.lat);
   };
   const show = () => {
     list.replaceChildren(

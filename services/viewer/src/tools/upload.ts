@@ -71,10 +71,10 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     };
     return [
       element("label", {}, text("target"), layer),
-      field("crs", "crs", "EPSG:4547"),
+      field("crs", "crs", `EPSG:${catalog.city.srid}`),
       field("vertical_datum", "datum", "city"),
       field("encoding", "encoding", "GBK"),
-      field("anchor", "anchor", "113.58,37.86,700"),
+      field("anchor", "anchor", amid(catalog)),
       field("date", "day", "", "date"),
     ];
   };
@@ -179,4 +179,9 @@ function reportOf(files: FileNote[]): HTMLElement[] {
     if (f.error) notes.append(element("li", { className: "fault" }, f.error, ...howToGive(f.setting)));
   }
   return [table, notes];
+}
+
+/** A place amid the city, in the way in which an anchor is written. */
+function amid({ box: [west, south, east, north], groundHeightM }: Catalog): string {
+  return [((west + east) / 2).toFixed(2), ((south + north) / 2).toFixed(2), Math.round(groundHeightM)].join(",");
 }
