@@ -21,6 +21,7 @@ from cim.access.asker import Asker
 from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.common_columns import COMMON_COLUMNS
 from cim.catalog.model import Layer
+from cim.clock import Clock
 from cim.errors import BadRequest, CimError, LayerBusy, NotFound
 from cim.features import Features, Header
 from cim.geometry.bodies import decode
@@ -45,6 +46,7 @@ READ_ONLY = frozenset(c.name for c in COMMON_COLUMNS if c.title and not c.editab
 SERVED = frozenset({"OGC:CRS84", "EPSG:4326"})  # degrees, in which `/ogc` serves what comes back
 BLOCK = ("1",)  # the levels of detail of a footprint that was raised
 EDITS = "edits"
+AS_SERVED = Clock("UTC")  # in which `/ogc` serves times, which an editor may put back without their offset
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def _mapped(edit: Edit, before: Version | None, asker: Asker, store: Store) -> M
     # what stays in extra isn't looked at again: a name there may be an alias of a field
     stays = {k: v for k, v in rest.items() if (k in stored and stored[k] == v) or k.casefold() in ID_NAMES}
     given = {k: v for k, v in said.items() if k in names} | {k: v for k, v in rest.items() if k not in stays}
-    mapped = map_fields([given], layer, store.catalog, {}).by(store.city.clock, layer)
+    mapped = map_fields([given], layer, store.catalog, {}).by(AS_SERVED, layer)
     extra = {k: v for k, v in (stays | (mapped.extra[0] or {})).items() if v is not None}
     columns = dict(mapped.columns)
     for f in layer.fields:
