@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.docs.program_pages import PAGES
+from services.cli.main import cli
+from services.docs.program_pages import PAGES, commands_of
 from services.docs.viewer_types import TYPES, viewer_types
 from tests.conftest import Served
 
@@ -108,3 +109,64 @@ def test_metrics_are_read_by_a_client_of_prometheus(sample_city: Served) -> None
     administrators = (DOCS / "en/administrator.md").read_text("utf-8")
     for name in re.findall(r"`(cim_\w+)`", administrators):
         assert name.removesuffix("_total") in families or name == "cim_jobs", name
+
+
+MENTIONING = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+ADDRESS = re.compile(r"`(?:GET )?(/[^`\s…]*)`")
+# what stands for the places of an address that a page mentions; several are asked one by one
+PLACES = {
+    "{layer}/{z}/{x}/{y}": "building/14/13362/6328",
+    "{layer}": "building",
+}
+ALSO_SUFFIXES = re.compile(r"`/data/\{layer\}\.arrow`.*also `([^`]*)`")
+
+
+def mentioned() -> dict[str, set[str]]:
+    """Each address that a page mentions, with the pages."""
+    addresses: dict[str, set[str]] = {}
+    for page in MENTIONING:
+        text = page.read_text("utf-8")
+        for address in ADDRESS.findall(text):
+            addresses.setdefault(address, set()).add(page.name)
+        for also in ALSO_SUFFIXES.findall(text):
+            for suffix in also.split():
+                addresses.setdefault(f"/data/{{layer}}{suffix}", set()).add(page.name)
+    return addresses
+
+
+def test_every_address_that_a_page_mentions_answers(sample_city: Served) -> None:
+    addresses = mentioned()
+    assert len(addresses) >= 20
+    assert "/data/{layer}.city.jsonl" in addresses
+    lots = httpx.get(f"{sample_city.url}/ogc/collections/parking_lot/items?limit=1&f=json").json()["features"]
+    analysis = {"inputs": {"cells": "district"}}
+    ran = httpx.post(f"{sample_city.url}/ogc/processes/cell_statistics/execution", json=analysis, timeout=120)
+    places = {
+        "{layer}/{feature}": f"parking_observation/{lots[0]['id']}",
+        "{id}": ran.headers["link"].split("/jobs/")[1].split(">")[0],
+    } | PLACES
+    lost = {}
+    for address, pages in addresses.items():
+        asked = address
+        for name, value in places.items():
+            asked = asked.replace(name, value)
+        assert "{" not in asked, (address, pages)
+        with httpx.stream("GET", sample_city.url + asked, follow_redirects=True, timeout=120) as answer:
+            if answer.status_code != 200 and not (address == "/data" or answer.status_code == 204):
+                lost[address] = (answer.status_code, pages)
+    assert lost == {}
+
+
+def test_every_command_and_option_that_a_page_mentions_is_there() -> None:
+    options = {
+        name for _, command in commands_of("cim", cli) for parameter in command.params for name in parameter.opts
+    }
+    commands = {name for name, _ in commands_of("cim", cli)} | {f"cim {name}" for name in cli.commands}
+    for page in MENTIONING:
+        text = page.read_text("utf-8")
+        for said in re.findall(r"`(cim [a-z][^`]*)`", text):
+            words = said.split()
+            known = " ".join(words[:3]) in commands or " ".join(words[:2]) in commands
+            assert known, (page.name, said)
+        for option in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", "\n".join(re.findall(r"`((?:cim |--)[^`]*)`", text))):
+            assert option in options, (page.name, option)

@@ -19,7 +19,7 @@ def commands_page() -> str:
     """Return the page of the command line: a section a command, as `--help` says it."""
     lines = ["# Commands 命令", "", _MADE, ""]
     names = cli.context_settings["help_option_names"]
-    for name, command in _commands("cim", cli):
+    for name, command in commands_of("cim", cli):
         context = click.Context(
             command, info_name=name, terminal_width=100, max_content_width=100, help_option_names=names
         )
@@ -27,10 +27,11 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
-def _commands(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+def commands_of(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    """Return the commands of a group and of the groups in it, by what a person types."""
     if not isinstance(command, click.Group):
         return [(name, command)]
-    return [found for key in sorted(command.commands) for found in _commands(f"{name} {key}", command.commands[key])]
+    return [found for key in sorted(command.commands) for found in commands_of(f"{name} {key}", command.commands[key])]
 
 
 def settings_page() -> str:
