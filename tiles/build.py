@@ -34,8 +34,8 @@ from tiles.levels import build, members
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.plan.quadtree import Cell, cell_numbers
 from tiles.plan.tree import LEVELS_ABOVE_LEAF, Tile, compose
+from tiles.recipe import recipe
 
-TILER_VERSION = 2  # raise it when the same input gives other bytes
 REMEMBER_EVERY = 64  # tiles; a killed run loses no more than these
 FEW = 6  # so few tiles are built faster here than by processes that must start first
 
@@ -188,7 +188,7 @@ def _holds(version: Version, interval: Interval) -> bool:
 
 def _basis(layer: Layer, frame: Frame) -> bytes:
     fields = [(f.name, f.type, f.title.zh, f.title.en) for f in layer.public_fields]
-    return json.dumps([TILER_VERSION, layer.id, layer.title.en, fields, frame.signature], ensure_ascii=False).encode()
+    return json.dumps([recipe(), layer.id, layer.title.en, fields, frame.signature], ensure_ascii=False).encode()
 
 
 def _fingerprint(

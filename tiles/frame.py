@@ -22,8 +22,7 @@ class Frame:
         return to_wgs84(CRS.from_epsg(self.city.srid), self.city.extent)
 
     @cached_property
-    def anomaly(self) -> Anomaly:
-        """The height anomaly."""
+    def _anomaly(self) -> Anomaly:
         return Anomaly(self.city)
 
     @property
@@ -41,4 +40,12 @@ class Frame:
 
         """
         lon, lat = self.operation(points[:, 0], points[:, 1])
-        return lon, lat, points[:, 2] + self.anomaly(points[:, 0], points[:, 1])
+        return lon, lat, self.ellipsoidal(points[:, 0], points[:, 1], points[:, 2])
+
+    def ellipsoidal(self, x: Float, y: Float, height: Float) -> Float:
+        """Return ellipsoidal heights of heights in the city's vertical datum, metres, at places in the city's CRS."""
+        return height + self.rise(x, y)
+
+    def rise(self, x: Float, y: Float) -> Float:
+        """Return how much ellipsoidal heights are above the city's, metres, at places in the city's CRS; (n,)."""
+        return self._anomaly(x, y)

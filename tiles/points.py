@@ -32,9 +32,9 @@ from tiles.frame import Frame
 from tiles.outcome import Outcome, Progress
 from tiles.plan.quadtree import SEMI_MAJOR_M, ecef
 from tiles.plan.tree import NEST, Node, Region, Tile, document, named, region_union, to_file
+from tiles.recipe import recipe
 from tiles.sheet_roots import Sheet, added, publish_sheets
 
-POINTS_VERSION = 1  # raise it when the same input gives other bytes
 ROOT_LEVEL = 12  # of the quadtree: cells of 4.9 km from south to north
 LOWEST_M, ROOT_HEIGHT_M = -1024.0, 8192.0  # of a root cell, ellipsoidal
 DEEPEST = 12  # cuts below a root cell: cells of 1.2 m
@@ -81,7 +81,7 @@ def tile_clouds(store: Store, layer: Layer, progress: Progress = lambda *_: None
 
 
 def _basis(layer: Layer, frame: Frame) -> bytes:
-    return json.dumps(["points", POINTS_VERSION, layer.id, frame.signature], ensure_ascii=False).encode()
+    return json.dumps(["points", recipe(), layer.id, frame.signature], ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True, order=True)
@@ -202,10 +202,7 @@ class Cloud:
 
     def _globe(self, points: Float) -> tuple[Float, Float, Float]:
         lon, lat = fitted(self.frame.operation, points[:, 0], points[:, 1])
-        anomaly = self.frame.anomaly
-        if self.frame.city.height_anomaly_grid is None:
-            return lon, lat, points[:, 2] + self.frame.city.height_anomaly_m
-        return lon, lat, points[:, 2] + anomaly(points[:, 0], points[:, 1])
+        return lon, lat, self.frame.ellipsoidal(points[:, 0], points[:, 1], points[:, 2])
 
     def _build_share(self, points: NDArray[Any], depth: int) -> int:
         """Put the points of one node into the tiles below it; those of its ancestors are kept until all are known."""

@@ -23,10 +23,9 @@ from tiles.frame import Frame
 from tiles.outcome import Outcome, Progress
 from tiles.plan.quadtree import east_north_up
 from tiles.plan.tree import Node, Region, Tile, document, named
+from tiles.recipe import recipe
 from tiles.sheet_roots import Sheet, added, publish_sheets
 from tiles.textured_mesh import tile_mesh
-
-SETS_VERSION = 1
 
 
 def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) -> Outcome:
@@ -42,7 +41,7 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
     outcome = Outcome(layer.id)
     tile_of: dict[str, Tile | None] = {}
     for done, (sha256, about, x, y, *_) in enumerate(sheets):
-        basis = json.dumps(["set", SETS_VERSION, layer.id, frame.signature, about], sort_keys=True)
+        basis = json.dumps(["set", recipe(), layer.id, frame.signature, about], sort_keys=True)
         print_ = content_hash(basis.encode(), sha256.encode())
         tile = known.get(print_)
         if tile is None:
@@ -51,7 +50,7 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
                 with zipfile.ZipFile(path) as archive:
                     tile, written = tile_mesh(archive, frame, folder)
             else:
-                rise = float(frame.anomaly(np.array([x]), np.array([y]))[0])
+                rise = float(frame.rise(np.array([x]), np.array([y]))[0])
                 tile, written = _rebased(path, about, rise, folder)
             known[print_] = tile
             remember(store, {print_: tile})

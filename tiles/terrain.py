@@ -32,9 +32,9 @@ from tiles.frame import Frame
 from tiles.outcome import Interval, Outcome, Progress
 from tiles.plan.quadtree import Cell, cell_numbers
 from tiles.plan.tree import Tile
+from tiles.recipe import recipe
 from tiles.rim import FARTHEST_DEG, METRES_PER_DEGREE, Rim
 
-TERRAIN_VERSION = 6  # raise it when the same input gives other bytes
 NODES = 65  # of a tile's grid, each way
 FINER = 0.96  # nodes stand so many raster cells apart at the deepest level
 _FADE_M = 16_000.0  # beyond the rasters heights fall to their middle over this distance
@@ -64,8 +64,8 @@ class Ground:
         ranges = [surface.raster.value_range for surface, _ in meets]
         within = _around([extent for _, extent in meets])
         lon, lat = np.clip((west + east) / 2, *within[::2]), np.clip((south + north) / 2, *within[1::2])
-        anomaly = float(self.frame.anomaly(*self._to_city(np.array([lon]), np.array([lat])))[0])
-        return min(low for low, _ in ranges) + anomaly, max(high for _, high in ranges) + anomaly
+        rise = float(self.frame.rise(*self._to_city(np.array([lon]), np.array([lat])))[0])
+        return min(low for low, _ in ranges) + rise, max(high for _, high in ranges) + rise
 
     def heights(self, lon: Float, lat: Float) -> Float:
         """Return ellipsoidal heights at places in degrees, everywhere."""
@@ -75,7 +75,7 @@ class Ground:
         places = self._to_city(near_lon, near_lat)
         z = heights(list(self.surfaces), *places)
         known = np.isfinite(z)
-        z[known] += self.frame.anomaly(places[0][known], places[1][known])
+        z[known] = self.frame.ellipsoidal(places[0][known], places[1][known], z[known])
         if not known.all():
             z[~known] = self._beyond(near_lon[~known], near_lat[~known])
         return z.reshape(lon.shape)
@@ -92,7 +92,8 @@ class Ground:
                 z[outside] = rim.heights(column[outside], row[outside], away[outside])
             z = rim.middle_m + (z - rim.middle_m) * np.exp(-away / _FADE_M)
             raster = rim.surface.raster
-            z += self.frame.anomaly(*operation(raster.crs, city, self.frame.city.extent)(*raster.places(column, row)))
+            x, y = operation(raster.crs, city, self.frame.city.extent)(*raster.places(column, row))
+            z = self.frame.ellipsoidal(x, y, z)
             weight = np.maximum(away, _BESIDE_M) ** -2.0
             total += weight * z
             weights += weight
@@ -254,7 +255,7 @@ def _fingerprint(cell: Cell, ground: Ground) -> bytes:
         if w <= east + margin and e >= west - margin and s <= north + margin and n >= south - margin
     ]
     rims = [] if ground.covers(cell) else [rim.surface.sha256 for rim in ground.rims]
-    parts = [TERRAIN_VERSION, cell.level, cell.x, cell.y, meets, rims, ground.frame.signature]
+    parts = [recipe(), cell.level, cell.x, cell.y, meets, rims, ground.frame.signature]
     return content_hash(json.dumps(parts).encode())
 
 

@@ -98,7 +98,7 @@ def place(request: Request) -> Response:
     x, y = state.from_wgs84(lon, lat)
     if not np.isfinite([x[0], y[0], height or 0.0]).all():
         raise BadRequest(f"{lon[0]}, {lat[0]} can't be put into EPSG:{state.store.city.srid}")
-    anomaly = float(state.frame.anomaly(x, y)[0])
+    anomaly = float(state.frame.rise(x, y)[0])
     answer = answers.Place(
         srid=state.store.city.srid,
         x=float(x[0]),
@@ -229,10 +229,10 @@ def _ground_height(state: context.Context, cursor: Cursor, roots: Mapping[str, s
         x, y = state.from_wgs84(lon.ravel(), lat.ravel())
         files = surfaces(cursor, state.store, layer, ASK.get().at, public_only=True)  # as terrain tiles are
         height = median_height(files, x, y)
-        anomaly = float(np.median(state.frame.anomaly(x, y)))
+        rise = float(np.median(state.frame.rise(x, y)))
         if len(state.ground_heights) > _GROUNDS_KNOWN:
             state.ground_heights.clear()
-        state.ground_heights[root, box] = 0.0 if height is None else height + anomaly
+        state.ground_heights[root, box] = 0.0 if height is None else height + rise
     return state.ground_heights[root, box]
 
 

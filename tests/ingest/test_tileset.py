@@ -198,7 +198,8 @@ def test_a_set_without_a_place_needs_an_anchor(store: Store, tmp_path: Path) -> 
     folder = write_set(tmp_path / "model", transform=False)
     report = ingest(store, [folder], Declared())
     assert report.exit_code == 1
-    assert "anchor = [longitude, latitude, height]" in (report.files[0].error or "")
+    assert report.files[0].setting == "anchor"
+    assert "longitude, latitude and height" in (report.files[0].error or "")
     report = ingest(store, [folder], Declared(anchor=HERE))
     assert report.exit_code == 0, report.summary()
     west, south, east, north = report.files[0].extent or (0, 0, 0, 0)
