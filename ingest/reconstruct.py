@@ -19,7 +19,6 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from cim.access.asker import COMMAND_LINE, Asker
-from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.model import Layer
 from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import NotFound
@@ -39,8 +38,9 @@ from cim.store.merge import Delivery, create_staging, merge, stage_records, stor
 from cim.store.schema import box_text, table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
+from ingest.formats.contract import Incoming
 from ingest.formats.sheets import geotiff as raster
-from ingest.load.prepare import Preparation, prepare
+from ingest.load.prepare import prepare
 
 POINTS_A_BLOCK = 3_000_000
 SMALLEST_BLOCK_M, LARGEST_BLOCK_M = 100.0, 2000.0
@@ -302,7 +302,7 @@ def _load_rasters(
             date=store.city.clock.day(since) if since else None,
             public=all(cloud.public for cloud in clouds),
         )  # fmt: skip
-        raster.load(cursor, store, kept, said, report.load or 0, file)
+        raster.load(cursor, Incoming(kept, said, store, report.load or 0, file))
         report.files.append(file)
 
 
@@ -331,19 +331,18 @@ def _load_buildings(
         batch = _batch(layer, mine, found)
         outcome.measured += len(mine)
         errors += [found[row.id][0].rms_m for row in mine if found[row.id][1] is not None]
-        preparation = Preparation(
-            layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
-            timezone=store.city.timezone, ground=ground_of(cursor, store, public_only=public), report=report,
-            where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
+        incoming = Incoming(
+            path=Path(report.path), declared=Declared(), store=store, load=outcome.report.load or 0, report=report,
+            ground=ground_of(cursor, store, public_only=public), into=layer,
         )  # fmt: skip
-        ready = prepare(batch, preparation)
+        ready = prepare(batch, incoming)
         report.read += len(mine)
         create_staging(cursor, layer)
         take_turn_with_bodies(cursor)
         store_bodies(cursor, ready.bodies)
         stage_records(cursor, layer, ready.records)
         day = store.city.clock.day(since) if since else None
-        merged = merge(cursor, Delivery(layer, dataset, outcome.report.load or 0, since, public=public, surveyed=day))
+        merged = merge(cursor, Delivery(layer, dataset, incoming.load, since, public=public, surveyed=day))
         report.datasets.append(DatasetNote(dataset, layer.id, day))
         report.loaded += merged.loaded
         report.updated += merged.updated

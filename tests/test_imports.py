@@ -40,7 +40,9 @@ FLOORS = (
     *("services.http", "services.ogc", "services.app", "services.workers", "services.cli", "services.docs"),
 )
 # what the families of formats share lies beside them
-GROUND_OF = {f"ingest.formats.{name}" for name in ("readers", "parts", "xml_stream", "elsewhere", "confined")}
+GROUND_OF = {
+    f"ingest.formats.{name}" for name in ("contract", "readers", "parts", "xml_stream", "elsewhere", "confined")
+}
 MOST_MODULES = 20  # of a package
 # one noun at two steps of the flow: read and tiled, read and written, put in and asked for
 SHARED_NAMES = {"errors", "terrain", "cityjson", "observations", "uploads", "roofs", "read"}

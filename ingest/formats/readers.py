@@ -1,62 +1,13 @@
 """The table of readers: which module reads which suffix. A new format is one row, or an entry point `cim.readers`."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, cast
 
-from cim.catalog.model import KindName
-from cim.features import ReadOptions, Source
+from ingest.formats.contract import Reader
 
 _BEGINNING = 4096  # bytes of a file that are looked at for a format's mark
-
-
-class Read(Protocol):
-    """The one signature of all readers: a header and an iterator of batches for each table of the file."""
-
-    def __call__(self, path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: D102
-        ...
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A row of the table."""
-
-    name: str
-    suffixes: tuple[str, ...]  # patterns, compared without regard to case, the longest first
-    module: str  # has `read`; imported when the first such file comes
-    kind: KindName = "feature"  # of the layers that its files go to
-    mark: bytes = b""  # stands near the beginning, where two formats share a suffix
-    leads_elsewhere: bool = False  # what it names is read too: never of others' (an upload, an archive, a download)
-    of_folder: bool = False  # its file speaks for all that lies in its folder and below
-    only_marked: bool = False  # a file of the suffix without the mark isn't of this format
-    held: Mapping[str, int] = field(default_factory=dict)  # suffix → times its size in memory, where that grows with it
-    classes: str = ""  # pattern of the classes that its records may have; empty: they have none
-    spelled: bool = False  # the classes of a file stand in its text as the catalog calls them
-
-    def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
-        """Read a file of this format."""
-        return cast("Read", import_module(self.module).read)(path, options)
-
-    def memory_mb(self, path: Path) -> float:
-        """Return how much memory a file takes that is held whole; else 0."""
-        times = self.held.get(path.suffix.lower(), 0)
-        return times * path.stat().st_size / 1e6
-
-    @property
-    def whole(self) -> bool:
-        """Whether a file is kept as one: the module has `load` in place of `read`."""
-        return self.kind in ("raster", "points", "tileset")
-
-    def load(self, *arguments: Any) -> None:
-        """Load a file that is kept as one (cursor, store, path, declared, load, report)."""
-        import_module(self.module).load(*arguments)
-
-
 _OF_MODELS = r"\+?[A-Z]\w*[a-z]\w*"  # Building, WaterBody, +Extended
 _OF_DRAWINGS = r"[^=]+"  # what the drawing's own layers are called
 _RINEX = (".[0-9][0-9][ong]", ".rnx", ".rnx.gz", ".sp3", ".sp3c")  # of navigation and orbits: to say what they are

@@ -10,7 +10,7 @@ from cim.catalog.model import Catalog
 from cim.errors import UnknownLayer
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.formats.readers import Reader, reader_of
+from ingest.formats.contract import Reader
 from ingest.formats.sheets.sheet import sheet_layer
 from ingest.load.discover import File
 
@@ -22,7 +22,7 @@ def layers_of(store: Store, file: File, declared: Declared) -> set[str]:
 
     A reader of another package may go beyond them; then the load begins again with what it missed.
     """
-    reader = reader_of(file.path)
+    reader = file.reader
     if file.fault or reader is None:
         return set()
     if reader.whole:

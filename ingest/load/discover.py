@@ -1,11 +1,12 @@
 """Which files a delivery holds: those named, and in folders and archives all that a reader knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cim.errors import UnreadableFile
 from ingest.delivery.archives import ARCHIVES, is_archive, unpack
 from ingest.delivery.declared import DATASET_FILE
+from ingest.formats.contract import Reader
 from ingest.formats.readers import reader_of, readers
 
 
@@ -19,6 +20,7 @@ class File:
     fault: str = ""  # why it can't be read: an archive that doesn't open
     root: Path | None = None  # folder that nothing it names may lie outside of; None: the owner's own
     beside_root: Path | None = None  # the same of what its dataset.toml names
+    reader: Reader | None = None  # None: it can't be read
 
 
 def find_files(paths: list[Path], scratch: Path, *, of_others: bool = False) -> list[File]:
@@ -37,47 +39,52 @@ def find_files(paths: list[Path], scratch: Path, *, of_others: bool = False) -> 
     files: dict[Path, File] = {}
     for path in paths:
         if path.is_dir():
-            inside = [p for p in _inside(path) if reader_of(p) or is_archive(p)]
+            inside = _inside(path)
             if not inside:
                 raise UnreadableFile(f"{path}: no file in it that any reader knows ({_known()})")
         elif not path.exists():
             raise UnreadableFile(f"{path}: no such file or folder")
-        elif reader_of(path) is None and not is_archive(path):
+        elif (reader := reader_of(path)) is None and not is_archive(path):
             raise UnreadableFile(
                 f"{path}: no reader for {path.suffix or 'a file without suffix'}; known are {_known()}"
             )
         else:
-            inside = [path]
+            inside = {path: reader}
         root = (path if path.is_dir() else path.parent) if of_others else None
-        for file in inside:
+        for file, reader in inside.items():
             found = (
                 _unpacked(file, scratch / str(len(files)), root)
                 if is_archive(file)
-                else [_file(file, str(file), _nearest(file.parent, path) or file.parent, root, root)]
+                else [_file(File(file, str(file), _nearest(file.parent, path) or file.parent, "", root, root, reader))]
             )
             files |= {f.path: f for f in found if f.path not in files}
     # LoD1 stands on rasters; the sort is stable
-    return sorted(files.values(), key=lambda f: not ((reader := reader_of(f.path)) and reader.kind == "raster"))
+    return sorted(files.values(), key=lambda f: f.reader is None or f.reader.kind != "raster")
 
 
-def _inside(folder: Path) -> list[Path]:
-    """Return the files of a folder; of one that a file speaks for, that file alone."""
+def _inside(folder: Path) -> dict[Path, Reader | None]:
+    """Return the files of a folder with their readers, archives with none; where a file speaks for a folder, it alone.
+
+    No other place asks for the reader of a file, beside that of one which is named.
+    """
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    speaking = [p for p in files if (reader := reader_of(p)) and reader.of_folder]
+    readers_of_files = {p: reader_of(p) for p in files}
     taken: dict[Path, Path] = {}
-    for path in speaking:  # the outermost of several comes first
-        if not any(parent in taken for parent in path.parent.parents):
+    for path, reader in readers_of_files.items():  # the outermost of several comes first
+        if reader and reader.of_folder and not any(parent in taken for parent in path.parent.parents):
             taken.setdefault(path.parent, path)
-    kept = set(taken.values())
-    return [p for p in files if p in kept or not any(parent in taken for parent in p.parents)]
+    speaking = set(taken.values())
+    alone = (p for p in files if p in speaking or not any(parent in taken for parent in p.parents))
+    return {p: readers_of_files[p] for p in alone if readers_of_files[p] or is_archive(p)}
 
 
-def _file(path: Path, shown: str, beside: Path, root: Path | None, beside_root: Path | None) -> File:
+def _file(file: File) -> File:
     """Return a file to read; of others, one that leads elsewhere has a fault."""
-    reader = reader_of(path)
-    leads = root is not None and reader is not None and reader.leads_elsewhere
-    fault = f"{shown}: it leads to another database; an administrator loads it, or makes it a feed" if leads else ""
-    return File(path, shown, beside, fault, root, beside_root)
+    if file.root is None or file.reader is None or not file.reader.leads_elsewhere:
+        return file
+    return replace(
+        file, fault=f"{file.shown}: it leads to another database; an administrator loads it, or makes it a feed"
+    )
 
 
 def _unpacked(path: Path, folder: Path, root: Path | None) -> list[File]:
@@ -93,14 +100,15 @@ def _unpacked(path: Path, folder: Path, root: Path | None) -> list[File]:
         unpack(path, folder)
     except UnreadableFile as fault:
         return [File(path, str(path), path.parent, str(fault))]
-    inside = [p for p in _inside(folder) if reader_of(p)]
+    inside = {p: reader for p, reader in _inside(folder).items() if reader}
     if not inside:
         return [File(path, str(path), path.parent, f"{path}: no file in it that any reader knows ({_known()})")]
-    nearest = {p: _nearest(p.parent, folder) for p in inside}
-    return [
-        _file(p, f"{path}/{p.relative_to(folder)}", near or path.parent, folder, folder if near else root)
-        for p, near in nearest.items()
-    ]
+    files = []
+    for file, reader in inside.items():
+        near = _nearest(file.parent, folder)
+        shown, beside_root = f"{path}/{file.relative_to(folder)}", folder if near else root
+        files.append(_file(File(file, shown, near or path.parent, "", folder, beside_root, reader)))
+    return files
 
 
 def _nearest(folder: Path, top: Path) -> Path | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,6 @@ from shapely.errors import ShapelyError
 from shapely.geometry import shape as read_geojson
 
 from cim.access.asker import Asker
-from cim.catalog.assumptions import STOREY_HEIGHT, read_assumptions
 from cim.catalog.common_columns import COMMON_COLUMNS
 from cim.catalog.model import Layer
 from cim.clock import Clock
@@ -35,9 +35,10 @@ from cim.store.merge import Delivery, create_staging, end_versions, merge, stage
 from cim.store.schema import table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
 from ingest.load.place import Placement, place, placement
-from ingest.load.prepare import Preparation, Rows, StoredBodies, heights_of, prepare_edited, shaped
+from ingest.load.prepare import Rows, StoredBodies, heights_of, prepare_edited, shaped
 from ingest.load.shapes import BLOCK_M, Restored, is_block, restored
 
 Action = Literal["create", "replace", "delete"]
@@ -147,17 +148,16 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
     public = before.public if before else True
     if edit.action == "create" and before:
         raise BadRequest(f"there is a {layer.id} {edit.id} already: PUT replaces it")
-    preparation = Preparation(
-        layer=layer, catalog=store.catalog, columns={}, id_prefix="", srid=store.city.srid,
-        timezone=store.city.timezone, ground=ground_of(cursor, store, public_only=public), report=report,
-        where=report.path, storey_m=read_assumptions(store.city.catalog)[STOREY_HEIGHT],
+    incoming = Incoming(
+        path=Path(report.path), declared=Declared(vertical_datum="city"), store=store, load=load.number, report=report,
+        ground=ground_of(cursor, store, public_only=public), into=layer,
     )  # fmt: skip
     mapped = _mapped(edit, before, asker, store)
     for unknown in unknown_codes(mapped.columns, layer, store.catalog):
         if unknown.codes.closed:
             raise BadRequest(f"{layer.id} {edit.id}: {unknown.sentence}")
-    batch = _shaped(cursor, store, edit, preparation)
-    rows = _changed(batch, mapped, preparation, before) if before else _rows(batch, mapped, preparation, Standing(None))
+    batch = _shaped(cursor, edit, incoming)
+    rows = _changed(batch, mapped, incoming, before) if before else _rows(batch, mapped, incoming, Standing(None))
     if rows is None:
         return Edited(edit.id, "unchanged", load.number, tuple(report.warned))
     dataset = before.dataset if before else EDITS
@@ -174,26 +174,26 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
     return Edited(edit.id, action, load.number, tuple(report.warned))
 
 
-def _changed(batch: Features, mapped: Mapped, preparation: Preparation, before: Version) -> Rows | None:
+def _changed(batch: Features, mapped: Mapped, incoming: Incoming, before: Version) -> Rows | None:
     """Return the row of an object as an edit leaves it; None: nothing of it changes."""
     shape = restored(batch.geometry[0], before.shape)
-    standing = _standing(preparation, before, shape, mapped)
+    standing = _standing(incoming, before, shape, mapped)
     if shape.unchanged and mapped.columns == before.mapped.columns and mapped.extra == before.mapped.extra:
         return None
     if shape.guessed:
-        preparation.report.warn("heights of new vertices taken from the nearest place of the stored shape")
+        incoming.report.warn("heights of new vertices taken from the nearest place of the stored shape")
     edited = replace(
         batch,
         geometry=np.array([shape.shape], object),
         parent_id=[before.parent],
         derived_from=[before.derived_from if standing.stay == before.bodies else None],
     )
-    return _rows(edited, mapped, preparation, standing)
+    return _rows(edited, mapped, incoming, standing)
 
 
-def _rows(batch: Features, mapped: Mapped, preparation: Preparation, standing: "Standing") -> Rows:
+def _rows(batch: Features, mapped: Mapped, incoming: Incoming, standing: "Standing") -> Rows:
     try:
-        return prepare_edited(batch, mapped, preparation, standing.stay, standing.base_m)
+        return prepare_edited(batch, mapped, incoming, standing.stay, standing.base_m)
     except CimError as error:
         raise BadRequest(str(error)) from error
 
@@ -281,9 +281,9 @@ def _extra(properties: Mapping[str, Any]) -> dict[str, Any]:
     return dict(extra or {})
 
 
-def _shaped(cursor: Cursor, store: Store, edit: Edit, preparation: Preparation) -> Features:
+def _shaped(cursor: Cursor, edit: Edit, incoming: Incoming) -> Features:
     """Return the object as a batch of one, in the city's CRS and the layer's type of geometry."""
-    report = preparation.report
+    report = incoming.report
     batch = Features(
         ids=[edit.id],
         attributes=[{}],
@@ -292,8 +292,8 @@ def _shaped(cursor: Cursor, store: Store, edit: Edit, preparation: Preparation) 
         parent_id=[None],
     )
     header = Header(crs=parse(edit.crs), layer_hint=edit.layer.id)
-    placing = placement(header, Declared(vertical_datum="city"), store.city, report.path)
-    batch = shaped(place(batch, placing, report), preparation)
+    placing = placement(incoming.of_table(header, None))
+    batch = shaped(place(batch, placing, report), incoming)
     if report.refused:
         raise BadRequest(f"{edit.layer.id} {edit.id}: {', '.join(report.reasons)}")
     if edit.crs not in SERVED:
@@ -339,9 +339,9 @@ class Standing:
     base_m: float | None = None  # on which that block stands; None: on the ground
 
 
-def _standing(preparation: Preparation, before: Version, shape: Restored, mapped: Mapped) -> Standing:
+def _standing(incoming: Incoming, before: Version, shape: Restored, mapped: Mapped) -> Standing:
     """Return what becomes of an object's bodies where it is edited so."""
-    layer, report, storey_m = preparation.layer, preparation.report, preparation.storey_m
+    layer, report, storey_m = incoming.layer, incoming.report, incoming.storey_m
     measured = before.bodies.hashes and not _is_block(layer, before, storey_m)
     lod = before.bodies.lods[-1] if before.bodies.lods else ""
     raises = layer.field("height") is not None and layer.geometry == "MultiPolygon"

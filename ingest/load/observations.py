@@ -11,8 +11,9 @@ from cim.features import Features
 from cim.geometry.bodies import content_hash
 from cim.store.binary_copy import ENCODERS, encoded, wire_rows
 from cim.store.schema import field_columns, record_columns
+from ingest.formats.contract import Incoming
 from ingest.load.columns import Mapped, convert, map_fields, plain, unknown_codes
-from ingest.load.prepare import Preparation, Rows
+from ingest.load.prepare import Rows
 
 TIME_PARTS = (
     ("year", "年"),
@@ -27,29 +28,29 @@ _POINTS = ("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "
 COMPASS = {point: 22.5 * number for number, point in enumerate(_POINTS)}  # degrees clockwise from north
 
 
-def prepare_observations(features: Features, preparation: Preparation) -> Rows:
+def prepare_observations(features: Features, incoming: Incoming) -> Rows:
     """Make rows of a batch of observations; where a table has no column for the feature, its `id` is the feature's.
 
     A time may stand in columns of its parts (year, month, day …). Where the table's `values` are declared, each of
     those columns is a series of its own, of the feature `feature/column`.
     """
-    layer, report = preparation.layer, preparation.report
-    records = with_times(features.attributes, layer, preparation.columns)
-    wide = preparation.values
+    layer, report = incoming.layer, incoming.report
+    records = with_times(features.attributes, layer, incoming.columns)
+    wide = incoming.values
     told = [{name: value for name, value in record.items() if name not in wide} for record in records]
-    mapped = map_fields(told if wide else records, layer, preparation.catalog, preparation.columns)
+    mapped = map_fields(told if wide else records, layer, incoming.catalog, incoming.columns)
     for what, positions in mapped.misfits.items():
         report.warn(what, [_label(mapped.ids, p) for p in positions])
-    clock = Clock(preparation.timezone)
+    clock = Clock(incoming.timezone)
     columns: dict[str, list[Any]] = {c.name: [] for c in record_columns(layer)}
-    coded = list(preparation.catalog.coded_fields(layer))
+    coded = list(incoming.catalog.coded_fields(layer))
     unlisted: dict[str, list[str]] = {}
     without_offset = 0
-    entries = _series_of(records, features.places, preparation) if wide else _values_of(mapped, layer)
+    entries = _series_of(records, features.places, incoming) if wide else _values_of(mapped, layer)
     for row, series, values, extra in entries:
         feature, time = mapped.columns["feature"][row] or mapped.ids[row], mapped.columns["time"][row]
         values_of_row = {f.name: [values[f.name]] for f, _ in coded}
-        unknown = unknown_codes(values_of_row, layer, preparation.catalog) if coded else []
+        unknown = unknown_codes(values_of_row, layer, incoming.catalog) if coded else []
         closed = (u.sentence for u in unknown if u.codes.closed)
         reason = _missing(feature, time, values, layer) or next(closed, "")
         if reason:
@@ -60,7 +61,7 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
         if time.tzinfo is None:
             without_offset += 1
         moment = clock.meant(time).astimezone(UTC)
-        feature = f"{preparation.id_prefix}{feature}{series}"
+        feature = f"{incoming.id_prefix}{feature}{series}"
         identifier = name_of(feature, moment)
         row_values = {"id": identifier, "feature": feature, "time": moment, "extra": extra, **values}
         row_values["content"] = _content(row_values, layer)
@@ -69,7 +70,7 @@ def prepare_observations(features: Features, preparation: Preparation) -> Rows:
     for sentence, labels in unlisted.items():
         report.warn(sentence, labels)
     if without_offset:
-        report.warn(f"{without_offset} times without an offset: taken as {preparation.timezone}")
+        report.warn(f"{without_offset} times without an offset: taken as {incoming.timezone}")
     wired = wire_rows([encoded(c, columns[c.name]) for c in record_columns(layer)])
     return Rows(columns["id"], columns["content"], wired)
 
@@ -84,7 +85,7 @@ def _values_of(mapped: Mapped, layer: Layer) -> Iterator[Entry]:
 
 
 def _series_of(
-    records: Sequence[Mapping[str, Any]], places: Sequence[str | None] | None, preparation: Preparation
+    records: Sequence[Mapping[str, Any]], places: Sequence[str | None] | None, incoming: Incoming
 ) -> Iterator[Entry]:
     """Yield the values of a table's columns of values; a place without one is a gap, and counted.
 
@@ -92,29 +93,29 @@ def _series_of(
         BadSettings: the layer's observations have more than one value, or a column isn't there.
 
     """
-    layer = preparation.layer
+    layer = incoming.layer
     if len(layer.fields) != 1:
-        raise BadSettings(f"{preparation.where}: `values` is for a layer of one value; {layer.id} has several")
+        raise BadSettings(f"{incoming.where}: `values` is for a layer of one value; {layer.id} has several")
     (field,) = layer.fields
     names = {name for record in records for name in record}
-    if missing := sorted(set(preparation.values) - names):
-        raise BadSettings(f"{preparation.where}: no column {', '.join(missing)}, which `values` names")
+    if missing := sorted(set(incoming.values) - names):
+        raise BadSettings(f"{incoming.where}: no column {', '.join(missing)}, which `values` names")
     stand = [place or f"row {row + 1}" for row, place in enumerate(places or [None] * len(records))]
-    for name in preparation.values:
+    for name in incoming.values:
         gaps: list[str] = []
         for row, record in enumerate(records):
             raw = plain(record.get(name))
             if raw is None or str(raw).casefold() in NOTHING:
                 gaps.append(stand[row])
                 continue
-            value = convert(COMPASS.get(str(raw), raw), field, preparation.catalog)
+            value = convert(COMPASS.get(str(raw), raw), field, incoming.catalog)
             if value is None:
                 called = f"{name}, {stand[row]}"
-                preparation.report.refuse(called, f"not a {field.type}: {raw!r}", source=record)
+                incoming.report.refuse(called, f"not a {field.type}: {raw!r}", source=record)
                 continue
             yield row, f"/{name}", {field.name: value}, None
         if gaps:
-            preparation.report.warn(f"no value in the column {name}: gaps", gaps)
+            incoming.report.warn(f"no value in the column {name}: gaps", gaps)
 
 
 def with_times(

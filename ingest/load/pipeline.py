@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +20,11 @@ from cim.read.terrain import ground_of
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.delivery.declared import DatasetFile, Declared, declared_for
 from ingest.delivery.report import FileReport, LoadReport
-from ingest.formats.readers import reader_of
+from ingest.formats.contract import Incoming
 from ingest.load.destinations import layers_of
 from ingest.load.discover import File, find_files
-from ingest.load.opened import Job, Table, closed_after, opened
-from ingest.load.stage import STAGES, Stage, StagedTable
+from ingest.load.opened import Table, closed_after, opened
+from ingest.load.stage import STAGES, Stage
 
 Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done
 UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"
@@ -61,11 +62,12 @@ def ingest(
     if options.layer and options.layer not in store.catalog.layers:
         raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
     with TemporaryDirectory() as scratch, rarely_collecting():
-        files = find_files(paths, Path(scratch), of_others=of_others)
-        layers = {layer for file in files for layer in layers_of(store, file, _declared(file, options, settings))}
+        found = find_files(paths, Path(scratch), of_others=of_others)
+        files = [(file, _declared(file, options, settings)) for file in found]
+        layers = {layer for file, declared in files for layer in layers_of(store, file, declared)}
         while True:
             try:
-                return _ingest_files(store, files, layers, options, settings, progress, ending, asker, wait_s)
+                return _ingest_files(store, files, layers, progress, ending, asker, wait_s)
             except UnforeseenLayer as unforeseen:  # nothing of it stays: it begins again, and holds that layer too
                 layers.add(unforeseen.layer)
 
@@ -84,10 +86,8 @@ def _declared(file: File, options: Declared, settings: DatasetFile | None) -> De
 
 def _ingest_files(
     store: Store,
-    files: Sequence[File],
+    files: Sequence[tuple[File, Declared]],
     layers: Collection[str],
-    options: Declared,
-    settings: DatasetFile | None,
     progress: Progress,
     ending: Callable[[Cursor, LoadReport], bool],
     asker: Asker,
@@ -98,13 +98,11 @@ def _ingest_files(
         store.connect() as connection,
         connection.cursor() as cursor,
         begin_load(cursor, asker, "load", layers, wait_s=wait_s) as load,
-        closed_after(_in_turn(cursor, store, files, options, settings)) as in_turn,
+        closed_after(_in_turn(cursor, store, _incoming(store, files, load, progress))) as in_turn,
     ):
         report.load = load.number
-        for number, (file, tables) in enumerate(in_turn):
-            declared = _declared(file, options, settings)
-            told = partial(_told, progress, number, len(files), file.shown)
-            report.files.append(_ingest_file(connection, store, file, tables, declared, load, told))
+        for incoming, tables in in_turn:
+            report.files.append(_ingest_file(connection, incoming, tables, load))
         if report.exit_code == 1 or not ending(cursor, report):
             load.give_up()
             report.load = None
@@ -116,32 +114,28 @@ def _ingest_files(
     return report
 
 
-def _in_turn(
-    cursor: Cursor, store: Store, files: Sequence[File], options: Declared, settings: DatasetFile | None
-) -> Iterator[tuple[File, Iterator[Table]]]:
+def _incoming(
+    store: Store, files: Sequence[tuple[File, Declared]], load: Load, progress: Progress
+) -> Iterator[Incoming]:
+    """Yield for each file the context that goes with it; the report of one that can't be read says why."""
+    for number, (file, declared) in enumerate(files):
+        told = partial(_told, progress, number, len(files), file.shown)
+        report = FileReport(file.shown, told=told, error=file.fault or None)
+        yield Incoming(file.path, declared, store, load.number, report, file.reader, root=file.root)
+
+
+def _in_turn(cursor: Cursor, store: Store, files: Iterable[Incoming]) -> Iterator[tuple[Incoming, Iterator[Table]]]:
     """Yield files with their tables, rasters first and without: when they are in, it is known what others stand on."""
-    kept_whole = [file for file in files if (reader := reader_of(file.path)) and reader.kind == "raster"]
-    yield from ((file, iter(())) for file in kept_whole)
-    others = files[len(kept_whole) :]
+    files = list(files)
+    rasters = [incoming for incoming in files if incoming.reader and incoming.reader.kind == "raster"]
+    yield from ((incoming, iter(())) for incoming in rasters)
     # what is public stands on public ground alone: its heights are seen by everybody
     ground = {public: ground_of(cursor, store, public_only=public) for public in (True, False)}
-    sound = [file for file in others if not file.fault]
-    said = [_declared(file, options, settings) for file in sound]
-    jobs = [
-        Job(
-            path=file.path,
-            shown=file.shown,
-            declared=declared,
-            catalog=store.catalog,
-            city=store.city,
-            settings=store.settings,
-            ground=ground[declared.public is not False],
-            root=file.root,
-        )
-        for file, declared in zip(sound, said, strict=True)
+    others = [
+        replace(incoming, ground=ground[incoming.declared.public is not False]) for incoming in files[len(rasters) :]
     ]
-    tables = opened(jobs, store.settings)
-    yield from ((file, iter(()) if file.fault else next(tables)) for file in others)
+    tables = opened([incoming for incoming in others if not incoming.report.error], store.settings)
+    yield from ((incoming, iter(()) if incoming.report.error else next(tables)) for incoming in others)
 
 
 def _told(progress: Progress, number: int, count: int, name: str, share: float, read: int) -> None:
@@ -149,30 +143,21 @@ def _told(progress: Progress, number: int, count: int, name: str, share: float, 
     progress((number + share) / count, f"{Path(name).name}: {read:,}" if read else Path(name).name)
 
 
-def _ingest_file(
-    connection: Connection,
-    store: Store,
-    file: File,
-    tables: Iterator[Table],
-    declared: Declared,
-    load: Load,
-    told: Callable[[float, int], None],
-) -> FileReport:
+def _ingest_file(connection: Connection, incoming: Incoming, tables: Iterator[Table], load: Load) -> FileReport:
     """Load one file in a savepoint of its own."""
-    path = file.path
-    report = FileReport(file.shown, told=told)
-    told(0.0, 0)
-    if file.fault:
-        report.error = file.fault
+    report = incoming.report
+    shown = report.path
+    report.told(0.0, 0)
+    if report.error:
         return report
     started = time.perf_counter()
     try:
         with connection.transaction(), connection.cursor() as cursor:
-            _load(cursor, store, path, tables, declared, load, report)
+            _load(cursor, incoming, tables, load)
     except CimError as error:
         report = FileReport(
-            file.shown,
-            error=_shortened(str(error).replace(str(path), file.shown)),
+            shown,
+            error=_shortened(str(error).replace(str(incoming.path), shown)),
             setting=error.setting,
             layers=report.layers,
             crs=report.crs,
@@ -183,35 +168,26 @@ def _ingest_file(
     except Exception as fault:  # noqa: BLE001 - one file never takes the others with it; what it was is in the log
         traceback.print_exc()
         said = f"{type(fault).__name__}: {fault}"[:_LONGEST_FAULT]
-        report = FileReport(file.shown, error=f"{file.shown}: {UNEXPECTED} ({said})", layers=report.layers)
+        report = FileReport(shown, error=f"{shown}: {UNEXPECTED} ({said})", layers=report.layers)
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _load(
-    cursor: Cursor,
-    store: Store,
-    path: Path,
-    tables: Iterator[Table],
-    declared: Declared,
-    load: Load,
-    report: FileReport,
-) -> None:
+def _load(cursor: Cursor, incoming: Incoming, tables: Iterator[Table], load: Load) -> None:
     """Load a file that is kept as one, or its tables.
 
     Raises:
         NothingToLoad: no record is in it.
 
     """
-    reader = reader_of(path)
+    path, reader, report = incoming.path, incoming.reader, incoming.report
     if reader and reader.whole and path.stat().st_size:
         report.source = note_source(cursor, load.number, path, report.path)
-        reader.load(cursor, store, path, declared, load.number, report)
+        reader.load(cursor, incoming)
         return
     for table in tables:
         report.source = note_source(cursor, load.number, path, report.path, table.name)
-        staged = StagedTable(store, table.header, declared, load.number, table.where, report)
-        _load_table(cursor, table, staged, load.layers)
+        _load_table(cursor, table, incoming.of_table(table.header, table.name), load.layers)
     if report.read == 0 and not report.layers:
         raise NothingToLoad(f"{path}: no record in it")
 
@@ -221,33 +197,33 @@ def _shortened(said: str) -> str:
     return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]} …"
 
 
-def _load_table(cursor: Cursor, table: Table, staged: StagedTable, layers: Collection[str]) -> None:
+def _load_table(cursor: Cursor, table: Table, incoming: Incoming, layers: Collection[str]) -> None:
     """Load a table of a file into some of the layers that the load holds.
 
     Raises:
         UnforeseenLayer: a record goes into another one.
 
     """
-    report = staged.report
+    report = incoming.report
     for warning in table.header.warnings:
         report.warn(warning)
     stages: dict[str, Stage] = {}
     with closed_after(iter(table.batches)) as fresh, closed_after(ahead(fresh)) as batches:
         for batch in batches:  # the next ones are prepared while the database takes this one in
             report.absorb(batch.report)
-            _keep_set_aside(cursor, staged)
+            _keep_set_aside(cursor, incoming)
             report.told(0.0, report.read)
             for layer, rows in batch.rows:
                 if layer.id not in layers:
                     raise UnforeseenLayer(layer.id)
                 if layer.id not in stages:
-                    stages[layer.id] = STAGES[layer.kind](cursor, staged, layer)
+                    stages[layer.id] = STAGES[layer.kind](cursor, incoming, layer)
                 stages[layer.id].take(rows)
     for stage in stages.values():
         stage.merge()
-    _keep_set_aside(cursor, staged)
+    _keep_set_aside(cursor, incoming)
 
 
-def _keep_set_aside(cursor: Cursor, table: StagedTable) -> None:
-    set_aside(cursor, table.load, table.report.path, table.store.city.srid, table.report.set_aside)
-    table.report.set_aside = []
+def _keep_set_aside(cursor: Cursor, incoming: Incoming) -> None:
+    set_aside(cursor, incoming.load, incoming.report.path, incoming.srid, incoming.report.set_aside)
+    incoming.report.set_aside = []

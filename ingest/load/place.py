@@ -15,8 +15,9 @@ from cim.features import Features, Header
 from cim.reference.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.reference.gcj02 import unshift
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
-from ingest.delivery.declared import Declared, declared_crs, heights_city
+from ingest.delivery.declared import declared_crs, heights_city
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 
 
 @dataclass(frozen=True)
@@ -58,24 +59,25 @@ class Placement:
         return to_city_heights(self.vertical_datum, self.heights_city or self.city)
 
 
-def placement(header: Header, declared: Declared, city: City, where: str) -> Placement:
+def placement(incoming: Incoming) -> Placement:
     """Settle CRS and vertical datum of a table: what is declared beside the file wins over what stands in it.
 
     Raises:
         UnknownCrs: nothing tells the CRS.
 
     """
+    header, declared, city = incoming.header, incoming.declared, incoming.city
     shifted = declared.crs.upper() if declared.crs and unshift(declared.crs) else ""
     crs = WGS84 if shifted else declared_crs(declared) or header.crs
     if crs is None:
-        raise UnknownCrs(f"{where}: nothing tells its CRS: name it as EPSG:N")
+        raise UnknownCrs(f"{incoming.where}: nothing tells its CRS: name it as EPSG:N")
     horizontal, _ = split(crs)
     horizontal = identify(horizontal)
     return Placement(
         city=city,
         horizontal=horizontal,
         vertical_datum=declared.vertical_datum or datum_of(crs),
-        where=where,
+        where=incoming.where,
         shifted=shifted,
         unit=_unit(header, horizontal),
         z_unit_m=declared.z_unit_m or header.z_unit_m,

@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.common_columns import BY_NAME
-from cim.catalog.model import Catalog, Layer
+from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import NothingToLoad
 from cim.features import Features, take
@@ -17,10 +17,9 @@ from cim.geometry import bodies as bodies_module
 from cim.geometry import measures as geo
 from cim.geometry.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
 from cim.geometry.faults import FAULTS, find_faults
-from cim.read.terrain import Ground
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
-from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
 
 UNKNOWN_CODE = "unknown_code"  # flag of an object with a value that its code list doesn't have
@@ -46,58 +45,41 @@ class StoredBodies:
     flags: tuple[str, ...] = ()  # what is known of them
 
 
-@dataclass
-class Preparation:
-    """What the rows of a table are made with."""
-
-    layer: Layer
-    catalog: Catalog
-    columns: Mapping[str, str]
-    id_prefix: str
-    srid: int
-    timezone: str  # of times without an offset
-    ground: Ground
-    report: FileReport
-    where: str
-    storey_m: float  # a storey where only their number is known; such an object has the flag height_from_storeys
-    values: Sequence[str] = ()  # columns of a table that are series of their own
-
-
-def prepare(features: Features, preparation: Preparation) -> Rows:
+def prepare(features: Features, incoming: Incoming) -> Rows:
     """Make rows of a placed batch of one layer; what can't stand is refused in the report.
 
     Raises:
         NothingToLoad: footprints have heights, and neither terrain nor a base height says where they stand.
 
     """
-    features = _standing_bodies(features, preparation)
-    features = shaped(features, preparation)
-    mapped = map_fields(features.attributes, preparation.layer, preparation.catalog, preparation.columns)
-    mapped = mapped.by(Clock(preparation.timezone), preparation.layer)
-    _fill_object_class(features, mapped, preparation.layer)
-    features, mapped = _of_known_codes(features, mapped, preparation)
-    features = _identified(features, mapped, preparation)
+    features = _standing_bodies(features, incoming)
+    features = shaped(features, incoming)
+    mapped = map_fields(features.attributes, incoming.layer, incoming.catalog, incoming.columns)
+    mapped = mapped.by(Clock(incoming.timezone), incoming.layer)
+    _fill_object_class(features, mapped, incoming.layer)
+    features, mapped = _of_known_codes(features, mapped, incoming)
+    features = _identified(features, mapped, incoming)
     ids = [str(identifier) for identifier in features.ids]
     flags: list[list[str]] = [[] for _ in ids]
-    if preparation.layer.role == "buildings":
-        _against_ground(features, ids, preparation)
-    _flag_faults(features, ids, flags, preparation)
-    _flag_unknown_codes(mapped, ids, flags, preparation)
-    raised = _raised(features, mapped, ids, flags, preparation)
+    if incoming.layer.role == "buildings":
+        _against_ground(features, ids, incoming)
+    _flag_faults(features, ids, flags, incoming)
+    _flag_unknown_codes(mapped, ids, flags, incoming)
+    raised = _raised(features, mapped, ids, flags, incoming)
     if not raised.standing.all():
         keep = np.flatnonzero(raised.standing).tolist()
         mapped = mapped.take(keep)
         ids, flags = [ids[r] for r in keep], [flags[r] for r in keep]
     features = take(raised.features, raised.standing)
     for what, positions in mapped.misfits.items():
-        preparation.report.warn(what, [ids[p] for p in positions])
-    return _rows(features, mapped, ids, flags, preparation)
+        incoming.report.warn(what, [ids[p] for p in positions])
+    return _rows(features, mapped, ids, flags, incoming)
 
 
 def prepare_edited(
     features: Features,
     mapped: Mapped,
-    preparation: Preparation,
+    incoming: Incoming,
     stays: StoredBodies | None,
     base_m: float | None = None,
 ) -> Rows:
@@ -106,7 +88,7 @@ def prepare_edited(
     Args:
         features: the objects, without bodies.
         mapped: their values.
-        preparation: what the rows are made with.
+        incoming: where they go, and what is declared of them.
         stays: the bodies that they keep; None: a footprint is raised to a block where its height is known.
         base_m: height on which that block stands; None: it stands on the ground, as one that is loaded.
 
@@ -116,12 +98,12 @@ def prepare_edited(
     """
     ids = [str(identifier) for identifier in features.ids]
     flags = [[flag for flag in (stays.flags if stays else ()) if flag != UNKNOWN_CODE] for _ in ids]
-    _flag_unknown_codes(mapped, ids, flags, preparation)
+    _flag_unknown_codes(mapped, ids, flags, incoming)
     if stays is None:
-        features = _raised(features, mapped, ids, flags, preparation, base_m).features
+        features = _raised(features, mapped, ids, flags, incoming, base_m).features
     for what, positions in mapped.misfits.items():
-        preparation.report.warn(what, [ids[p] for p in positions])
-    return _rows(features, mapped, ids, flags, preparation, stays)
+        incoming.report.warn(what, [ids[p] for p in positions])
+    return _rows(features, mapped, ids, flags, incoming, stays)
 
 
 def _label(features: Features, record: int) -> str:
@@ -132,22 +114,22 @@ def _label(features: Features, record: int) -> str:
     return features.ids[record] or next(named, place if " " in place else f"record {place}")
 
 
-def _refuse(features: Features, record: int, reason: str, preparation: Preparation) -> None:
+def _refuse(features: Features, record: int, reason: str, incoming: Incoming) -> None:
     """Set a record aside, with what it says and the shape it has, if that has a place."""
     shape = features.geometry[record]
     placed = shape is not None and bool(np.isfinite(shapely.get_coordinates(shape)).all())
-    preparation.report.refuse(
+    incoming.report.refuse(
         _label(features, record),
         reason,
-        layer=preparation.layer.id,
+        layer=incoming.layer.id,
         source=features.attributes[record],
         wkb=shapely.to_wkb(shape) if placed else None,
     )
 
 
-def _standing_bodies(features: Features, preparation: Preparation) -> Features:
+def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     """Keep canonical, outward-facing bodies; refuse records none of whose bodies has a valid surface."""
-    report = preparation.report
+    report = incoming.report
     if not len(features.bodies):
         return features
     outcome = canonical(features.bodies)
@@ -168,7 +150,7 @@ def _standing_bodies(features: Features, preparation: Preparation) -> Features:
     refused = (lost > 0) & (left == 0)
     for r in np.flatnonzero(refused):
         why = "a coordinate isn't a number (NaN)" if broken[r] else "no valid surface: fewer than three distinct points"
-        _refuse(features, int(r), why, preparation)
+        _refuse(features, int(r), why, incoming)
     if (partly := (lost > 0) & (left > 0)).any():
         report.warn("a level of detail without a valid surface dropped", _names(features, np.flatnonzero(partly)))
     placed = replace(
@@ -184,9 +166,9 @@ def _names(features: Features, records: Int) -> list[str]:
     return [_label(features, r) for r in dict.fromkeys(records.tolist())]
 
 
-def shaped(features: Features, preparation: Preparation) -> Features:
+def shaped(features: Features, incoming: Incoming) -> Features:
     """Give every record a valid geometry of the layer's type; refuse those that can't have one."""
-    report, layer = preparation.report, preparation.layer
+    report, layer = incoming.report, incoming.layer
     shapes = features.geometry.copy()
     if layer.geometry == "MultiPolygon":
         rings = shapely.get_type_id(shapes) == shapely.GeometryType.LINEARRING
@@ -212,7 +194,7 @@ def shaped(features: Features, preparation: Preparation) -> Features:
         kind = shapely.GeometryType(before[r]).name.title()
         reasons[int(r)] = f"a {kind} has no place in the layer {layer.id} of {layer.geometry}s"
     for r, reason in sorted(reasons.items()):
-        _refuse(features, r, reason, preparation)
+        _refuse(features, r, reason, incoming)
     keep = np.array([r not in reasons for r in range(len(features))], bool)
     return take(replace(features, geometry=shapes), keep)
 
@@ -264,9 +246,9 @@ def _as_type(shapes: NDArray[Any], layer: Layer) -> NDArray[Any]:
     return result
 
 
-def _against_ground(features: Features, ids: list[str], preparation: Preparation) -> None:
+def _against_ground(features: Features, ids: list[str], incoming: Incoming) -> None:
     """Warn of buildings whose bodies stand in the air or lie under the terrain; their parts may do as they like."""
-    if not preparation.ground.files or not len(features.bodies):
+    if not incoming.ground.files or not len(features.bodies):
         return
     whole = np.array([parent is None for parent in features.parent_id], bool)
     mine = np.flatnonzero(whole[features.body_record])
@@ -274,7 +256,7 @@ def _against_ground(features: Features, ids: list[str], preparation: Preparation
         return
     low, high = geo.z_ranges(features.bodies)
     points, owner = shapely.get_coordinates(features.geometry[features.body_record[mine]], return_index=True)
-    ground = preparation.ground(points[:, 0], points[:, 1])
+    ground = incoming.ground(points[:, 0], points[:, 1])
     lowest, highest = np.full(len(mine), np.inf), np.full(len(mine), -np.inf)
     np.fmin.at(lowest, owner, ground)
     np.fmax.at(highest, owner, ground)
@@ -284,7 +266,7 @@ def _against_ground(features: Features, ids: list[str], preparation: Preparation
         ("it lies under the terrain", known & (high[mine] < lowest)),
     ):
         if wrong.any():
-            preparation.report.warn(what, [ids[r] for r in np.unique(features.body_record[mine[wrong]])])
+            incoming.report.warn(what, [ids[r] for r in np.unique(features.body_record[mine[wrong]])])
 
 
 def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None:
@@ -294,11 +276,11 @@ def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None
         mapped.columns[target.name] = [g or c for g, c in zip(given, features.object_class, strict=True)]
 
 
-def _identified(features: Features, mapped: Mapped, preparation: Preparation) -> Features:
+def _identified(features: Features, mapped: Mapped, incoming: Incoming) -> Features:
     """Settle ids: the source's, else a hash of geometry and attributes. The place of those that have one is dropped."""
     ids: list[str] = []
     named: list[str | None] = []  # what the source calls them, where that isn't their id
-    prefix, places = preparation.id_prefix, features.places or [None] * len(features)
+    prefix, places = incoming.id_prefix, features.places or [None] * len(features)
     for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
         identifier = column or own
         identifier = identifier and identifier.replace("\x00", "")
@@ -314,32 +296,32 @@ def _identified(features: Features, mapped: Mapped, preparation: Preparation) ->
     return replace(features, ids=list(ids), parent_id=prefixed, places=named)
 
 
-def _flag_faults(features: Features, ids: list[str], flags: list[list[str]], preparation: Preparation) -> None:
+def _flag_faults(features: Features, ids: list[str], flags: list[list[str]], incoming: Incoming) -> None:
     """Flag what the checks find in the bodies that the source gave; those raised from footprints are made whole."""
     for fault, found in zip(FAULTS, find_faults(features.bodies), strict=True):
         if found.any():
             wrong = np.unique(features.body_record[found]).tolist()
-            preparation.report.warn(fault.warning, [ids[r] for r in wrong])
+            incoming.report.warn(fault.warning, [ids[r] for r in wrong])
             for r in wrong:
                 flags[r].append(fault.flag)
 
 
-def _of_known_codes(features: Features, mapped: Mapped, preparation: Preparation) -> tuple[Features, Mapped]:
+def _of_known_codes(features: Features, mapped: Mapped, incoming: Incoming) -> tuple[Features, Mapped]:
     """Refuse records with a value that a closed code list doesn't have."""
-    unknown = unknown_codes(mapped.columns, preparation.layer, preparation.catalog)
+    unknown = unknown_codes(mapped.columns, incoming.layer, incoming.catalog)
     sentences = {record: u.sentence for u in unknown if u.codes.closed for record in u.records}
     if not sentences:
         return features, mapped
     for record, sentence in sorted(sentences.items()):
-        _refuse(features, record, sentence, preparation)
+        _refuse(features, record, sentence, incoming)
     stands = np.array([record not in sentences for record in range(len(features))], bool)
     return take(features, stands), mapped.take(np.flatnonzero(stands).tolist())
 
 
-def _flag_unknown_codes(mapped: Mapped, ids: list[str], flags: list[list[str]], preparation: Preparation) -> None:
+def _flag_unknown_codes(mapped: Mapped, ids: list[str], flags: list[list[str]], incoming: Incoming) -> None:
     """Flag objects with a value that its code list doesn't have: it is kept, and no map or table may lose it."""
-    for unknown in unknown_codes(mapped.columns, preparation.layer, preparation.catalog):
-        preparation.report.warn(unknown.sentence, [ids[r] for r in unknown.records])
+    for unknown in unknown_codes(mapped.columns, incoming.layer, incoming.catalog):
+        incoming.report.warn(unknown.sentence, [ids[r] for r in unknown.records])
         for record in unknown.records:
             if UNKNOWN_CODE not in flags[record]:
                 flags[record].append(UNKNOWN_CODE)
@@ -358,7 +340,7 @@ def _raised(
     mapped: Mapped,
     ids: list[str],
     flags: list[list[str]],
-    preparation: Preparation,
+    incoming: Incoming,
     base_m: float | None = None,
 ) -> _Raised:
     """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither.
@@ -366,7 +348,7 @@ def _raised(
     They stand at `base_m`, where that is known already.
     """
     standing = np.ones(len(ids), bool)
-    layer, report = preparation.layer, preparation.report
+    layer, report = incoming.layer, incoming.report
     if layer.field("height") is None or layer.geometry != "MultiPolygon":
         return _Raised(features, standing)
     bare = np.ones(len(ids), bool)
@@ -375,7 +357,7 @@ def _raised(
     bare &= np.array([identifier not in parents for identifier in ids], bool)
     if not bare.any():
         return _Raised(features, standing)
-    height, from_storeys = heights_of(layer, mapped, preparation.storey_m)
+    height, from_storeys = heights_of(layer, mapped, incoming.storey_m)
     from_storeys &= bare
     for r in np.flatnonzero(from_storeys):
         flags[r].append("height_from_storeys")
@@ -386,12 +368,12 @@ def _raised(
         report.warn("no height and no storeys: footprint only", [ids[r] for r in np.flatnonzero(unknown)])
     if from_storeys.any():
         names = [ids[r] for r in np.flatnonzero(from_storeys)]
-        report.warn(f"height assumed from storeys at {preparation.storey_m:g} m each", names)
+        report.warn(f"height assumed from storeys at {incoming.storey_m:g} m each", names)
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
         return _Raised(features, standing)
     known = base_m is not None
-    base = np.full(len(rise), base_m) if known else _base_heights(features, mapped, rise, ids, preparation)
+    base = np.full(len(rise), base_m) if known else _base_heights(features, mapped, rise, ids, incoming)
     standing[rise[np.isnan(base)]] = False
     rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
     if not len(rise):
@@ -421,7 +403,7 @@ def _numbers(values: Sequence[Any]) -> Float:
     return np.array([np.nan if v is None else float(v) for v in values], np.float64)
 
 
-def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str], preparation: Preparation) -> Float:
+def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str], incoming: Incoming) -> Float:
     """Return where footprints stand: on the lowest terrain under their outline, else on the file's base height.
 
     One of a batch without either is refused, and NaN here; where that is most of the batch, terrain was forgotten.
@@ -431,11 +413,11 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
 
     """
     points, owner = shapely.get_coordinates(features.geometry[rise], return_index=True)
-    ground = preparation.ground(points[:, 0], points[:, 1])
+    ground = incoming.ground(points[:, 0], points[:, 1])
     base = np.full(len(rise), np.inf)
     np.minimum.at(base, owner, np.where(np.isnan(ground), np.inf, ground))
     base[np.bincount(owner, np.isnan(ground), minlength=len(rise)) > 0] = np.nan
-    base_field = preparation.layer.field("base")
+    base_field = incoming.layer.field("base")
     if base_field and np.isnan(base).any():
         declared = _numbers([mapped.columns[base_field.name][r] for r in rise])
         base = np.where(np.isnan(base), declared, base)
@@ -443,12 +425,10 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
         lost = [ids[r] for r in rise[np.isnan(base)]]
         if len(lost) <= len(ids) / 2:
             for record in rise[np.isnan(base)]:
-                _refuse(
-                    features, int(record), "it has a height, and no terrain or base height to stand on", preparation
-                )
+                _refuse(features, int(record), "it has a height, and no terrain or base height to stand on", incoming)
             return base
         raise NothingToLoad(
-            f"{preparation.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "
+            f"{incoming.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "
             f"where they stand ({', '.join(lost[:3])}): load terrain first, or in the same call"
         )
     return base
@@ -459,11 +439,11 @@ def _rows(
     mapped: Mapped,
     ids: list[str],
     flags: list[list[str]],
-    preparation: Preparation,
+    incoming: Incoming,
     stays: StoredBodies | None = None,
 ) -> Rows:
-    layer = preparation.layer
-    wkb = shapely.to_wkb(shapely.set_srid(_on_raster(features.geometry), preparation.srid), include_srid=True)
+    layer = incoming.layer
+    wkb = shapely.to_wkb(shapely.set_srid(_on_raster(features.geometry), incoming.srid), include_srid=True)
     blobs = encode(features.bodies)
     hashes = [content_hash(blob) for blob in blobs]
     is_closed = geo.closed(features.bodies)
@@ -471,7 +451,7 @@ def _rows(
     solid = np.array([lod in solid_lods for lod in features.body_lod], bool)
     open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
     if len(open_records):
-        preparation.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
+        incoming.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
     lods, lists = _versions_bodies(features, hashes)
     if stays and stays.hashes:
         lods, lists = [list(stays.lods)] * len(ids), [list(stays.hashes)] * len(ids)

@@ -1,16 +1,15 @@
 """From placed records to the store: staging tables, one kind of stage for each kind of layer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Protocol
 
 from cim.catalog.model import KindName, Layer
-from cim.features import BATCH_SIZE, Header
+from cim.features import BATCH_SIZE
 from cim.loads.load import DatasetNote
 from cim.loads.quarantine import resolve
-from cim.store.connection import Cursor, Store
+from cim.store.connection import Cursor
 from cim.store.match import any_nameless
 from cim.store.merge import (
     Delivery,
@@ -26,26 +25,13 @@ from cim.store.merge import (
     store_bodies,
     take_turn_with_bodies,
 )
-from ingest.delivery.declared import Declared
-from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.load.prepare import Rows
 from ingest.load.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known
 TWICE = "duplicate id: an earlier object of this file has it"
 CLASH = "id clash: another dataset has it for an object elsewhere; an id_prefix tells them apart"
-
-
-@dataclass
-class StagedTable:
-    """One table of a file on its way into the store."""
-
-    store: Store
-    header: Header
-    declared: Declared
-    load: int
-    where: str
-    report: FileReport
 
 
 class Stage(Protocol):
@@ -61,15 +47,15 @@ class Stage(Protocol):
 class FeatureStage:
     """The staging table of a feature layer."""
 
-    def __init__(self, cursor: Cursor, table: StagedTable, layer: Layer) -> None:
-        self._cursor, self._table, self._layer = cursor, table, layer
+    def __init__(self, cursor: Cursor, incoming: Incoming, layer: Layer) -> None:
+        self._cursor, self._incoming, self._layer = cursor, incoming, layer
         self._content_by_id: dict[str, bytes] = {}
         self._bodies: list[bytes] = []  # of batches, too few yet for a statement
         self._staged = 0  # records since the last merge
         self._parts = 0  # merges so far
-        self._in_parts = not table.declared.complete and not (layer.topology and layer.topology.rule == "coverage")
-        if layer.id not in table.report.layers:
-            table.report.layers.append(layer.id)
+        self._in_parts = not incoming.declared.complete and not (layer.topology and layer.topology.rule == "coverage")
+        if layer.id not in incoming.report.layers:
+            incoming.report.layers.append(layer.id)
         create_staging(cursor, layer)
 
     def take(self, rows: Rows) -> None:
@@ -107,14 +93,16 @@ class FeatureStage:
             new = first is hashed
             keep.append(new)
             if not new and first == hashed:
-                self._table.report.unchanged += 1
+                self._incoming.report.unchanged += 1
             elif not new:
                 twice.append(position)
         return keep, twice
 
     def _set_aside(self, records: list[bytes]) -> None:
         for record in described(self._cursor, self._layer, records):
-            self._table.report.refuse(record.id, TWICE, layer=self._layer.id, source=record.attributes, wkb=record.wkb)
+            self._incoming.report.refuse(
+                record.id, TWICE, layer=self._layer.id, source=record.attributes, wkb=record.wkb
+            )
 
     def merge(self) -> None:
         """Merge what is staged, and count what became of it."""
@@ -124,27 +112,27 @@ class FeatureStage:
             drop_staging(self._cursor, self._layer)
         if len(self._content_by_id) >= PART:
             settle(self._cursor, self._layer)
-        resolve(self._cursor, self._layer, self._table.load)
+        resolve(self._cursor, self._layer, self._incoming.load)
 
     def _merge_staged(self) -> None:
         self._store_bodies()
-        delivery = _delivery(self._table, self._layer)
-        table = self._table
-        shift = suspected_shift(self._cursor, table.store, self._layer, table.report.crs, delivery.dataset)
+        delivery = _delivery(self._incoming, self._layer)
+        incoming = self._incoming
+        shift = suspected_shift(self._cursor, incoming.store, self._layer, incoming.report.crs, delivery.dataset)
         if shift:
-            table.report.warn(shift)
-        _count(table, self._layer, merge(self._cursor, delivery))
+            incoming.report.warn(shift)
+        _count(incoming, self._layer, merge(self._cursor, delivery))
         self._staged, self._parts = 0, self._parts + 1
 
 
 class ObservationStage:
     """The staging table of an observation layer."""
 
-    def __init__(self, cursor: Cursor, table: StagedTable, layer: Layer) -> None:
-        self._cursor, self._table, self._layer = cursor, table, layer
+    def __init__(self, cursor: Cursor, incoming: Incoming, layer: Layer) -> None:
+        self._cursor, self._incoming, self._layer = cursor, incoming, layer
         self._staged: set[str] = set()
-        if layer.id not in table.report.layers:
-            table.report.layers.append(layer.id)
+        if layer.id not in incoming.report.layers:
+            incoming.report.layers.append(layer.id)
         create_staging(cursor, layer)
 
     def take(self, rows: Rows) -> None:
@@ -154,26 +142,26 @@ class ObservationStage:
             keep.append(identifier not in self._staged)
             self._staged.add(identifier)
             if not keep[-1]:
-                self._table.report.refuse(identifier, "a second value for the same moment")
+                self._incoming.report.refuse(identifier, "a second value for the same moment")
         stage_records(self._cursor, self._layer, _kept(rows, keep))
 
     def merge(self) -> None:
         """Merge what is staged, count what became of it, and name the features that nobody knows."""
-        observed = self._table.store.catalog.layers[self._layer.observes or ""]
+        observed = self._incoming.store.catalog.layers[self._layer.observes or ""]
         rows = self._cursor.execute(
             f"""SELECT DISTINCT s.feature FROM {staging(self._layer)} s
                 WHERE NOT EXISTS (SELECT FROM twin."{observed.id}" v WHERE v.id = s.feature) ORDER BY 1"""
         ).fetchall()
         if rows:
-            self._table.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
+            self._incoming.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
         _count(
-            self._table,
+            self._incoming,
             self._layer,
-            merge_observations(self._cursor, _delivery(self._table, self._layer)),
+            merge_observations(self._cursor, _delivery(self._incoming, self._layer)),
         )
 
 
-STAGES: Mapping[KindName, Callable[[Cursor, StagedTable, Layer], Stage]] = {
+STAGES: Mapping[KindName, Callable[[Cursor, Incoming, Layer], Stage]] = {
     "feature": FeatureStage,
     "observation": ObservationStage,
 }
@@ -183,29 +171,29 @@ def _kept(rows: Rows, keep: list[bool]) -> list[bytes]:
     return rows.records if all(keep) else list(compress(rows.records, keep))
 
 
-def _delivery(table: StagedTable, layer: Layer) -> Delivery:
+def _delivery(incoming: Incoming, layer: Layer) -> Delivery:
     """Note the dataset, and return what all records of the table share."""
-    declared, header = table.declared, table.header
+    declared, header = incoming.declared, incoming.header
     surveyed = declared.date or header.surveyed
     dataset = declared.dataset or header.title or header.layer_hint
-    licence, source = declared.licence or header.licence, Path(table.report.path).name
-    table.report.datasets.append(DatasetNote(dataset, layer.id, surveyed, licence, source))
-    valid_from = table.store.city.clock.begins(surveyed) if surveyed else None
+    licence, source = declared.licence or header.licence, Path(incoming.report.path).name
+    incoming.report.datasets.append(DatasetNote(dataset, layer.id, surveyed, licence, source))
+    valid_from = incoming.city.clock.begins(surveyed) if surveyed else None
     public = declared.public is not False
     return Delivery(
         layer,
         dataset,
-        table.load,
+        incoming.load,
         valid_from,
         complete=bool(declared.complete),
         public=public,
-        source=table.report.source,
+        source=incoming.report.source,
         surveyed=surveyed,
     )
 
 
-def _count(table: StagedTable, layer: Layer, outcome: Merged) -> None:
-    report = table.report
+def _count(incoming: Incoming, layer: Layer, outcome: Merged) -> None:
+    report = incoming.report
     report.loaded += outcome.loaded
     report.updated += outcome.updated
     report.unchanged += outcome.unchanged

@@ -93,24 +93,60 @@ def test_a_dataset_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, 
         read_dataset_file(file)
 
 
-def test_another_package_adds_a_layer_and_a_reader(tmp_path: Path) -> None:
+KIOSK_READER = """
+import numpy as np
+import shapely
+from pyproj import CRS
+
+from cim.features import Features, Header, Refusal, Source
+from ingest.formats.contract import Reader
+
+READER = Reader("Kiosk", (".kiosk",), "kiosks")
+
+
+def read(path, options):
+    lines = [line.split(",") for line in path.read_text("utf-8").splitlines()]
+    whole = [line for line in lines if len(line) == 3]
+    yield Source(Header(crs=CRS("OGC:CRS84"), layer_hint="kiosk"), iter([Features(
+        ids=[name for name, _, _ in whole],
+        attributes=[{"owner": name} for name, _, _ in whole],
+        geometry=shapely.points([[float(x), float(y)] for _, x, y in whole]),
+        object_class=[None] * len(whole),
+        parent_id=[None] * len(whole),
+        refused=[Refusal(line[0], "no place") for line in lines if len(line) < 3],
+    )]))
+"""
+
+
+def test_another_package_adds_a_layer_and_a_reader(make_store: MakeStore, tmp_path: Path) -> None:
     package = tmp_path / "kiosks"
     package.mkdir()
-    (package / "__init__.py").write_text(
-        "from ingest.formats.readers import Reader\nREADER = Reader('Kiosk', ('.kiosk',), 'kiosks')\n"
-    )
+    (package / "__init__.py").write_text(KIOSK_READER)
     (package / "kiosk.yaml").write_text(KIOSKS, "utf-8")
     metadata = tmp_path / "kiosks-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: kiosks\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[cim.layers]\nkiosks = kiosks\n[cim.readers]\nkiosk = kiosks:READER\n")
-    code = (
-        "from cim.catalog.read import read_catalog; from ingest.formats.readers import readers;"
-        "print('kiosk' in read_catalog().layers, 'Kiosk' in [r.name for r in readers()])"
-    )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]
+    (tmp_path / "two.kiosk").write_text("老王,113.58,37.86\n小李,113.59,37.86\nnobody\n", "utf-8")
+    store = make_store()
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+        "CIM_STATE": str(store.settings.state),
+        "CIM_DATABASE_URL": store.url,
+    }
+
+    def cim(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "services", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert cim("init").returncode == 0
+    done = cim("ingest", str(tmp_path / "two.kiosk"))
+    assert (done.returncode, "2 loaded" in done.stdout, "no place" in done.stdout) == (3, True, True), done.stdout
+    with store.connect() as connection:
+        assert connection.execute("SELECT extra->>'owner' FROM twin.kiosk ORDER BY 1").fetchall() == [
+            ("小李",),
+            ("老王",),
+        ]
 
 
 def test_a_datum_that_needs_a_grid_that_is_not_installed_is_refused_by_its_name(

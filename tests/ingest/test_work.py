@@ -14,15 +14,15 @@ from cim.city import YANGQUAN
 from cim.concurrency.process_pool import Pool, in_order, process_pool
 from cim.config import Settings
 from cim.errors import UnreadableFile
-from cim.features import ReadOptions
-from cim.read.terrain import Ground
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
+from ingest.delivery.report import FileReport
 from ingest.formats.city_models import cityjson
+from ingest.formats.contract import Incoming
+from ingest.formats.readers import reader_of
 from ingest.load import opened
 from ingest.load.pipeline import ingest
-from ingest.load.place import placement
-from ingest.load.work import Prepared, Work, prepared
+from ingest.load.work import Prepared, prepared
 from tests.benchmarks.town import write_sequence
 from tests.conftest import MakeStore
 
@@ -36,23 +36,15 @@ def sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows_of(file: Path, workers: int) -> Iterator[Prepared]:
-    declared = Declared(vertical_datum="city")
-    options = ReadOptions(read_catalog())
-    source = next(iter(cityjson.read(file, options)))
-    work = Work(
-        catalog=read_catalog(),
-        city=YANGQUAN,
-        header=source.header,
-        declared=declared,
-        options=options,
-        placement=placement(source.header, declared, YANGQUAN, str(file)),
-        ground=Ground(),
-        settings=Settings(),
-        path=str(file),
-        where=str(file),
-    )
+    incoming = incoming_of(file, Declared(vertical_datum="city"))
+    source = next(iter(cityjson.read(file, incoming.options)))
     assert len(source.parts) > 5
-    return prepared(work, source, workers)
+    return prepared(incoming.of_table(source.header, None), source, workers)
+
+
+def incoming_of(file: Path, declared: Declared) -> Incoming:
+    store = Store(Settings(), YANGQUAN, read_catalog(), "", "")
+    return Incoming(file, declared, store, 1, FileReport(str(file)), reader_of(file))
 
 
 def test_processes_make_the_rows_that_one_makes(sequence: Path) -> None:
@@ -147,10 +139,10 @@ def test_many_small_files_are_read_by_processes_with_the_same_outcome(
 
 
 def test_a_fault_in_a_process_is_told_of_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = opened.Job(tmp_path / "a.csv", "a.csv", Declared(), read_catalog(), YANGQUAN, Settings(), Ground())
-    job.path.write_text("id,x,y\n1,2,3\n")
+    (tmp_path / "a.csv").write_text("id,x,y\n1,2,3\n")
+    incoming = incoming_of(tmp_path / "a.csv", Declared())
     monkeypatch.setattr(opened, "tables", lambda *_, **__: 1 / 0)
-    done = opened.read_whole(job)
+    done = opened.read_whole(incoming)
     assert done.tables == []
     with pytest.raises(RuntimeError, match="ZeroDivisionError: division by zero"):
         list(opened._again(done))

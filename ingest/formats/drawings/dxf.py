@@ -35,18 +35,18 @@ _FACES = frozenset({"3DFACE", "MESH", "SOLID", "TRACE"})
 _DEEPEST = 16  # blocks inside blocks
 
 
-def read(file: Path, options: ReadOptions) -> Iterator[Source]:
+def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     """Read the model space of a drawing.
 
     Raises:
         UnreadableFile: not a DXF, or damaged beyond what can be recovered.
 
     """
-    drawing = drawing_of(file, options.encoding, options.workers)
+    drawing = drawing_of(path, options.encoding, options.workers)
     crs, _, said = _georeference(drawing.frame)
-    header = Header(crs=crs, layer_hint=file.stem, warnings=(*drawing.warnings, *said))
+    header = Header(crs=crs, layer_hint=path.stem, warnings=(*drawing.warnings, *said))
     yield Source(
-        header, _batches(drawing, _Setting(options, options.catalog.named_by((file.stem,)), has_handles(file)))
+        header, _batches(drawing, _Setting(options, options.catalog.named_by((path.stem,)), has_handles(path)))
     )
 
 

@@ -34,6 +34,7 @@ from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
 from ingest.formats import confined
+from ingest.formats.contract import Incoming
 from ingest.formats.scenes.osgt import Paged, Part, read_scene
 from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 from ingest.formats.xml_stream import read_xml
@@ -42,8 +43,8 @@ Float = NDArray[np.float64]
 LONGEST_S = 300.0  # of converting a file
 
 
-def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
-    """Load a delivery as one asset; `path` is its metadata.xml, with the tiles in `Data` beside it.
+def load(cursor: Cursor, incoming: Incoming) -> None:
+    """Load a delivery as one asset; its path is that of the metadata.xml, with the tiles in `Data` beside it.
 
     Raises:
         UnreadableFile: there is no converter, or no tile can be read.
@@ -52,6 +53,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         WrongCity: it lies more than 50 km from the city.
 
     """
+    path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     layer = sheet_layer(path, declared, store, "tileset")
     program = shutil.which("osgconv")
     if program is None:
@@ -81,7 +83,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     }  # fmt: skip
     outline = box_outline(np.array([low[0], high[0]]), np.array([low[1], high[1]]))
     sheet = Sheet(layer.id, declared.dataset or path.parent.name, sha256, outline, about, work.files)
-    enter(cursor, sheet, store, declared, number, report)
+    enter(cursor, sheet, incoming)
 
 
 def _roots(path: Path) -> list[Path]:

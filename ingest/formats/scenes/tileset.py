@@ -21,9 +21,10 @@ from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
 from cim.reference.crs import WGS84, check_place, operation
 from cim.reference.geocentric import from_plane, to_degrees, to_earth
 from cim.store.assets import put_asset
-from cim.store.connection import Cursor, Store
+from cim.store.connection import Cursor
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 
 Float = NDArray[np.float64]
@@ -33,8 +34,8 @@ NEAR_EARTH_M = 6.2e6  # from its middle; what lies nearer has no place on it
 DEEPEST = 60
 
 
-def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
-    """Load a set of tiles as one asset; `path` is its tileset.json.
+def load(cursor: Cursor, incoming: Incoming) -> None:
+    """Load a set of tiles as one asset; its path is that of the tileset.json.
 
     Raises:
         UnreadableFile: it isn't a tileset, or none of its contents can be read.
@@ -42,6 +43,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         WrongCity: it lies more than 50 km from the city.
 
     """
+    path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     layer = sheet_layer(path, declared, store, "tileset")
     found = _Set(path.parent, report)
     found.walk(path.name, np.eye(4))
@@ -63,7 +65,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     with TemporaryDirectory() as scratch:
         sha256 = put_asset(store.settings, found.archive(Path(scratch) / "set.zip"))
     sheet = Sheet(layer.id, name, sha256, box_outline(x, y), about, len(found.contents))
-    enter(cursor, sheet, store, declared, number, report)
+    enter(cursor, sheet, incoming)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.formats.elsewhere import check_references
 from ingest.formats.sheets.sheet import Sheet, enter, sheet_layer
 
@@ -34,7 +35,7 @@ TILED = {
 }  # fmt: skip
 
 
-def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
+def load(cursor: Cursor, incoming: Incoming) -> None:
     """Load a raster: one asset in the file's own grid.
 
     Cells of heights are brought to the city's vertical datum; amounts and colours are kept to the bit.
@@ -46,9 +47,10 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         WrongCity: it lies more than 50 km from the city.
 
     """
+    path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     layer = sheet_layer(path, declared, store, "raster")
     if layer.cells != "height":
-        _load_as_it_is(cursor, store, layer, path, declared, number, report)
+        _load_as_it_is(cursor, layer, incoming)
         return
     with _opened(path) as file:
         crs = _crs_of(file, path, declared)
@@ -75,7 +77,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     report.operation, report.extent, report.read = to_city.name, (west, south, east, north), 1
     report.heights = name
     about = {"resolution_m": resolution_m, "crs": label(horizontal), "extent": report.extent, "shape": shape}
-    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, number, report)
+    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), incoming)
 
 
 @contextmanager
@@ -96,10 +98,9 @@ def _crs_of(file: Any, path: Path, declared: Declared) -> CRS:
     return crs
 
 
-def _load_as_it_is(
-    cursor: Cursor, store: Store, layer: Layer, path: Path, declared: Declared, load: int, report: FileReport
-) -> None:
+def _load_as_it_is(cursor: Cursor, layer: Layer, incoming: Incoming) -> None:
     """Keep a raster of amounts or colours: its bands, types and grid."""
+    path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     with _opened(path) as file:
         horizontal, _ = split(_crs_of(file, path, declared))
         shape, transform, bands = file.shape, file.transform, file.count
@@ -117,7 +118,7 @@ def _load_as_it_is(
     if layer.cells == "amount":
         about["sum"] = total
     report.layers, report.crs, report.extent, report.read = [layer.id], label(horizontal), box, 1
-    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), store, declared, load, report)
+    enter(cursor, Sheet(layer.id, path.stem, sha256, corners, about), incoming)
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[Window]:

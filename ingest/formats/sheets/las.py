@@ -29,6 +29,7 @@ from cim.store.assets import put_asset
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 
 CHUNK = 1_000_000  # points
@@ -38,7 +39,7 @@ _VERTICAL_UNIT_KEY = 4099
 _UNIT_OF_KEY = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
 
 
-def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: int, report: FileReport) -> None:
+def load(cursor: Cursor, incoming: Incoming) -> None:
     """Load a cloud as one asset.
 
     Raises:
@@ -48,6 +49,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
         WrongCity: it lies more than 50 km from the city.
 
     """
+    path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     layer = sheet_layer(path, declared, store, "points")
     try:
         with laspy.open(path) as reader:
@@ -78,10 +80,7 @@ def load(cursor: Cursor, store: Store, path: Path, declared: Declared, number: i
     enter(
         cursor,
         Sheet(layer.id, path.name.split(".")[0], sha256, outline, about, seen.count),
-        store,
-        declared,
-        number,
-        report,
+        incoming,
     )
 
 

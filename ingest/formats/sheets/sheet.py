@@ -17,6 +17,7 @@ from cim.reference.crs import Float
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
+from ingest.formats.contract import Incoming
 
 LEAST_COVERED = 0.99  # of the box of the version before; less than that isn't the rounding of an outline
 
@@ -64,15 +65,16 @@ def sheet_layer(path: Path, declared: Declared, store: Store, kind: KindName) ->
     return layer
 
 
-def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: int, report: FileReport) -> None:
+def enter(cursor: Cursor, sheet: Sheet, incoming: Incoming) -> None:
     """Enter a sheet: what is known is unchanged, at the place of one of its name it is a new version, else another one.
 
     A name derives from that of a file, and says little: the next village has its `dem.tif` too.
     """
-    sheet = replace(sheet, name=f"{declared.id_prefix or ''}{sheet.name}")
-    since = store.city.clock.begins(declared.date) if declared.date else None
+    declared, report, load, srid = incoming.declared, incoming.report, incoming.load, incoming.srid
+    sheet = replace(sheet, name=f"{incoming.id_prefix}{sheet.name}")
+    since = incoming.city.clock.begins(declared.date) if declared.date else None
     public = declared.public is not False
-    known = _known(cursor, sheet, since, store.city.srid)
+    known = _known(cursor, sheet, since, srid)
     if known:
         report.datasets.append(_note(sheet, declared, declared.dataset or known[2], report))
     if known and known[1] == public:
@@ -82,7 +84,7 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
         _correct_access(cursor, known[0], load, report, public=public)
         report.updated = sheet.records
         return
-    namesakes = _namesakes(cursor, sheet, store.city.srid, report)
+    namesakes = _namesakes(cursor, sheet, srid, report)
     known_as = _known_as(namesakes, since, load)
     identifier = known_as or _free_id(cursor, sheet)
     versions = [version for version in namesakes if version.id == identifier]
@@ -94,9 +96,7 @@ def enter(cursor: Cursor, sheet: Sheet, store: Store, declared: Declared, load: 
     if identifier != sheet.name and known_as is None:
         report.warn("another of this name is there, elsewhere or of this call: this one has its own id", [identifier])
     room = _room(cursor, met, versions, since)
-    _write(
-        cursor, sheet, identifier, dataset, room, store.city.srid, load, report, public=public, surveyed=declared.date
-    )
+    _write(cursor, sheet, identifier, dataset, room, srid, load, report, public=public, surveyed=declared.date)
     report.updated, report.loaded = (sheet.records, 0) if known_as else (0, sheet.records)
 
 
