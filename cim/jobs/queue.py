@@ -171,7 +171,7 @@ def dismiss(cursor: Cursor, job: UUID) -> Job:
     """
     row = cursor.execute(
         """UPDATE cim.job SET status = 'dismissed', finished = now(), updated = now(), message = 'dismissed',
-                  result = NULL WHERE job = %s RETURNING worker, number""",
+                  result = NULL, shared = false WHERE job = %s RETURNING worker, number""",
         [job],
     ).fetchone()
     if row is None:

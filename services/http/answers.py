@@ -364,10 +364,13 @@ class Job(Described):
 
     job: str
     process: str
+    title: str | None = None  # of the analysis, in the asker's language
+    inputs: dict[str, Any] | None = None  # what an analysis was asked
     type: Literal["process"]
     status: Status
     message: str
-    shared: bool
+    shared: bool  # everybody may read its result
+    may_change: bool  # who asks may share and delete it
     progress: int  # percent
     created: str | None
     started: str | None

@@ -222,13 +222,17 @@ def status_of(job: jobs.Job) -> dict[str, Any]:
     if job.status == "successful":
         rel = "http://www.opengis.net/def/rel/ogc/1.0/results"
         links.append(answers.Link(rel=rel, type=RESULT_TYPES[job.kind], href=f"{base}/results"))
+    row = analyses().get(job.name) if job.kind == "analysis" else None
     return answers.Job(
         job=str(job.job),
         process=job.name if job.kind == "analysis" else job.kind,
+        title=row.title.to(ASK.get().language) if row else None,
+        inputs=dict(job.parameters) if job.kind == "analysis" else None,
         type="process",
         status=cast("answers.Status", job.status),
         message=in_language(job.message, ASK.get().language),
         shared=job.shared,
+        may_change=_may_change(job),
         progress=round(job.progress * 100),
         created=_moment(job.created),
         started=_moment(job.started),
@@ -337,16 +341,21 @@ async def share(request: Request) -> Response:
 def _require(job: jobs.Job, to: Literal["read", "change"]) -> None:
     """Let only those through who may: a job of an account is its own and the admins'; a shared one is read by all.
 
-    What nobody signed in for was computed from what everybody sees, and is who knows its address's.
+    What nobody signed in for was computed from what everybody sees, and is who knows its address's; once it is shared,
+    and so listed, it is changed from where it was asked for.
 
     Raises:
         NotAllowed: the asker may not.
 
     """
-    asker = ASK.get().asker
-    own = job.asker.account is None or asker.role == "admin" or asker.account == job.asker.account
-    if not own and not (to == "read" and job.shared):
+    if not _may_change(job) and not (to == "read" and job.shared):
         raise NotAllowed(f"job {job.job} isn't yours")
+
+
+def _may_change(job: jobs.Job) -> bool:
+    asker = ASK.get().asker
+    unlisted = job.asker.account is None and not job.shared  # its address is known to who was told it
+    return asker.role == "admin" or asker.name == job.asker.name or unlisted
 
 
 _PATHS: list[tuple[str, Callable[..., Any], str]] = [

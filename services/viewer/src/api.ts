@@ -1,5 +1,5 @@
 import type {
-  Catalog, DatasetNote, Fault, Hit, Job, Mark, Place, Process, ProcessList, Provenance, Results, Series,
+  Catalog, DatasetNote, Hit, Mark, Place, Provenance, Series,
 } from "./generated";
 import { state } from "./state";
 
@@ -29,36 +29,6 @@ export const readHits = (words: string) => json<Hit[]>(dated(`viewer/search?q=${
 export const readDatasets = (layer: string) => json<DatasetNote[]>(dated(`viewer/datasets/${layer}.json`));
 export const readPlace = (lon: number, lat: number, height: number) =>
   json<Place>(`viewer/place?lon=${lon}&lat=${lat}&height=${height}`);
-export const readProcesses = async (language: Language) =>
-  (await json<ProcessList>(`ogc/processes?f=json&lang=${language}`)).processes;
-export const readProcess = (id: string, language: Language) => json<Process>(`ogc/processes/${id}?f=json&lang=${language}`);
-export const readJob = (id: string) => json<Job>(`ogc/jobs/${id}?f=json&lang=${state.language.value}`);
-export const readResults = (id: string) => json<Results>(`ogc/jobs/${id}/results`);
-
-/** The raster of a result as a picture, and the box of degrees that it covers. */
-export async function readPicture(id: string): Promise<{ image: ImageBitmap; box: [number, number, number, number] }> {
-  const answer = await fetch(`ogc/jobs/${id}/results?f=png`);
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  const box = (answer.headers.get("Content-Bbox") ?? "").split(",").map(Number) as [number, number, number, number];
-  return { image: await createImageBitmap(await answer.blob()), box };
-}
-
-/** Queues an analysis; gives the id of its job. */
-export async function startJob(process: string, inputs: Record<string, unknown>): Promise<string> {
-  const answer = await fetch(`ogc/processes/${process}/execution?lang=${state.language.value}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", Prefer: "respond-async" },
-    body: JSON.stringify({ inputs: state.at.value ? { ...inputs, at: state.at.value } : inputs }),
-  });
-  const body = (await answer.json()) as Job | Fault;
-  if (!("jobID" in body)) throw new Error(body.detail ?? body.title);
-  return body.jobID;
-}
-
-export async function dismissJob(id: string): Promise<void> {
-  await fetch(`ogc/jobs/${id}`, { method: "DELETE" });
-}
-
 export const readFeature = (layer: string, id: string, language: Language) => {
   const when = state.at.value ? `&datetime=${encodeURIComponent(state.at.value)}` : "";
   return json<{ properties: Record<string, unknown> }>(

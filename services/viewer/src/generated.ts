@@ -306,10 +306,13 @@ export type Process = {
 export type Job = {
   jobID: string;
   processID: string;
+  title?: string;
+  inputs?: Record<string, unknown>;
   type: "process";
   status: "accepted" | "running" | "successful" | "failed" | "dismissed";
   message: string;
   shared: boolean;
+  mayChange: boolean;
   progress: number;
   created: string | null;
   started: string | null;

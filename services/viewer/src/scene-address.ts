@@ -12,9 +12,10 @@ export type Scene = {
   at?: string | null; // null: now
   selected?: Selected;
   colorByUse?: boolean;
+  job?: string | null; // of the analysis whose result is shown
 };
 
-/** The scene as the part of an address after '#': camera (c), layers (l), moment (at), selection (s), colours (u), language (lang). */
+/** The scene as the part of an address after '#': camera (c), layers (l), moment (at), selection (s), colours (u), language (lang), result (r). */
 export function writeScene(scene: Required<Omit<Scene, "view">> & { view: View }): string {
   const { view: v } = scene;
   const parts = new URLSearchParams({
@@ -25,6 +26,7 @@ export function writeScene(scene: Required<Omit<Scene, "view">> & { view: View }
   });
   if (scene.selected) parts.set("s", `${scene.selected.layer}/${scene.selected.id}`);
   if (scene.colorByUse) parts.set("u", "1");
+  if (scene.job) parts.set("r", scene.job);
   return parts.toString();
 }
 
@@ -42,6 +44,8 @@ export function readScene(hash: string): Scene {
   if (at !== null) scene.at = at || null;
   const selected = parts.get("s")?.match(/^([^/]+)\/(.+)$/s);
   if (selected) scene.selected = { layer: selected[1]!, id: selected[2]! };
+  const job = parts.get("r");
+  if (job && /^[0-9a-f-]{36}$/.test(job)) scene.job = job;
   return scene;
 }
 

@@ -2,6 +2,7 @@ import { Cartesian3, Math as CesiumMath, type CesiumWidget } from "@cesium/engin
 import type { Catalog } from "./api";
 import { readScene, writeScene, type Scene, type View } from "./scene-address";
 import { state } from "./state";
+import { analyses } from "./tools/analyses";
 
 /** Opening the address brings the scene back; the address follows what the planner does. */
 const WRITE_AFTER_MS = 250;
@@ -22,6 +23,7 @@ function written(widget: CesiumWidget): string {
     at: state.at.value,
     selected: state.selected.value,
     colorByUse: state.colorByUse.value,
+    job: state.job.value,
   });
 }
 
@@ -44,6 +46,7 @@ export function restoreState(asked: Scene, catalog: Catalog): void {
 export function followScene(asked: Scene, widget: CesiumWidget): void {
   move(asked.view, widget);
   if (asked.selected) state.selected.value = asked.selected;
+  if (asked.job) [state.tool.value, state.job.value] = [analyses.id, asked.job];
   let timer = 0;
   const write = () => {
     clearTimeout(timer);
@@ -55,6 +58,7 @@ export function followScene(asked: Scene, widget: CesiumWidget): void {
   state.selected.subscribe(write);
   state.colorByUse.subscribe(write);
   state.language.subscribe(write);
+  state.job.subscribe(write);
   window.addEventListener("hashchange", () => move(readAddress().view, widget));
 }
 

@@ -39,6 +39,8 @@ export const state = {
   selected: new Observable<Selected>(null),
   colorByUse: new Observable(false),
   result: new Observable<Coloured | null>(null), // what an analysis coloured
+  job: new Observable<string | null>(null), // whose result that is
+  key: new Observable(""), // of who has signed in; it stays in this page
   placing: new Observable<((lon: number, lat: number, height: number) => void) | null>(null), // who gets the next place that is clicked
   at: new Observable<string | null>(firstMoment()), // the moment that is shown; null: now
   opacity: new Observable<Readonly<Record<string, number>>>({}), // of layers that aren't opaque

@@ -20,6 +20,7 @@ const scene = fc.record({
   at: fc.option(fc.date({ noInvalidDate: true, min: new Date("1900-01-01"), max: new Date("2100-01-01") }).map((d) => d.toISOString())),
   selected: fc.option(fc.record({ layer, id: fc.string({ unit: "grapheme", minLength: 1 }) })),
   colorByUse: fc.boolean(),
+  job: fc.option(fc.uuid()),
 });
 
 test("an address brings back the scene it was written from", () => {
@@ -29,6 +30,7 @@ test("an address brings back the scene it was written from", () => {
       expect(rest).toEqual({ ...rest, view: written.view, layers: written.layers, language: written.language });
       expect(rest.at).toBe(written.at);
       expect(rest.colorByUse).toBe(written.colorByUse);
+      expect(rest.job ?? null).toBe(written.job);
       expect(selected ?? null).toEqual(written.selected);
     }),
   );

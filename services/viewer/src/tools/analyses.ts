@@ -1,19 +1,18 @@
 import {
-  dismissJob, readJob, readPicture, readProcess, readProcesses, readResults, startJob,
-  type Catalog, type Layer,
-} from "../api";
-import { lines } from "../chart";
-import { shownTime } from "../clock";
+  dismissJob, readJob, readJobs, readPicture, readProcess, readProcesses, readResults, shareJob, startJob,
+} from "../analysis/jobs";
+import { outcomeOf, type Outcome } from "../analysis/outcome";
+import { resultsList } from "../analysis/results-list";
+import type { Catalog, Layer } from "../api";
 import { element } from "../dom";
-import type { Column, Input, Process, Results } from "../generated";
+import type { Input, Process } from "../generated";
 import { local, text } from "../i18n";
-import { coloured, pictured, type Coloured } from "../results";
+import { coloured, pictured } from "../results";
 import { state } from "../state";
-import { asText, shownValue } from "../value";
+import { asText } from "../value";
 import type { Tool } from "./tool";
 
 const POLL_MS = 150;
-const ROWS = 12;
 const HEXAGONS = [8, 9, 10];
 
 /** The registry of analyses as forms; a result is a coloured layer, its legend, figures, and what it was computed from. */
@@ -22,19 +21,20 @@ export const analyses: Tool = { id: "analyses", title: "analyses", panel: { id: 
 function mount(slot: HTMLElement, catalog: Catalog): void {
   let chosen = "";
   let asked: Record<string, string> = {};
-  let job: string | null = null;
-  let answer: { process: Process; result: Results; drawn: Coloured } | null = null;
+  let job: string | null = null; // whose result is shown, or waited for
+  let answer: Outcome | null = null;
   let shown = 0;
+  let resultsOpen = false;
 
   const show = async () => {
     if (state.tool.value !== analyses.id) return;
     const turn = (shown += 1);
-    const list = await readProcesses(state.language.value);
-    chosen ||= list[0]?.id ?? "";
-    const process = await readProcess(chosen, state.language.value);
+    const processes = await readProcesses();
+    chosen ||= processes[0]?.id ?? "";
+    const process = await readProcess(chosen);
     if (turn !== shown) return; // another language or analysis came first
     const choice = element("select", { id: "analysis-choice", ariaLabel: text("analyses") });
-    for (const p of list) choice.append(element("option", { value: p.id, selected: p.id === chosen }, p.title));
+    for (const p of processes) choice.append(element("option", { value: p.id, selected: p.id === chosen }, p.title));
     choice.onchange = () => {
       chosen = choice.value;
       asked = {};
@@ -43,13 +43,17 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     };
     const form = formOf(process);
     const outcome = element("div", { id: "analysis-outcome" });
-    slot.replaceChildren(choice, element("p", { className: "soft" }, process.description), form, outcome);
-    if (answer?.process.id === chosen) outcome.replaceChildren(...outcomeOf({ process, result: answer.result, drawn: answer.drawn }));
+    slot.replaceChildren(choice, element("p", { className: "soft" }, process.description), form, outcome, results());
+    if (answer?.process.id === chosen) {
+      answer = { ...answer, process };
+      outcome.replaceChildren(...outcomeOf(answer, catalog.city.timezone));
+    }
+    void list();
   };
 
   const clear = () => {
-    answer = null;
-    state.result.value = null;
+    answer = job = null;
+    state.result.value = state.job.value = null;
     slot.querySelector("#analysis-outcome")?.replaceChildren();
   };
 
@@ -108,57 +112,91 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   const run = async (process: Process, form: HTMLFormElement) => {
     remember(form);
     clear();
-    const outcome = slot.querySelector("#analysis-outcome") as HTMLElement;
     const inputs = Object.fromEntries(
       Object.entries(asked)
         .filter(([, v]) => v !== "")
         .map(([k, v]) => [k, numeric(process.inputs[k]!) ? Number(v) : v]),
     );
-    const bar = element("progress", { max: 100, value: 0 });
-    const stop = element("button", { type: "button", id: "analysis-stop" }, text("stop"));
-    outcome.replaceChildren(bar, element("div", { className: "buttons" }, stop));
     try {
-      const own = (job = await startJob(process.id, inputs));
-      stop.onclick = () => void dismissJob(own);
-      for (;;) {
-        const status = await readJob(own);
-        if (job !== own) return; // another run came first
-        bar.value = status.progress;
-        if (status.status === "successful") break;
-        if (status.status === "failed" || status.status === "dismissed") throw new Error(status.message || status.status);
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      }
-      const result = await readResults(own);
-      const look = process.outputs.result.schema;
-      const picture = result.raster ? await readPicture(own) : null;
-      answer = { process, result, drawn: picture ? pictured(result, look, picture.image, picture.box) : coloured(result, look) };
-      outcome.replaceChildren(...outcomeOf(answer));
+      job = await startJob(process.id, inputs);
+      await showJob(job, process);
     } catch (fault) {
-      outcome.replaceChildren(element("p", { className: "fault", role: "alert" }, (fault as Error).message));
+      tell(fault);
     }
+    void list();
   };
 
-  const outcomeOf = ({ process, result, drawn }: { process: Process; result: Results; drawn: Coloured }): HTMLElement[] => {
-    state.result.value = drawn;
-    const legend = element("div", { className: "legend", id: "analysis-legend" });
-    for (const { color, label } of drawn.legend) {
-      const mark = element("i");
-      mark.style.background = color;
-      legend.append(element("div", {}, mark, label));
+  const tell = (fault: unknown) => {
+    const sentence = fault instanceof Error ? fault.message : String(fault);
+    slot.querySelector("#analysis-outcome")?.replaceChildren(element("p", { className: "fault", role: "alert" }, sentence));
+  };
+
+  /** Waits for a job, and shows its result on the map and in figures. */
+  const showJob = async (id: string, process: Process) => {
+    const bar = element("progress", { max: 100, value: 0 });
+    const stop = element("button", { type: "button", id: "analysis-stop" }, text("stop"));
+    stop.onclick = () => void dismissJob(id).catch(tell);
+    slot.querySelector("#analysis-outcome")?.replaceChildren(bar, element("div", { className: "buttons" }, stop));
+    for (;;) {
+      const status = await readJob(id);
+      if (job !== id) return; // another run came first
+      bar.value = status.progress;
+      if (status.status === "successful") break;
+      if (status.status === "failed" || status.status === "dismissed") throw new Error(status.message || status.status);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
-    const { passed, what, what_zh } = result.check;
-    const verdict = passed === null ? "checkUnknown" : passed ? "checkPassed" : "checkFailed";
-    const check = element("div", { className: "check soft", title: local({ zh: what_zh, en: what }) }, text(verdict));
-    check.dataset.passed = String(passed);
-    const since = shownTime(Date.parse(asText(result.computed_from.at)), catalog.city.timezone, document.documentElement.lang);
-    const notes = element("ul", { className: "soft", id: "analysis-notes" });
-    for (const note of result.notes ?? []) notes.append(element("li", {}, local(note)));
-    const plots = process.outputs.result.schema["x-plots"].flatMap((plot) => {
-      const cells = result.features.map((f) => f.properties[plot.column]).filter((v): v is (number | null)[] => Array.isArray(v));
-      return cells.length ? [lines(cells, plot.title, plot.ticks)] : [];
-    });
-    const dated = element("div", { className: "soft" }, `${text("asOf")} ${since}`);
-    return [legend, figuresOf(result, process), ...plots, tableOf(result, process), check, ...(result.notes ? [notes] : []), dated];
+    const result = await readResults(id);
+    const look = process.outputs.result.schema;
+    const picture = result.raster ? await readPicture(id) : null;
+    if (job !== id) return;
+    answer = { process, result, drawn: picture ? pictured(result, look, picture.image, picture.box) : coloured(result, look) };
+    [state.result.value, state.job.value] = [answer.drawn, id];
+    slot.querySelector("#analysis-outcome")?.replaceChildren(...outcomeOf(answer, catalog.city.timezone));
+  };
+
+  /** Shows a result again: its analysis, with what was asked for in the form. */
+  const reopen = async (id: string) => {
+    answer = null;
+    job = id;
+    try {
+      const { processID, inputs } = await readJob(id);
+      chosen = processID;
+      asked = Object.fromEntries(Object.entries(inputs ?? {}).map(([name, value]) => [name, asText(value)]));
+      await show();
+      await showJob(id, await readProcess(processID));
+    } catch (fault) {
+      if (job === id) clear();
+      tell(fault);
+    }
+    void list();
+  };
+
+  const results = (): HTMLElement =>
+    element("details", { id: "analysis-results", open: resultsOpen, ontoggle: (event) => (resultsOpen = (event.target as HTMLDetailsElement).open) },
+      element("summary", {}, text("results")), keyField(), element("div"));
+
+  const keyField = () => {
+    const input = element("input", { id: "analysis-key", type: "password", value: state.key.value, autocomplete: "off" });
+    input.onchange = () => (state.key.value = input.value.trim());
+    return element("label", {}, text("key"), input);
+  };
+
+  /** Lists the results anew. */
+  const list = async () => {
+    const place = slot.querySelector("#analysis-results > div");
+    if (!place) return;
+    const after = (change: Promise<unknown>) => void change.catch(tell).then(list);
+    const jobs = await readJobs().catch((fault: unknown) => (tell(fault), []));
+    place.replaceChildren(
+      resultsList(jobs, { opened: state.job.value, timeZone: catalog.city.timezone }, {
+        open: (chosenJob) => void reopen(chosenJob.jobID),
+        share: (shared, on) => after(shareJob(shared.jobID, on)),
+        remove: (gone) => {
+          if (gone.jobID === job) clear();
+          after(dismissJob(gone.jobID));
+        },
+      }),
+    );
   };
 
   state.tool.subscribe((open) => {
@@ -166,6 +204,10 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     void show();
   });
   state.language.subscribe(() => void show());
+  state.key.subscribe(() => void list());
+  state.job.subscribe((asked) => {
+    if (asked && asked !== job) void reopen(asked);
+  });
 }
 
 /** Inputs that a form can hold; lists and geometries are for other doors. */
@@ -198,35 +240,4 @@ function optionsOf(input: Input, process: Process, catalog: Catalog, asked: Reco
     default:
       return null;
   }
-}
-
-/** The figures that are shown, those that answer the question first; one that can't be told says why. */
-function figuresOf(result: Results, process: Process): HTMLElement {
-  const declared = Object.entries(process.outputs.result.schema["x-figures"]).filter(([name, f]) => f.shown && name in result);
-  const list = element("dl", { id: "analysis-figures" });
-  for (const [name, figure] of declared.sort(([, a], [, b]) => Number(b.headline ?? false) - Number(a.headline ?? false))) {
-    const reason = result.unknown?.[name];
-    const shown = reason ? `${text("unknown")}: ${local(reason)}` : shownValue(result[name], figure);
-    if (!shown) continue;
-    const value = element("dd", { className: `${figure.headline ? "headline" : ""} ${reason ? "soft" : ""}`.trim() }, shown);
-    list.append(element("dt", { title: figure.description ?? "" }, figure.title), value);
-  }
-  return list;
-}
-
-function tableOf(result: Results, process: Process): HTMLElement {
-  const schema = process.outputs.result.schema;
-  const shown = Object.entries(schema["x-columns"])
-    .filter(([name, c]) => c.shown && result.features.some((f) => ["number", "string"].includes(typeof f.properties[name])))
-    .slice(0, 4);
-  const by = result.drawn_by ?? schema["x-legend"]?.column ?? "";
-  const ranked = [...result.features].sort((a, b) => Number(b.properties[by] ?? 0) - Number(a.properties[by] ?? 0));
-  const head = element("tr", {}, ...shown.map(([, c]) => element("th", { title: c.description ?? "" }, c.title)));
-  const rows = ranked.slice(0, ROWS).map((f) => {
-    const reasons = (f.properties.unknown ?? {}) as Record<string, { zh: string; en: string }>;
-    const cell = ([name, c]: [string, Column]) =>
-      element("td", { title: reasons[name] ? local(reasons[name]) : "" }, reasons[name] ? "?" : shownValue(f.properties[name], c));
-    return element("tr", {}, ...shown.map(cell));
-  });
-  return element("table", {}, head, ...rows);
 }

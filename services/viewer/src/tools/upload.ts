@@ -21,7 +21,6 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   let fault = "";
   let busy = false;
   const options: Record<string, string> = { layer: "", crs: "", vertical_datum: "", encoding: "", date: "", anchor: "" };
-  let key = "";
 
   const show = () => {
     if (state.tool.value !== "upload") return;
@@ -38,8 +37,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   };
 
   const keyField = () => {
-    const input = element("input", { id: "upload-key", type: "password", value: key, autocomplete: "off" });
-    input.oninput = () => (key = input.value.trim());
+    const input = element("input", { id: "upload-key", type: "password", value: state.key.value, autocomplete: "off" });
+    input.oninput = () => (state.key.value = input.value.trim());
     return element("label", {}, text("key"), input);
   };
 
@@ -97,7 +96,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
       add("upload-accept", "accept", accept, true);
       add("upload-reject", "reject", reject);
     } else if (file) add("upload-check", "check", check, true);
-    if (job && (checked || load !== null)) add("upload-quality", "quality", () => showQuality(job, key));
+    if (job && (checked || load !== null)) add("upload-quality", "quality", () => showQuality(job));
     return row;
   };
 
@@ -117,8 +116,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     if (!file) return;
     said = text("checking");
     show();
-    job = await sendUpload(file, options, key);
-    checked = await outcome<Checked>(job, key);
+    job = await sendUpload(file, options);
+    checked = await outcome<Checked>(job);
     said = "";
     state.result.value = checked.preview.length ? plainly(checked.preview) : null;
   };
@@ -127,8 +126,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     if (!checked) return;
     said = text("loading");
     show();
-    job = await acceptUpload(checked.upload, options, key);
-    load = (await outcome<Checked>(job, key)).report.load;
+    job = await acceptUpload(checked.upload, options);
+    load = (await outcome<Checked>(job)).report.load;
     said = `${text("loaded")} ${load}`;
     checked = null;
     state.result.value = null;
@@ -142,7 +141,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
 
   const back = async () => {
     if (load === null) return;
-    await outcome(await takeBack(load, key), key);
+    await outcome(await takeBack(load));
     said = `${text("takenBack")} ${load}`;
     [load, file] = [null, null];
   };
