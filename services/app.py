@@ -22,7 +22,7 @@ from services.http import data, errors, events, flow, observations, styles, tile
 from services.http.ask import ASK, read_ask
 from services.http.context import Context, of
 from services.http.spool import Spools
-from services.ogc import processes, routes, transactions
+from services.ogc import processes, result_collection, routes, transactions
 
 
 async def health(request: Request) -> Response:
@@ -45,6 +45,7 @@ ROUTES = [
     *observations.ROUTES,
     *data.ROUTES,
     *processes.ROUTES,
+    *result_collection.ROUTES,
     *transactions.ROUTES,
     *uploads.ROUTES,
     *routes.ROUTES,

@@ -189,11 +189,18 @@ def _write(method: str, summary: str, operation_id: str, parameters: list[Any] |
 
 def _process_paths(language: str) -> dict[str, Any]:
     job_id = [{"name": "jobId", "in": "path", "required": True, "schema": {"type": "string"}}]
+    paged = [{"$ref": f"#/components/parameters/{p}"} for p in ("bbox", "limit", "offset")]
+    one = [{"$ref": "#/components/parameters/featureId"}]
     paths = {
         "/processes": _get("processes", "processes"),
         "/jobs": _get("jobs", "jobs"),
         "/jobs/{jobId}": _get("job", "job", job_id) | _write("delete", "dismiss a job", "dismiss_job", job_id),
         "/jobs/{jobId}/results": _get("results", "job_results", job_id),
+        "/jobs/{jobId}/conformance": _get("conformance classes of a result", "result_conformance", job_id),
+        "/jobs/{jobId}/collections": _get("a result as a collection", "result_collections", job_id),
+        "/jobs/{jobId}/collections/results": _get("rows of a result", "describe_result", job_id),
+        "/jobs/{jobId}/collections/results/items": _get("rows: items", "items_result", [*job_id, *paged]),
+        "/jobs/{jobId}/collections/results/items/{featureId}": _get("a row", "item_result", [*job_id, *one]),
     }
     for row in analyses().values():
         title = row.title.to(language)

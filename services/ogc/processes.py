@@ -33,6 +33,7 @@ from services.http.pages import page
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
 GEOJSON = "application/geo+json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
 # kinds of jobs that are seen here, and what their results are
 RESULT_TYPES = {"analysis": GEOJSON, "edit": "application/json"}
 CONFORMANCE = [
@@ -222,6 +223,12 @@ def status_of(job: jobs.Job) -> dict[str, Any]:
     if job.status == "successful":
         rel = "http://www.opengis.net/def/rel/ogc/1.0/results"
         links.append(answers.Link(rel=rel, type=RESULT_TYPES[job.kind], href=f"{base}/results"))
+        if job.kind == "analysis":  # the document is the landing page of its result as a collection, too
+            links += [
+                answers.Link(rel="data", type="application/json", href=f"{base}/collections"),
+                answers.Link(rel="conformance", type="application/json", href=f"{base}/conformance"),
+                answers.Link(rel="service-desc", type=OPENAPI, href=f"{ASK.get().base_url}/ogc/openapi"),
+            ]
     row = analyses().get(job.name) if job.kind == "analysis" else None
     return answers.Job(
         job=str(job.job),
@@ -295,6 +302,24 @@ def _require_own(found: jobs.Job) -> None:
     account = ASK.get().require("viewer")
     if account.role != "admin" and account.name != found.asker.account:
         raise NotAllowed(f"job {found.job} isn't yours")
+
+
+def read_analysed(request: Request) -> jobs.Job:
+    """Return the job of an analysis whose result the asker may read; whether there is one yet, its result says.
+
+    Raises:
+        NotFound: there is none of that id, or it is of another kind.
+        NotAllowed: it is another's and isn't shared.
+        CimError: it failed.
+
+    """
+    found = _of_asker(request)
+    _require(found, "read")
+    if found.kind != "analysis":
+        raise NotFound(f"job {found.job} isn't an analysis")
+    if found.status == "failed":
+        raise error_of(found)
+    return found
 
 
 def job_results(request: Request) -> Response:

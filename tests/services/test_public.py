@@ -172,6 +172,10 @@ class Doors:
             ("process",): [("cell_statistics",)],
             ("job",): [(self.job,), (NOBODY,)],
             ("job", "form"): itertools.product((self.job, NOBODY), ("geojson", "csv", "arrow")),
+            ("job", "name"): itertools.product((self.job, NOBODY), ("results", "other")),
+            ("job", "name", "item"): [
+                (job, "results", f"{name}-hydrant") for job in (self.job, NOBODY) for name in (SECRET, ABSENT)
+            ],
             ("path",): [("index.html",)],
         }
         assert tuple(names) in known, f"{path}: say in this test what its parameters can be"

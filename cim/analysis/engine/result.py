@@ -106,24 +106,38 @@ class Computed:
 
     def as_json(self, crs: int | None = 4326) -> dict[str, Any]:
         """Return a GeoJSON FeatureCollection whose other members are figures, check and origin."""
-        has_place = "geometry" in self.gdf and len(self.gdf) > 0
-        placed = self.gdf.to_crs(crs) if crs and has_place and self.gdf.crs is not None else self.gdf
-        shapes = placed.geometry.to_list() if "geometry" in placed else [None] * len(placed)
-        properties = placed.drop(columns="geometry", errors="ignore").to_dict("records")
-        features = [
-            {
-                "type": "Feature",
-                "id": str(row.get("id", n)),
-                "geometry": None if shape is None or shape.is_empty else _rounded(shape.__geo_interface__),
-                "properties": {key: _property(key, value) for key, value in row.items()},
-            }
-            for n, (shape, row) in enumerate(zip(shapes, properties, strict=True))
-        ]
+        rows = self.gdf
+        ids = [str(i) for i in rows["id"]] if "id" in rows else [str(n) for n in range(len(rows))]
+        features = features_of(rows, ids, crs)
         return {"type": "FeatureCollection", "features": features, **self.summary}
 
     def dumps(self) -> str:
         """Return the JSON text."""
         return json.dumps(self.as_json(), ensure_ascii=False)
+
+
+def features_of(rows: gpd.GeoDataFrame, ids: Sequence[str], crs: int | None = 4326) -> list[dict[str, Any]]:
+    """Return rows as features of GeoJSON, in their order.
+
+    Args:
+        rows: geometries in any CRS, or none.
+        ids: (n,) of the features.
+        crs: of the coordinates; None: that of the rows.
+
+    """
+    has_place = "geometry" in rows and len(rows) > 0
+    placed = rows.to_crs(crs) if crs and has_place and rows.crs is not None else rows
+    shapes = placed.geometry.to_list() if "geometry" in placed else [None] * len(placed)
+    properties = placed.drop(columns="geometry", errors="ignore").to_dict("records")
+    return [
+        {
+            "type": "Feature",
+            "id": identifier,
+            "geometry": None if shape is None or shape.is_empty else _rounded(shape.__geo_interface__),
+            "properties": {key: _property(key, value) for key, value in row.items()},
+        }
+        for identifier, shape, row in zip(ids, shapes, properties, strict=True)
+    ]
 
 
 def _property(name: str, value: Any) -> Any:
