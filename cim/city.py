@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cim.clock import Clock
 from cim.errors import BadSettings
+from cim.messages import say
 
 Extent = tuple[float, float, float, float]  # west, south, east, north in degrees, WGS 84
 
@@ -77,11 +78,13 @@ def read_city(path: Path) -> City:
         city = City.model_validate(declared)
         crs = CRS.from_epsg(city.srid)
     except OSError as fault:
-        raise BadSettings(f"city file {path}: {fault.strerror}") from fault
+        raise BadSettings(say("city-file-cannot-be-read", file=path, strerror=fault.strerror)) from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError, CRSError) as fault:
-        raise BadSettings(f"city file {path}: {fault}") from fault
+        raise BadSettings(say("city-file-cannot-be-used", file=path, reason=fault)) from fault
     if not crs.is_projected or crs.axis_info[0].unit_name != "metre":
-        raise BadSettings(f"city file {path}: srid {city.srid} ({crs.name}) isn't a projected CRS in metres")
+        raise BadSettings(say("city-file", file=path, srid=city.srid, crs=crs.name))
     if city.height_anomaly_grid and not city.height_anomaly_grid.is_file():
-        raise BadSettings(f"city file {path}: no height_anomaly_grid at {city.height_anomaly_grid}")
+        raise BadSettings(
+            say("city-file-no-height-anomaly-grid", file=path, height_anomaly_grid=city.height_anomaly_grid)
+        )
     return city

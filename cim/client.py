@@ -24,6 +24,7 @@ from pyproj.crs import CompoundCRS
 
 from cim.city import Extent
 from cim.errors import BadRequest, CimError, NotFound, ServerFault, TooLarge
+from cim.messages import say
 
 DEFAULT_URL = "http://localhost:8000"
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.5
@@ -118,7 +119,7 @@ class Twin:
                 with _uncollected():
                     return _frame(pa.ipc.open_stream(_Body(answer)), self.city)
         except httpx.TransportError as fault:
-            raise ServerFault(f"the answer of {self.url} broke off ({fault}): try again") from fault
+            raise ServerFault(say("answer-broke-off", url=self.url, reason=fault)) from fault
 
     def series(
         self,
@@ -198,7 +199,7 @@ class Twin:
         try:
             answer = self.http.get(path, params=parameters)
         except httpx.TransportError as fault:
-            raise ServerFault(f"no answer from {self.url} ({fault}): is `cim serve` running there?") from fault
+            raise ServerFault(say("no-answer", url=self.url, reason=fault)) from fault
         return _checked(answer).json()
 
 

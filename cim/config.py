@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from cim.errors import BadSettings
+from cim.messages import say
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     try:
         declared = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise BadSettings(f"{path}: not a TOML file ({fault})") from fault
+        raise BadSettings(say("not-toml-file", file=path, reason=fault)) from fault
     names = [f.name for f in fields(Settings)]
     if unknown := sorted(declared.keys() - set(names)):
-        raise BadSettings(f"{path}: unknown setting {', '.join(unknown)}; known are {', '.join(names)}")
+        raise BadSettings(say("unknown-setting", file=path, unknown=", ".join(unknown), names=", ".join(names)))
     values = declared | {n: environ[f"CIM_{n.upper()}"] for n in names if environ.get(f"CIM_{n.upper()}")}
     try:
         return Settings(
@@ -137,7 +138,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
             feeds=Path(values["feeds"]).absolute() if "feeds" in values else None,
         )
     except (TypeError, ValueError) as fault:
-        raise BadSettings(f"CIM_* or {path}: {fault}") from fault
+        raise BadSettings(say("settings-cannot-be-used", file=path, reason=fault)) from fault
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:

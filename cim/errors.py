@@ -13,6 +13,11 @@ class CimError(Exception):
     exit_code = 1
     setting: str | None = None  # of `ingest.delivery.declared.Declared`
 
+    @property
+    def message(self) -> str:
+        """What it says, as it was given: a message knows itself in every language (`cim.messages`)."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)
+
 
 class MissingProgram(CimError):
     """A program or package of the system that has to be installed first."""

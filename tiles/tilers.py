@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cim.catalog.model import Layer
 from cim.errors import UnknownLayer
+from cim.messages import say
 from cim.store.connection import Store
 from cim.store.kinds import Drawing, kind_of
 from cim.store.outbox import announce_update
@@ -34,7 +35,9 @@ def run(store: Store, layer_ids: Sequence[str] = (), progress: Progress = lambda
 
     """
     if unknown := [name for name in layer_ids if name not in store.catalog.layers]:
-        raise UnknownLayer(f"no layer {', '.join(unknown)}; the catalog has {', '.join(store.catalog.layers)}")
+        raise UnknownLayer(
+            say("no-layer-catalog-has", unknown=", ".join(unknown), layers=", ".join(store.catalog.layers))
+        )
     for layer in store.catalog.layers.values():
         if layer_ids and layer.id not in layer_ids:
             continue

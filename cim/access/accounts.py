@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal, cast, get_args
 
 from cim.errors import BadRequest, NotFound
+from cim.messages import say
 from cim.store.connection import Cursor
 
 Role = Literal["viewer", "editor", "admin"]
@@ -39,9 +40,9 @@ def add_account(cursor: Cursor, name: str, role: Role) -> str:
 
     """
     if not name or ":" in name or not name.isprintable():
-        raise BadRequest(f"user name {name!r}: printable, and without a colon")
+        raise BadRequest(say("user-name", name=name))
     if role not in ROLES:
-        raise BadRequest(f"role {role!r}: one of {', '.join(ROLES)}")
+        raise BadRequest(say("no-such-role", role=role, roles=", ".join(ROLES)))
     key = secrets.token_urlsafe(KEY_BYTES)
     cursor.execute(
         """INSERT INTO cim.account (name, role, key_hash) VALUES (%s, %s, %s) ON CONFLICT (name)
@@ -60,7 +61,7 @@ def remove_account(cursor: Cursor, name: str) -> None:
     """
     cursor.execute("DELETE FROM cim.account WHERE name = %s", [name])
     if cursor.rowcount == 0:
-        raise NotFound(f"no user {name!r}")
+        raise NotFound(say("no-user", name=name))
 
 
 def list_accounts(cursor: Cursor) -> list[tuple[str, str, datetime]]:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cim.errors import BadCatalog
+from cim.messages import say
 
 ASSUMPTIONS_FILE = "assumptions.yaml"  # beside the catalog's files; no layers stand in it
 STOREY_HEIGHT = "storey_height"  # metres; loading and analyses go by the same
@@ -73,5 +74,5 @@ def _read_rows(file: Traversable) -> dict[str, Assumption]:
     try:
         rows = TypeAdapter(list[Assumption]).validate_python(yaml.safe_load(file.read_text("utf-8")) or [])
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError) as fault:
-        raise BadCatalog(f"{file}: {fault}") from fault
+        raise BadCatalog(say("assumptions-cannot-be-used", file=file, reason=fault)) from fault
     return {row.id: row for row in rows}

@@ -10,6 +10,7 @@ from cim.catalog.common_columns import RESERVED, FieldType
 from cim.catalog.row import Row, Text
 from cim.catalog.style import Style
 from cim.errors import UnknownLayer
+from cim.messages import say
 
 KindName = Literal["feature", "raster", "points", "tileset", "observation"]
 Geometry = Literal["MultiPolygon", "MultiLineString", "Point"]
@@ -222,7 +223,7 @@ class Catalog(Row):
         try:
             return self.layers[name]
         except KeyError:
-            raise UnknownLayer(f"no layer {name!r}; the catalog has {', '.join(self.layers)}") from None
+            raise UnknownLayer(say("no-layer", name=name, layers=", ".join(self.layers))) from None
 
     @cached_property
     def layer_by_alias(self) -> Mapping[str, Layer]:

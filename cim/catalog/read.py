@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from cim.catalog.assumptions import ASSUMPTIONS_FILE
 from cim.catalog.model import Catalog, CatalogFile, Layer
 from cim.errors import BadCatalog
+from cim.messages import say
 
 
 @lru_cache(maxsize=8)
@@ -31,7 +32,7 @@ def read_catalog(city_folder: Path | None = None) -> Catalog:
     folders += [files(point.value) for point in entry_points(group="cim.layers")]
     if city_folder:
         if not city_folder.is_dir():
-            raise BadCatalog(f"{city_folder}: the city file's `catalog` isn't a folder")
+            raise BadCatalog(say("city-file-catalog-not-folder", city_folder=city_folder))
         folders.append(city_folder)
     paths = [p for folder in folders for p in sorted(folder.iterdir(), key=lambda p: p.name) if _is_yaml(p)]
     return merge_files(_read_file(path) for path in paths)
@@ -50,7 +51,7 @@ def merge_files(parts: Iterable[CatalogFile]) -> Catalog:
         _check_class(layer, list(classes))
     for role in {layer.role for layer in layers.values() if layer.role}:
         if len(ids := [layer.id for layer in layers.values() if layer.role == role]) > 1:
-            raise BadCatalog(f"layers {', '.join(ids)}: only one may have the role {role}")
+            raise BadCatalog(say("only-one-may-have-role", ids=", ".join(ids), role=role))
     return Catalog(
         classes=tuple(classes[c] for c in sorted(classes)), code_lists=lists, layers=layers, roles=tuple(roles.values())
     )
@@ -64,17 +65,17 @@ def _read_file(path: Traversable) -> CatalogFile:
     try:
         return CatalogFile.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as fault:
-        raise BadCatalog(f"catalog file {path.name}: {fault}") from fault
+        raise BadCatalog(say("catalog-file-cannot-be-used", file=path.name, reason=fault)) from fault
 
 
 def _check_references(layer: Layer, code_lists: set[str], layers: Mapping[str, Layer]) -> None:
     if layer.observes and (layer.observes not in layers or layers[layer.observes].kind != "feature"):
-        raise BadCatalog(f"layer {layer.id}: it observes {layer.observes}, which isn't a feature layer")
+        raise BadCatalog(say("which-not-feature-layer", layer=layer.id, observes=layer.observes))
     for field in layer.fields:
         if field.codes and field.codes not in code_lists:
-            raise BadCatalog(f"layer {layer.id}: field {field.name} names the unknown code list {field.codes}")
+            raise BadCatalog(say("field-names-unknown-code-list", layer=layer.id, field=field.name, codes=field.codes))
         if field.codes and field.type != "text":
-            raise BadCatalog(f"layer {layer.id}: field {field.name} has a code list, so that its type is text")
+            raise BadCatalog(say("field-has-code-list", layer=layer.id, field=field.name))
 
 
 def _check_roles(layer: Layer, roles: Collection[tuple[str, str]]) -> None:
@@ -84,7 +85,7 @@ def _check_roles(layer: Layer, roles: Collection[tuple[str, str]]) -> None:
         if role and (of, role) not in roles:
             declared = ", ".join(sorted(name for kind, name in roles if kind == of))
             raise BadCatalog(
-                f"layer {layer.id}: no catalog file declares the {of} role {role} (under `roles`); there are {declared}"
+                say("no-catalog-file-declares-role", layer=layer.id, file=of, role=role, declared=declared)
             )
 
 
@@ -92,6 +93,10 @@ def _check_class(layer: Layer, classes: Sequence[str]) -> None:
     """Refuse a layer that would be missing where layers are listed by class: the viewer's tree, QGIS, the pages."""
     if sum(map(layer.class_code.startswith, classes)) != 1:
         raise BadCatalog(
-            f"layer {layer.id}: class code {layer.class_code} belongs to none, or to several, of the data classes "
-            f"{', '.join(sorted(classes))}: correct it, or declare its class as data_class in a file of the catalog"
+            say(
+                "class-code-belongs-none",
+                layer=layer.id,
+                class_code=layer.class_code,
+                classes=", ".join(sorted(classes)),
+            )
         )

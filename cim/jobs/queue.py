@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cim.access.asker import Asker
 from cim.errors import BadRequest, CimError, NotFound, TooManyJobs
+from cim.messages import kept, known_again, say
 from cim.store.connection import Connection, Cursor
 
 LOCK_SPACE = 1_668_441_674  # any number that nothing else in the database uses
@@ -83,7 +84,7 @@ def submit(cursor: Cursor, kind: str, name: str, parameters: Mapping[str, Any], 
     )
     row = cursor.fetchone()
     if row is None:
-        raise TooManyJobs(f"{MOST_OPEN} jobs of yours wait or run already: wait for one, or dismiss one")
+        raise TooManyJobs(say("jobs-yours-wait-run-already", most_open=MOST_OPEN))
     cursor.execute("SELECT pg_notify(%s, '')", [SUBMITTED])
     return UUID(str(row[0]))
 
@@ -149,7 +150,7 @@ def fail(connection: Connection, number: int, error: Exception) -> None:
     connection.execute(
         """UPDATE cim.job SET status = 'failed', message = %s, error = %s, finished = now(), updated = now()
            WHERE number = %s AND status = 'running'""",
-        [str(error) or type(error).__name__, kind, number],
+        [kept(error.message) if isinstance(error, CimError) else str(error) or type(error).__name__, kind, number],
     )
 
 
@@ -158,7 +159,7 @@ def put_back(connection: Connection, number: int, seconds: float, message: str) 
     connection.execute(
         """UPDATE cim.job SET status = 'accepted', worker = NULL, attempt = attempt - 1, message = %s, updated = now(),
                   not_before = now() + make_interval(secs => %s) WHERE number = %s AND status = 'running'""",
-        [message, seconds, number],
+        [kept(message), seconds, number],
     )
 
 
@@ -170,12 +171,12 @@ def dismiss(cursor: Cursor, job: UUID) -> Job:
 
     """
     row = cursor.execute(
-        """UPDATE cim.job SET status = 'dismissed', finished = now(), updated = now(), message = 'dismissed',
+        """UPDATE cim.job SET status = 'dismissed', finished = now(), updated = now(), message = %s,
                   result = NULL, shared = false WHERE job = %s RETURNING worker, number""",
-        [job],
+        [kept(say("job-dismissed")), job],
     ).fetchone()
     if row is None:
-        raise NotFound(f"no job {job}")
+        raise NotFound(say("no-job", job=job))
     if row[0] is not None:
         cursor.execute("SELECT pg_notify(%s, %s)", [DISMISSED, f"{row[0]} {row[1]}"])
     return read_job(cursor, job)
@@ -205,9 +206,9 @@ def reap(connection: Connection) -> int:
                    status = CASE WHEN attempt < {ATTEMPTS} THEN 'accepted' ELSE 'failed' END,
                    error = CASE WHEN attempt < {ATTEMPTS} THEN NULL ELSE 'LostWorker' END,
                    finished = CASE WHEN attempt < {ATTEMPTS} THEN NULL ELSE now() END,
-                   message = 'its worker process ended' || CASE WHEN attempt < {ATTEMPTS} THEN '; queued again'
-                             ELSE ', ' || attempt || ' times' END
-            WHERE number IN (SELECT number FROM lost) AND status = 'running'"""
+                   message = CASE WHEN attempt < {ATTEMPTS} THEN %s ELSE %s END
+            WHERE number IN (SELECT number FROM lost) AND status = 'running'""",
+        [kept(say("worker-ended-queued-again")), kept(say("worker-ended-times", times=ATTEMPTS))],
     ).rowcount
     connection.execute(
         "DELETE FROM cim.job WHERE finished < now() - make_interval(days => %s) AND NOT shared", [KEPT_DAYS]
@@ -224,7 +225,7 @@ def read_job(cursor: Cursor, job: UUID) -> Job:
     """
     row = cursor.execute(f"SELECT {_COLUMNS} FROM cim.job WHERE job = %s", [job]).fetchone()
     if row is None:
-        raise NotFound(f"no job {job}")
+        raise NotFound(say("no-job", job=job))
     return _job(row)
 
 
@@ -237,9 +238,12 @@ def read_result(cursor: Cursor, job: UUID) -> str:
     """
     row = cursor.execute("SELECT result, status, message FROM cim.job WHERE job = %s", [job]).fetchone()
     if row is None:
-        raise NotFound(f"no job {job}")
+        raise NotFound(say("no-job", job=job))
     if row[0] is None:
-        raise NotFound(f"job {job} has no result: {row[1]}{f' ({row[2]})' if row[2] else ''}")
+        reason = known_again(row[2])
+        if reason:
+            raise NotFound(say("job-has-no-result-since", job=job, status=row[1], reason=reason))
+        raise NotFound(say("job-has-no-result", job=job, status=row[1]))
     return str(row[0])
 
 
@@ -264,4 +268,4 @@ def parse_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as fault:
-        raise BadRequest(f"{text!r} isn't the id of a job") from fault
+        raise BadRequest(say("not-id-job", text=text)) from fault

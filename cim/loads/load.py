@@ -20,6 +20,7 @@ from cim.access.audit import note, system_user
 from cim.catalog.model import Catalog
 from cim.clock import Clock
 from cim.errors import LayerBusy
+from cim.messages import keep, say
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, LockNotAvailable, Store, in_transaction
 
@@ -91,7 +92,7 @@ def load(
         return
     _note_datasets(cursor, work.number, work.datasets)
     if work.report is not None:
-        text = json_text(work.report)
+        text = json_text(keep(work.report))
         cursor.execute("UPDATE cim.load SET report = %s::jsonb WHERE load = %s", [text, work.number])
     note(
         cursor, work.action, asker=asker, layer=work.layer, identifier=work.identifier, load=work.number,
@@ -112,7 +113,7 @@ def _hold(cursor: Cursor, layers: frozenset[str], wait_s: float | None) -> None:
         except LockNotAvailable as fault:
             connection.rollback()
             cursor.execute("SELECT pg_advisory_unlock_all()")
-            raise LayerBusy(f"another load is writing into {layer}: what waits for it goes on when it ends") from fault
+            raise LayerBusy(say("another-load-writing-into", layer=layer)) from fault
     connection.commit()
 
 

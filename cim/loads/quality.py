@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cim.catalog.model import Catalog, Layer, LayerField
 from cim.geometry.topology import Finding, rule_faults
+from cim.messages import keep
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
 from cim.store.schema import box_text, table
@@ -59,7 +60,7 @@ def examine(cursor: Cursor, store: Store, load: int, layers: Sequence[str]) -> J
 
 def keep_quality(cursor: Cursor, load: int, quality: Json) -> None:
     """Keep what was found with the load."""
-    cursor.execute("UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json_text(quality), load])
+    cursor.execute("UPDATE cim.load SET quality = %s::jsonb WHERE load = %s", [json_text(keep(quality)), load])
 
 
 def read_quality(cursor: Cursor, store: Store, load: int) -> Json | None:

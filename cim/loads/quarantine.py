@@ -10,6 +10,7 @@ import orjson
 
 from cim.catalog.model import Layer
 from cim.errors import BadRequest, NotFound
+from cim.messages import kept, say, told
 from cim.store.binary_copy import json_text
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
@@ -37,12 +38,17 @@ def set_aside(cursor: Cursor, load: int, file: str, srid: int, records: Sequence
     cursor.executemany(
         f"""INSERT INTO cim.quarantine (load, file, layer, record, reason, attributes, geometry)
             VALUES (%s, %s, %s, %s, %s, %s::jsonb, ST_SetSRID(ST_GeomFromWKB(%s), {srid}))""",
-        [(load, file, r.layer, _text(r.record), _text(r.reason), _json(r.attributes), r.wkb) for r in records],
+        [(load, file, r.layer, _text(r.record), _kept(r.reason), _json(r.attributes), r.wkb) for r in records],
     )
 
 
 def _text(said: str) -> str:
     return said.replace("\x00", "")[:LONGEST_TEXT]
+
+
+def _kept(reason: str) -> str:
+    text = kept(reason)
+    return _text(text if len(text) <= LONGEST_TEXT else reason)
 
 
 def _json(attributes: Mapping[str, Any] | None) -> str | None:
@@ -76,7 +82,7 @@ def list_set_aside(cursor: Cursor, load: int | None = None) -> Iterator[str]:
     )
     for number, file, layer, reason, count, records in cursor.fetchall():
         more = ", …" if count > len(records) else ""
-        yield f"{number}  {file} → {layer}: {count} × {reason} ({', '.join(records)}{more})"
+        yield f"{number}  {file} → {layer}: {count} × {told(reason, 'en')} ({', '.join(records)}{more})"
 
 
 def hand_out(cursor: Cursor, store: Store, path: Path, load: int | None = None) -> int:
@@ -95,7 +101,7 @@ def hand_out(cursor: Cursor, store: Store, path: Path, load: int | None = None) 
     import shapely
 
     if path.suffix.lower() != ".gpkg":
-        raise BadRequest(f"{path}: what is set aside is written as .gpkg")
+        raise BadRequest(say("what-set-aside-written-gpkg", file=path))
     cursor.execute(
         """SELECT coalesce(layer, %(unnamed)s), record, reason, attributes, ST_AsBinary(geometry) FROM cim.quarantine
            WHERE resolved IS NULL AND (%(load)s::bigint IS NULL OR load = %(load)s) ORDER BY seq""",
@@ -103,7 +109,7 @@ def hand_out(cursor: Cursor, store: Store, path: Path, load: int | None = None) 
     )
     rows = cursor.fetchall()
     if not rows:
-        raise NotFound("nothing is set aside" + (f" by load {load}" if load else ""))
+        raise NotFound(say("nothing-set-aside-by-load", load=load) if load else say("nothing-set-aside"))
     fresh = path.with_name(f".{path.name}")
     fresh.unlink(missing_ok=True)
     for layer in sorted({row[0] for row in rows}):
@@ -123,4 +129,4 @@ def _flat(record: str, reason: str, attributes: Mapping[str, Any] | None) -> dic
         for name, value in (attributes or {}).items()
         if name.casefold() not in ("id", "fid", "geometry")
     }
-    return {"id": record, "set_aside_because": reason, **said}
+    return {"id": record, "set_aside_because": told(reason, "en"), **said}

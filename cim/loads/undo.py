@@ -8,6 +8,7 @@ from cim.catalog.model import Layer
 from cim.errors import CannotUndo
 from cim.loads.load import load as begin_load
 from cim.loads.load import read_load
+from cim.messages import say
 from cim.store.connection import Cursor, Store
 from cim.store.kinds import kind_of
 from cim.store.schema import table
@@ -43,12 +44,13 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker = COMMAND_LINE, w
     known = read_load(cursor, load)
     cursor.connection.rollback()  # nothing but read; what is decided is decided when its layers are held
     if known is None:
-        raise CannotUndo(f"no load {load}; `cim loads` lists them")
+        raise CannotUndo(say("no-load", load=load))
     touched = [store.catalog.layers[name] for name in known.layers(store.catalog) if name in store.catalog.layers]
     with begin_load(cursor, asker, "undo", [layer.id for layer in touched], wait_s=wait_s, of=load) as work:
         row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
         if row is None or row[1] is not None:
-            raise CannotUndo(f"load {load} was taken back{f' at {store.city.clock.shown(row[1])}' if row else ''}")
+            when = {"moment": store.city.clock.shown(row[1])} if row else {}
+            raise CannotUndo(say("load-was-taken-back-at" if when else "load-was-taken-back", load=load, **when))
         outcome = Undone(load)
         for layer in touched:
             _take_back(cursor, layer, row[0], outcome)
@@ -101,8 +103,8 @@ def _refuse_if_built_on(cursor: Cursor, t: str, mine: str, at: dict[str, object]
         at,
     ).fetchone()
     if later and later[0]:
-        first = f"take load {later[1]} back first" if later[1] else "they were edited since"
-        raise CannotUndo(f"load {at['load']}: {later[0]} of its versions in {t} were changed later; {first}")
+        first = say("take-load-back-first", load=later[1]) if later[1] else say("edited-since")
+        raise CannotUndo(say("versions-were-changed-later", load=at["load"], later=later[0], table=t, what_helps=first))
 
 
 def _columns(cursor: Cursor, t: str) -> str:

@@ -12,6 +12,7 @@ import shapely
 
 from cim.catalog.model import Layer
 from cim.errors import BadRequest
+from cim.messages import say
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
 from cim.store.schema import table
@@ -53,9 +54,9 @@ def difference(cursor: Cursor, layer: Layer, since: datetime, until: datetime, s
 
     """
     if not kind_of(layer).has_history:
-        raise BadRequest(f"{layer.id} is of kind {layer.kind}, which has no versions to compare")
+        raise BadRequest(say("which-has-no-versions-compare", layer=layer.id, kind=layer.kind))
     if since >= until:
-        raise BadRequest(f"the first moment, {since:%Y-%m-%d}, must lie before the second, {until:%Y-%m-%d}")
+        raise BadRequest(say("first-moment", since=f"{since:%Y-%m-%d}", until=f"{until:%Y-%m-%d}"))
     at = {"since": since, "until": until}
     names = [f.name for f in layer.fields]
     cursor.execute(_pairs(layer, names), at)
@@ -75,7 +76,7 @@ def write_difference(found: Difference, path: Path) -> None:
 
     """
     if path.suffix.lower() != ".gpkg":
-        raise BadRequest(f"{path}: a difference is written as .gpkg")
+        raise BadRequest(say("difference-written-gpkg", file=path))
     fresh = path.with_name(f".{path.name}")
     fresh.unlink(missing_ok=True)
     for kind in KINDS:

@@ -15,6 +15,7 @@ from cim.catalog.common_columns import FILTERABLE
 from cim.catalog.model import Layer
 from cim.city import City
 from cim.errors import BadRequest
+from cim.messages import say
 
 ToCity = Callable[[Any, Any], tuple[Any, Any]]  # longitude, latitude → x, y in the city's CRS
 
@@ -78,10 +79,10 @@ def parse_filter(text: str, layer: Layer, to_city: ToCity, city: City) -> Condit
     except BadRequest:
         raise
     except RecursionError as fault:
-        raise BadRequest("filter: nested too deeply") from fault
+        raise BadRequest(say("filter-nested-too-deeply")) from fault
     except Exception as fault:
         reason = str(fault).strip().splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
-        raise BadRequest(f"filter {text[:80]!r} isn't CQL2: {reason}") from fault
+        raise BadRequest(say("filter-not-cql2", text=text[:80], reason=reason)) from fault
 
 
 def _parse(text: str) -> Any:
@@ -107,7 +108,7 @@ def inside_box(bbox: tuple[float, float, float, float], to_city: ToCity, srid: i
     with np.errstate(over="ignore", invalid="ignore"):
         x, y = to_city(xmin + (xmax - xmin) * _ROUND_X, ymin + (ymax - ymin) * _ROUND_Y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise BadRequest(f"bbox {xmin:g},{ymin:g},{xmax:g},{ymax:g} has no place in EPSG:{srid}")
+        raise BadRequest(say("has-no-place-epsg", xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax, srid=srid))
     bottom, right, top, left = (slice(k * _EDGE_PARTS, (k + 1) * _EDGE_PARTS + 1) for k in range(4))
     inner = x[left].max(), y[bottom].max(), x[right].min(), y[top].min()
     outline = shapely.linearrings(np.c_[x, y])
@@ -148,7 +149,7 @@ class _Writer:
 
     def write(self, node: Any, depth: int = 0) -> str:
         if depth > _RECURSION:
-            raise BadRequest("filter: nested too deeply")
+            raise BadRequest(say("filter-nested-too-deeply"))
         kind = type(node)
         down = depth + 1
         if kind in (ast.And, ast.Or):
@@ -182,7 +183,7 @@ class _Writer:
             return f"{_FUNCTIONS[node.name.lower()]}({self.write(node.arguments[0], depth)}::text)"
         if isinstance(node, bool | int | float | str | date | datetime):
             return self._value(node, None)
-        raise BadRequest(f"filter: {type(node).__name__} isn't supported")
+        raise BadRequest(say("filter-not-supported", name=type(node).__name__))
 
     def _compared(self, node: Any, operator: str, depth: int) -> str:
         sides = []
@@ -200,7 +201,7 @@ class _Writer:
         if name in COMMON:
             return COMMON[name]
         known = ", ".join([*self._columns, *COMMON])
-        raise BadRequest(f"filter: {self._layer.id} has no {name!r}; it has {known}")
+        raise BadRequest(say("no-such-field-to-filter", layer=self._layer.id, name=name, fields=known))
 
     def _type(self, node: Any) -> str | None:
         if isinstance(node, ast.Attribute):
@@ -221,7 +222,7 @@ class _Writer:
             try:
                 return f"{self._bind(float(value))}::float8"
             except (TypeError, ValueError):
-                raise BadRequest(f"filter: {value!r} isn't a number") from None
+                raise BadRequest(say("filter-value-not-number", value=value)) from None
         if kind is None and isinstance(value, float | int) and not isinstance(value, bool):
             return f"{self._bind(float(value))}::float8"
         return self._bind(value)
@@ -243,7 +244,7 @@ class _Writer:
         names = [side.name for side in sides if isinstance(side, ast.Attribute)]
         shapes = [side for side in sides if not isinstance(side, ast.Attribute)]
         if len(names) != 1 or names[0] not in GEOMETRY_NAMES or len(shapes) != 1:
-            raise BadRequest(f"filter: {function} takes the property `geometry` and one geometry")
+            raise BadRequest(say("takes-property-geometry-one-geometry", function=function))
         bound = f"{self._bind(self._shape(shapes[0]))}::geometry"
         ordered = ("v.geom", bound) if isinstance(node.lhs, ast.Attribute) else (bound, "v.geom")
         return f"(v.geom && {bound} AND {function}({ordered[0]}, {ordered[1]}))"

@@ -9,6 +9,7 @@ from typing import Any
 from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import BadRequest
+from cim.messages import say
 from cim.store.connection import Cursor
 from cim.store.schema import table
 
@@ -90,7 +91,7 @@ def _period_start(period: str) -> str:
         return (
             "date_bin(make_interval(mins => %(minutes)s), time, date_trunc('day', timestamptz '2000-01-01', %(zone)s))"
         )
-    raise BadRequest(f"period {period!r}: raw, N min, {', '.join(CALENDAR)}")
+    raise BadRequest(say("no-such-period", period=period, calendar=", ".join(CALENDAR)))
 
 
 def _minutes(period: str) -> int | None:

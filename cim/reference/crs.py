@@ -7,7 +7,7 @@ Horizontal and vertical are chosen apart: an operation taken for a compound CRS 
 import re
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from cim.city import City, Extent
 from cim.errors import NoOperation, UnknownCrs, WrongCity
+from cim.messages import Message, say
 from cim.reference import china as china_crs
 
 WGS84 = CRS.from_epsg(4326)
@@ -117,9 +118,7 @@ def names_files(text: str) -> bool:
 
 def _refuse_files(text: str) -> None:
     if names_files(text):
-        raise UnknownCrs(
-            f"{text[:80]!r} names a file by its path: put the grid into a folder of PROJ_DATA and name it alone"
-        )
+        raise UnknownCrs(say("names-file-path", text=text[:80]))
 
 
 def parse(text: str) -> CRS:
@@ -136,7 +135,7 @@ def parse(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except CRSError as fault:
-        raise UnknownCrs(f"{text[:80]!r} isn't a CRS that PROJ knows: name one as EPSG:N") from fault
+        raise UnknownCrs(say("not-crs-proj-knows", text=text[:80])) from fault
 
 
 _EPSG_CODE = re.compile(r"EPSG(?:[:/][\d.]*)?[:/](\d{4,6})\b", re.IGNORECASE)  # between them may stand a version
@@ -201,7 +200,7 @@ def is_derived(crs: CRS) -> bool:
 def base_of(crs: CRS) -> CRS:
     """Return the plane system that a local one derives from, its easting first."""
     if crs.source_crs is None:
-        raise UnknownCrs(f"{crs.name} derives from no system")
+        raise UnknownCrs(say("derives-no-system", crs=crs.name))
     return crs.source_crs
 
 
@@ -269,12 +268,12 @@ def operation(source: CRS, target: CRS, extent: Extent | None = None) -> Operati
         return _chain(_by_identical_datums(source, WGS84), operation(WGS84, target, extent))
     group = operations(source, target, extent)
     if not group.transformers:
-        missing = [op.name for op in group.unavailable_operations]
-        hint = f" (known but not installed: {'; '.join(missing[:3])})" if missing else ""
-        raise NoOperation(
-            f"no accurate operation leads from {label(source)} ({source.name}) to {label(target)} ({target.name})"
-            f"{hint}: give the parameters of yours as a crs of WKT or PROJ text"
-        )
+        ends = {
+            "source": label(source), "source_name": source.name, "target": label(target), "target_name": target.name,
+        }  # fmt: skip
+        if missing := [op.name for op in group.unavailable_operations]:
+            raise NoOperation(say("no-accurate-operation-installed", missing="; ".join(missing[:3]), **ends))
+        raise NoOperation(say("no-accurate-operation-leads", **ends))
     best = group.transformers[0]
     return Operation(best.description, None if best.accuracy < 0 else best.accuracy, (best,))
 
@@ -300,7 +299,7 @@ def geographic(crs: CRS) -> CRS:
     """Return the geographic 2D CRS under a horizontal CRS."""
     base = crs.geodetic_crs
     if base is None:
-        raise UnknownCrs(f"{crs.name} has no geographic base")
+        raise UnknownCrs(say("has-no-geographic-base", crs=crs.name))
     return base.to_2d()
 
 
@@ -360,24 +359,25 @@ def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[floa
 
     """
     west, south, east, north = box
+    lies = {
+        "file": where, "west": west, "south": south, "east": east, "north": north,
+        "readings": _other_readings(at, crs, city),
+    }  # fmt: skip
     if not np.isfinite(box).all() or max(abs(south), abs(north)) > 90 or max(abs(west), abs(east)) > 360:
-        raise WrongCity(
-            f"{where}: read as {label(crs)} the data would lie at longitude {west:.4f} to {east:.4f}, latitude "
-            f"{south:.4f} to {north:.4f}, which isn't on the earth; {_other_readings(at, crs, city)}"
-        )
-    outside = {}
-    extents = {f"the extent of {city.name}": city.extent, f"the area of use of {label(crs)}": area_of_use(crs)}
-    for what, extent in extents.items():
+        raise WrongCity(say("not-on-earth", crs=label(crs), **lies))
+    outside: dict[str, float] = {}
+    extents = {
+        say("extent-of-city", city=city.name): city.extent,
+        say("area-of-use", crs=label(crs)): area_of_use(crs),
+    }
+    for area, extent in extents.items():
         if extent is None:
             continue
         distance = max(distance_outside_m(west, south, extent), distance_outside_m(east, north, extent))
         if distance > FAR_M:
-            raise WrongCity(
-                f"{where}: the data would land at longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to "
-                f"{north:.4f}, {distance / 1000:.0f} km outside {what}; {_other_readings(at, crs, city)}"
-            )
+            raise WrongCity(say("far-outside", distance_km=distance / 1000, area=area, **lies))
         if distance > 1.0:
-            outside[what] = distance
+            outside[area] = distance
     return outside
 
 
@@ -386,11 +386,18 @@ def _other_readings(at: tuple[float, float], crs: CRS, city: City) -> str:
     extent = city.extent or area_of_use(CRS.from_epsg(city.srid))
     found = list(islice(china_crs.readings(*at, crs, extent), 3)) if extent and np.isfinite(at).all() else []
     if not found:
-        return "is it another city, or another crs?"
-    hints = []
-    for reading in found:
-        way = f"crs {label(reading.crs)}" if reading.crs is not crs else ""
-        axes = 'the axes look swapped: `axes = "yx"`' if reading.swapped else ""
-        unit = "the units look wrong" if reading.scale != 1 else ""
-        hints.append(f"{reading}: {' and '.join(part for part in (way, axes, unit) if part)}")
-    return "it would lie in the city as " + "; or as ".join(hints)
+        return say("another-city-or-crs")
+    readings = [say("reading-in-city", reading=reading, how=_how(reading, crs)) for reading in found]
+    return say(
+        "readings-in-city", readings=reduce(lambda one, other: say("reading-or", one=one, other=other), readings)
+    )
+
+
+def _how(reading: china_crs.Reading, crs: CRS) -> Message:
+    """Say what has to be declared for a reading that differs from a CRS."""
+    parts = [
+        *([say("reading-by-crs", crs=label(reading.crs))] if reading.crs is not crs else []),
+        *([say("reading-by-axes")] if reading.swapped else []),
+        *([say("reading-by-unit")] if reading.scale != 1 else []),
+    ]
+    return reduce(lambda one, other: say("reading-and", one=one, other=other), parts)

@@ -14,6 +14,7 @@ from pyproj.crs import CompoundCRS
 
 from cim.city import City
 from cim.errors import NoOperation, UnknownCrs, UnknownVerticalDatum
+from cim.messages import say
 from cim.reference.crs import Float, label, operations, parse, split
 
 # x, y in the city's CRS, z in the dataset's datum → z in the city's
@@ -73,7 +74,7 @@ def to_city_heights(datum: str, city: City) -> tuple[str, ToCityHeight]:
     _, vertical = split(crs)
     vertical = vertical or (crs if crs.is_vertical else None)
     if vertical is None:
-        raise UnknownVerticalDatum(f"{datum} ({crs.name}) has no heights: name a vertical datum")
+        raise UnknownVerticalDatum(say("has-no-heights", datum=datum, crs=crs.name))
     return _by_registry(vertical, city)
 
 
@@ -94,10 +95,7 @@ def _by_registry(vertical: CRS, city: City) -> tuple[str, ToCityHeight]:
     try:
         target_vertical = parse(city.vertical_datum)
     except UnknownCrs as fault:
-        raise NoOperation(
-            f"heights in {name} can't be brought to the city's {city.vertical_datum!r}, which the registry doesn't "
-            f"know; if they are the same, the vertical datum is `city`"
-        ) from fault
+        raise NoOperation(say("heights-cannot-brought-city", name=name, vertical_datum=city.vertical_datum)) from fault
     metric = CRS.from_epsg(city.srid)
     source = CompoundCRS("source", [metric, vertical])
     target = CompoundCRS("target", [metric, target_vertical])
@@ -105,10 +103,9 @@ def _by_registry(vertical: CRS, city: City) -> tuple[str, ToCityHeight]:
     usable = [t for t in group.transformers if "ballpark" not in t.description.lower()]
     if not usable:
         grids = {grid.short_name for op in group.unavailable_operations for grid in op.grids}
-        wanted = f"it needs the grid {', '.join(sorted(grids))}" if grids else "the registry knows none"
+        wanted = say("needs-grid", grids=", ".join(sorted(grids))) if grids else say("registry-knows-none")
         raise NoOperation(
-            f"no installed operation leads from heights in {name} to the city's {city.vertical_datum}: {wanted}; "
-            f"if they are the same datum, the vertical datum is `city`"
+            say("no-installed-operation-leads-heights", name=name, vertical_datum=city.vertical_datum, wanted=wanted)
         )
     best = usable[0]
     return best.description, lambda x, y, z: np.asarray(best.transform(x, y, z)[2], np.float64)

@@ -29,6 +29,7 @@ from pyproj.crs import BoundCRS
 from pyproj.crs.coordinate_operation import ToWGS84Transformation
 
 from cim.errors import BadSettings, UnknownCrs
+from cim.messages import say
 
 _AXES = [
     {"name": "Easting", "abbreviation": "E", "direction": "east", "unit": "metre"},
@@ -78,9 +79,9 @@ def read_parameters(path: Path) -> CRS:
         said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         parameters = Seven.model_validate(said) if "from" in said else Four.model_validate(said)
     except OSError as fault:
-        raise BadSettings(f"{path}: {fault.strerror}") from fault
+        raise BadSettings(say("settings-file-cannot-be-read", file=path, reason=fault.strerror)) from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
-        raise BadSettings(f"{path}: not parameters of a local system: {fault}") from fault
+        raise BadSettings(say("not-parameters-local-system", file=path, reason=fault)) from fault
     return _by_four(parameters) if isinstance(parameters, Four) else _by_seven(parameters)
 
 
@@ -90,7 +91,7 @@ def _by_four(p: Four) -> CRS:
 
     base, _ = split(parse(p.to))
     if not base.is_projected:
-        raise UnknownCrs(f"four parameters lead to a plane system; {p.to} ({base.name}) isn't one")
+        raise UnknownCrs(say("four-parameters-lead-plane-system", to=p.to, base=base.name))
     plane = base.to_json_dict() | {"coordinate_system": {"subtype": "Cartesian", "axis": _AXES}}
     plane.pop("id", None)
     turn, scale = radians(p.rotation_s * _SECOND), 1 + p.scale_ppm * 1e-6

@@ -16,6 +16,7 @@ from typing import Any
 
 from cim.config import Settings
 from cim.errors import BadBackup, MissingProgram
+from cim.messages import say
 from cim.store import cluster
 from cim.store.connection import Store, initialise, open_store, owner_session, session
 from cim.version import VERSION
@@ -61,9 +62,11 @@ def restore(settings: Settings, source: Path) -> dict[str, Any]:
             archive = stack.enter_context(tarfile.open(source))
             manifest = json.load(_member(archive, _MANIFEST))
         except (OSError, tarfile.TarError, KeyError, ValueError) as fault:
-            raise BadBackup(f"{source}: not a backup of `cim db backup` ({fault})") from fault
+            raise BadBackup(say("not-backup-cim-db-backup", source=source, reason=fault)) from fault
         if manifest.get("format") != FORMAT:
-            raise BadBackup(f"{source}: format {manifest.get('format')}; this version reads {FORMAT}")
+            raise BadBackup(
+                say("backup-of-other-format", source=source, written_in=manifest.get("format"), format=FORMAT)
+            )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         archive.extract(_DUMP, folder, filter="data")
         with owner_session(settings) as url:
@@ -120,7 +123,7 @@ def _manifest(store: Store) -> dict[str, Any]:
 def _refuse_a_twin(connection: Any, source: Path) -> None:
     held = connection.execute("SELECT to_regclass('cim.load') IS NOT NULL").fetchone()
     if held and held[0] and connection.execute("SELECT 1 FROM cim.load LIMIT 1").fetchone():
-        raise BadBackup(f"this state holds a twin already; restore {source.name} into another one: CIM_STATE=FOLDER")
+        raise BadBackup(say("state-holds-twin-already", source=source.name))
 
 
 def _member(archive: tarfile.TarFile, name: str) -> Any:
@@ -136,6 +139,6 @@ def _run(settings: Settings, program: str, arguments: list[str]) -> None:
     try:
         done = subprocess.run([str(folder / program), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError as fault:
-        raise MissingProgram(f"{folder / program} isn't there: install postgresql-client") from fault
+        raise MissingProgram(say("install-postgresql-client", folder=folder / program)) from fault
     if done.returncode:
-        raise BadBackup(f"{program} failed: {done.stderr.strip()[-800:]}")
+        raise BadBackup(say("program-failed", program=program, stderr=done.stderr.strip()[-800:]))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cim.config import Settings
 from cim.errors import MissingProgram, NoDatabase
+from cim.messages import say
 
 SUPERUSER, OWNER, SERVER = "postgres", "cim_owner", "cim_server"
 DATABASE = "cim"
@@ -97,7 +98,7 @@ def find_pg_bin() -> Path:
     if not versions and (found := shutil.which("initdb")):
         return Path(found).parent
     what = "PostGIS for the installed PostgreSQL" if versions else "PostgreSQL with PostGIS"
-    raise MissingProgram(f"{what} isn't installed:   sudo {INSTALL}   (or set CIM_DATABASE_URL to a server of yours)")
+    raise MissingProgram(say("not-installed", subject=what, install=INSTALL))
 
 
 @contextmanager
@@ -143,7 +144,7 @@ def start(cluster: Cluster) -> None:
         time.sleep(0.5)
     log = cluster.folder / "log"
     tail = log.read_text("utf-8", "replace")[-800:] if log.exists() else outcome.stderr
-    raise NoDatabase(f"the private PostgreSQL in {cluster.folder} doesn't start; its log ends with:\n{tail}")
+    raise NoDatabase(say("private-postgresql-not-start", folder=cluster.folder, tail=tail))
 
 
 def stop(cluster: Cluster) -> None:
@@ -193,7 +194,7 @@ def _make(cluster: Cluster) -> None:
     ]
     outcome = _run(cluster, ["initdb", *arguments])
     if outcome.returncode:
-        raise NoDatabase(f"initdb failed in {cluster.folder}: {outcome.stderr.strip()}")
+        raise NoDatabase(say("initdb-failed", folder=cluster.folder, stderr=outcome.stderr.strip()))
     fresh.rename(cluster.data)
 
 
@@ -215,9 +216,7 @@ def bin_of_data(cluster: Cluster) -> Path:
     folder = Path(f"/usr/lib/postgresql/{version}/bin")
     if not (folder / "pg_ctl").exists():
         raise MissingProgram(
-            f"the cluster in {cluster.folder} was made by PostgreSQL {version}, whose programs aren't installed any "
-            f"more; bring them back for the move:   sudo apt-get install postgresql-{version} "
-            f"postgresql-{version}-postgis-3   and then   cim db upgrade"
+            say("cluster-was-made-postgresql-whose-programs-not", folder=cluster.folder, version=version)
         )
     return folder
 
@@ -228,8 +227,7 @@ def _check_version(cluster: Cluster) -> None:
     if f" {version}." in outcome.stdout:
         return
     raise NoDatabase(
-        f"the cluster in {cluster.folder} was made by PostgreSQL {version}, installed is "
-        f"{outcome.stdout.split()[2]}; move it (the old one is kept):   cim db upgrade"
+        say("cluster-was-made-postgresql", folder=cluster.folder, version=version, split=outcome.stdout.split()[2])
     )
 
 

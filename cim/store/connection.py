@@ -22,6 +22,7 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import NoDatabase
+from cim.messages import say
 from cim.store import cluster, schema
 from cim.store.kinds import kind_of
 
@@ -64,9 +65,11 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
     except psycopg.OperationalError as fault:
         known = conninfo_to_dict(url)
         if "does not exist" in str(fault):
-            raise NoDatabase("the database holds no city yet:   cim init") from fault
+            raise NoDatabase(say("database-holds-no-city-yet")) from fault
         where = f"{known.get('dbname', '')} on {known.get('host', 'localhost')} as {known.get('user', '')}"
-        raise NoDatabase(f"no connection to database {where}: {str(fault).strip().splitlines()[-1]}") from fault
+        raise NoDatabase(
+            say("no-connection-database", file=where, splitlines=str(fault).strip().splitlines()[-1])
+        ) from fault
 
 
 @contextmanager
@@ -82,7 +85,7 @@ def session(url: str, *, autocommit: bool = False) -> Iterator[Connection]:
             yield connection
     except LostConnection as fault:
         reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
-        raise NoDatabase(f"the database went away ({reason}); nothing was changed: run the command again") from fault
+        raise NoDatabase(say("database-went-away", reason=reason)) from fault
 
 
 MOST_CONNECTIONS = 16  # for reads, of a process
@@ -214,8 +217,7 @@ def _create_extensions(url: str) -> None:
                 connection.execute(f"CREATE EXTENSION {extension}".encode())
             except psycopg.Error as fault:
                 raise NoDatabase(
-                    f"the database lacks the extension {extension} ({str(fault).strip()}); as its superuser: "
-                    f"CREATE EXTENSION {extension};"
+                    say("database-lacks-extension", extension=extension, reason=str(fault).strip())
                 ) from fault
 
 
@@ -227,8 +229,7 @@ def _settle_city(cursor: psycopg.Cursor[Any], city: City | None) -> City:
     city = city or stored or YANGQUAN
     if stored and (stored.srid, stored.vertical_datum) != (city.srid, city.vertical_datum):
         raise NoDatabase(
-            f"this state holds {stored.name} in EPSG:{stored.srid} with heights in {stored.vertical_datum}; "
-            f"another reference system needs a state folder of its own (CIM_STATE)"
+            say("state-holds-epsg", stored=stored.name, srid=stored.srid, vertical_datum=stored.vertical_datum)
         )
     cursor.execute(
         "INSERT INTO cim.setting VALUES ('city', %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -241,7 +242,7 @@ def _stored_city(connection: Connection) -> City:
     try:
         row = connection.execute("SELECT value FROM cim.setting WHERE key = 'city'").fetchone()
     except psycopg.errors.UndefinedTable as fault:
-        raise NoDatabase("the database holds no city yet:   cim init") from fault
+        raise NoDatabase(say("database-holds-no-city-yet")) from fault
     if not row:
-        raise NoDatabase("the database holds no city yet:   cim init")
+        raise NoDatabase(say("database-holds-no-city-yet"))
     return City.model_validate(row[0])

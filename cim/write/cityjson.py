@@ -18,6 +18,7 @@ from cim.catalog.model import Layer
 from cim.city import City
 from cim.errors import BadRequest
 from cim.geometry.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
+from cim.messages import say
 from cim.read.layers import Query, conditions
 from cim.store.connection import Cursor
 from cim.store.schema import table
@@ -37,7 +38,7 @@ def write_cityjsonseq(cursor: Cursor, city: City, layer: Layer, query: Query, pa
 
     """
     if layer.geometry is None:
-        raise BadRequest(f"{layer.id} has no object class in city models: another format")
+        raise BadRequest(say("has-no-object-class-city", layer=layer.id))
     clauses, values = conditions(layer, query)
     fields = [f for f in layer.fields if not (f.sensitive and query.public_only)]
     names = "".join(f', v."{f.name}"' for f in fields)

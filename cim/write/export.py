@@ -14,6 +14,7 @@ from pyproj import CRS
 from cim.catalog.model import Layer
 from cim.city import City, Extent
 from cim.errors import BadRequest, NotFound, UnknownCrs
+from cim.messages import say
 from cim.read.arrow import frame_columns, frame_schema, read_batches
 from cim.read.filters import Condition, inside_box, parse_filter
 from cim.read.layers import Query
@@ -62,7 +63,7 @@ def query_of(extract: Extract, city: City, srid: int) -> Query:
         where &= inside_box(_checked_box(extract.bbox, city), to_city, city.srid)
     unknown = set(extract.properties) - {f.name for f in extract.layer.all_fields}
     if unknown:
-        raise BadRequest(f"{extract.layer.id} has no field {', '.join(sorted(unknown))}")
+        raise BadRequest(say("has-no-field", layer=extract.layer.id, unknown=", ".join(sorted(unknown))))
     return Query(
         at=extract.at,
         where=where,
@@ -77,7 +78,7 @@ def _checked_box(bbox: Extent, city: City) -> Extent:
     """Return a box of degrees, cut to where the city's CRS holds."""
     west, south, east, north = bbox
     if not (west < east and south < north):
-        raise BadRequest(f"bbox {bbox}: west,south,east,north in degrees")
+        raise BadRequest(say("north-degrees", bbox=bbox))
     area = area_of_use(CRS.from_epsg(city.srid)) or (-180.0, -90.0, 180.0, 90.0)
     west, east = (float(np.clip(x, area[0] - 1, area[2] + 1)) for x in (west, east))
     south, north = (float(np.clip(y, area[1] - 1, area[3] + 1)) for y in (south, north))
@@ -95,7 +96,7 @@ def open_frame(cursor: Cursor, city: City, extract: Extract, default_crs: CRS | 
     crs = _wanted_crs(extract.crs) if extract.crs else default_crs or CRS.from_epsg(city.srid)
     srid = crs.to_epsg()
     if srid is None or not cursor.execute("SELECT 1 FROM spatial_ref_sys WHERE srid = %s", [srid]).fetchone():
-        raise UnknownCrs(f"{label(crs)} isn't one of those that PostGIS knows by their EPSG number")
+        raise UnknownCrs(say("not-one-those-postgis-knows", crs=label(crs)))
     query = query_of(extract, city, srid)
     columns = frame_columns(extract.layer, query, city.srid)
     if extract.layer.geometry is None and not kind_of(extract.layer).drawn and extract.layer.observes:
@@ -111,7 +112,7 @@ _OF_VALUES = ("id", "dataset", "load", "extra")
 def _wanted_crs(name: str) -> CRS:
     crs, _ = split(parse(name))
     if not (crs.is_geographic or crs.is_projected):
-        raise UnknownCrs(f"{label(crs)} has no place for x and y")
+        raise UnknownCrs(say("has-no-place-x-y", crs=label(crs)))
     return crs
 
 
@@ -175,7 +176,7 @@ def _format(path: Path, layer: Layer) -> Write:
     for suffix, write in formats.items():
         if name.endswith(suffix):
             return write
-    raise BadRequest(f"{path.name}: {layer.id} can be written as {', '.join(formats)}")
+    raise BadRequest(say("can-written", file=path.name, layer=layer.id, formats=", ".join(formats)))
 
 
 def _vector(driver: str, crs: CRS | None = None, **options: str) -> Write:
@@ -259,7 +260,7 @@ def _geotiff(cursor: Cursor, store: Store, extract: Extract, path: Path) -> int:
 
     sheets = surfaces(cursor, store, extract.layer, extract.at)
     if not sheets:
-        raise NotFound(f"{extract.layer.id} holds no raster at that moment")
+        raise NotFound(say("holds-no-raster-moment", layer=extract.layer.id))
     cut = Cut(
         bbox=_checked_box(extract.bbox, store.city) if extract.bbox else None,
         crs=_wanted_crs(extract.crs) if extract.crs else None,

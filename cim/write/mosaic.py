@@ -25,6 +25,7 @@ from rasterio.windows import Window
 
 from cim.city import Extent
 from cim.errors import BadRequest, NotFound, TooLarge
+from cim.messages import say
 from cim.read.terrain import Surface
 from cim.reference.crs import WGS84, label, operation, split
 
@@ -104,8 +105,7 @@ def write_mosaic(sheets: Sequence[Surface], cut: Cut, path: Path, extent: Extent
         size = grid.width * grid.height * sum(np.dtype(kind).itemsize for kind in finest.dtypes)
         if cut.most_bytes and size > cut.most_bytes:
             raise TooLarge(
-                f"{grid.width} × {grid.height} cells are {size / 1e6:,.0f} MB, and a request may ask for "
-                f"{cut.most_bytes / 1e6:,.0f} MB: give a smaller bbox, or let `cim export` write them on the server"
+                say("cells-mb", width=grid.width, height=grid.height, size=size / 1e6, most_bytes=cut.most_bytes / 1e6)
             )
         laid = [_laid(stack, file, grid, smooth=cut.smooth) for file in files]
         profile = dict(finest.profile) | _TILED | {
@@ -127,9 +127,9 @@ def _grid(files: Sequence[Any], cut: Cut, extent: Extent | None) -> Grid:
         lattice = _lattice(finest, crs)
         covered = _around([_bounds(file, crs) for file in files])
     except RasterioError as fault:
-        raise BadRequest(f"{label(crs)} can't be used where the rasters lie: {fault}") from fault
+        raise BadRequest(say("cannot-used-where-rasters-lie-2", crs=label(crs), reason=fault)) from fault
     if not np.isfinite(covered).all():
-        raise BadRequest(f"{label(crs)} can't be used where the rasters lie")
+        raise BadRequest(say("cannot-used-where-rasters-lie", crs=label(crs)))
     if cut.bbox:
         covered = _met(covered, _in_crs(cut.bbox, covered, crs, extent))
     left, top = ~lattice @ (covered[0], covered[3])
@@ -137,7 +137,7 @@ def _grid(files: Sequence[Any], cut: Cut, extent: Extent | None) -> Grid:
     column, row = math.floor(left + _SNAP), math.floor(top + _SNAP)
     width, height = math.ceil(right - _SNAP) - column, math.ceil(bottom - _SNAP) - row
     if width < 1 or height < 1:
-        raise NotFound("no raster has a cell in this box at that moment")
+        raise NotFound(say("no-raster-has-cell-box"))
     return Grid(crs, lattice @ Affine.translation(column, row), width, height)
 
 
@@ -164,7 +164,7 @@ def _in_crs(bbox: Extent, covered: Extent, crs: CRS, extent: Extent | None) -> E
     to_degrees, from_degrees = operation(crs, WGS84, extent), operation(WGS84, crs, extent)
     west, south, east, north = _met(bbox, _around([_bent(covered, to_degrees)]))
     if not (west <= east and south <= north):
-        raise NotFound("no raster has a cell in this box at that moment")
+        raise NotFound(say("no-raster-has-cell-box"))
     return _bent((west, south, east, north), from_degrees)
 
 

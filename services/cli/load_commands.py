@@ -86,6 +86,7 @@ def quality(load: int, output: Path, lang: str) -> None:
     """Write the quality report of a load: counts, map, plots, and where rules are broken."""
     from cim.errors import NotFound
     from cim.loads.quality import read_quality
+    from cim.messages import tell
     from cim.store.connection import open_store
     from services.http.quality_page import quality_page
 
@@ -94,7 +95,11 @@ def quality(load: int, output: Path, lang: str) -> None:
         if known is None:
             raise NotFound(f"no load {load}; `cim loads` lists them")
         html = output.suffix.lower() in (".html", ".htm")
-        said = quality_page(known, store.city.name, lang) if html else json.dumps(known, ensure_ascii=False, indent=1)
+        said = (
+            quality_page(known, store.city.name, lang)
+            if html
+            else json.dumps(tell(known, "en"), ensure_ascii=False, indent=1)
+        )
     output.write_text(said, "utf-8")
     click.echo(f"load {load} → {output}")
 

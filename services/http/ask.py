@@ -14,6 +14,7 @@ from cim.access.asker import Asker
 from cim.city import City
 from cim.clock import Clock
 from cim.errors import BadRequest, NotAllowed, UnknownKey
+from cim.messages import say
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Ask:
 
         """
         if self.account is None:
-            raise UnknownKey(f"this needs a key of the role {role}: header X-API-Key, or Basic with it as the password")
+            raise UnknownKey(say("needs-key-role", role=role))
         if not self.account.may(role):
-            raise NotAllowed(f"{self.account.name} is {self.account.role}; this needs {role}")
+            raise NotAllowed(say("role-not-enough", account=self.account.name, role=self.account.role, needed=role))
         return self.account
 
 
@@ -66,7 +67,7 @@ def read_ask(request: Request) -> Ask:
 
     """
     if "\0" in request.url.path or "\0" in unquote(request.url.query):
-        raise BadRequest("the address holds the character 0 (%00)")
+        raise BadRequest(say("address-holds-character-0"))
     return Ask(
         base_url=base_url(request),
         language=language(request),
@@ -93,7 +94,7 @@ def read_key(headers: Headers) -> tuple[str | None, str] | None:
     try:
         name, _, key = base64.b64decode(content, validate=True).decode("utf-8").partition(":")
     except (ValueError, UnicodeDecodeError) as fault:
-        raise UnknownKey("the Authorization header can't be read") from fault
+        raise UnknownKey(say("authorization-header-cannot-read")) from fault
     return name or None, key
 
 
@@ -128,7 +129,7 @@ def moment(text: str | None, clock: Clock) -> datetime | None:
     try:
         return clock.read(text.replace(" ", "+"))
     except ValueError as fault:
-        raise BadRequest(f"at={text!r} isn't a date or a time such as 2023-06-01 or 2023-06-01T08:00:00Z") from fault
+        raise BadRequest(say("not-date-time-such-2023", text=text)) from fault
 
 
 def _first(header: str | None) -> str:

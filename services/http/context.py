@@ -16,6 +16,7 @@ from cim.access.accounts import Account, account_of, hash_of
 from cim.catalog.model import Layer
 from cim.city import Extent
 from cim.errors import UnknownKey
+from cim.messages import say
 from cim.read import layers as reads
 from cim.reference.crs import Operation, operation, to_wgs84
 from cim.store.connection import Connection, Cursor, Pool, Store, see_as
@@ -78,7 +79,7 @@ class Context:
             self._accounts.clear() if len(self._accounts) > MOST_KEYS_KNOWN else None
             self._accounts[hash_of(key)] = known
         if known[1] is None or (name is not None and name != known[1].name):
-            raise UnknownKey("this key belongs to nobody here")
+            raise UnknownKey(say("key-belongs-nobody-here"))
         return known[1]
 
     @cached_property

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from cim.city import Extent
 from cim.errors import BadRequest, NotFound, UnknownCrs
+from cim.messages import say
 from cim.read.layers import layer_counts
 from services.http import context
 from services.http.ask import ASK
@@ -64,7 +65,7 @@ async def data(request: Request) -> Response:
     state = context.of(request)
     name, _, suffix = request.path_params["file"].partition(".")
     if not _SUFFIX.fullmatch(suffix):
-        raise NotFound(f"no format {suffix[:20]!r}")
+        raise NotFound(say("no-format", suffix=suffix[:20]))
     extract = await run_in_threadpool(_extract, request, state, name)
     make = _arrow if suffix == "arrow" else _file
     spool = await state.spools.begin(partial(make, state, extract, suffix), request.is_disconnected)
@@ -119,7 +120,7 @@ def _extract(request: Request, state: context.Context, layer: str) -> "Extract":
             most_bytes=MOST_BYTES,
         )
     except (ValueError, CRSError, UnknownCrs) as fault:
-        raise BadRequest(f"{request.url.query}: {fault}") from fault
+        raise BadRequest(say("parameters-cannot-be-used", query=request.url.query, reason=fault)) from fault
 
 
 def _count(text: str) -> int:

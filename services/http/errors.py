@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cim import errors
-from cim.messages import in_language
+from cim.messages import say, told
 from services.http.ask import language
 
 
@@ -63,13 +63,13 @@ PROBLEMS: dict[type[errors.CimError], Problem] = {
 
 def lost_connection(request: Request, _: Exception) -> Response:
     """Answer that the database is away for the moment."""
-    return answer(request, errors.NoDatabase("the database doesn't answer; try again in a moment"))
+    return answer(request, errors.NoDatabase(say("database-not-answer")))
 
 
 def unusable_value(request: Request, fault: Exception) -> Response:
     """Answer that PostgreSQL can't take a value as it was given: a number beyond its type, a division by zero."""
     reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
-    return answer(request, errors.BadRequest(f"a value can't be used as it was given: {reason}"))
+    return answer(request, errors.BadRequest(say("value-cannot-used-was-given", reason=reason)))
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -80,7 +80,7 @@ def answer(request: Request, error: Exception) -> Response:
         "type": type(error).__name__,
         "title": problem.zh if tongue == "zh" else problem.en,
         "status": problem.status,
-        "detail": in_language(str(error), tongue),
+        "detail": told(error.message, tongue),
     }
     if error.setting:
         body["setting"] = error.setting

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cim.errors import TooLarge
+from cim.messages import say
 
 PIECE_BYTES = 262_144  # that a client has to take in the time that it has
 LARGEST_BODY = 16_000_000  # of a request, where its route doesn't take files
@@ -53,7 +54,7 @@ class FlowMiddleware:
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > LARGEST_BODY and not scope["path"].startswith(self._files):
-                raise TooLarge(f"a body of more than {LARGEST_BODY // 1_000_000} MB")
+                raise TooLarge(say("body-more-than-mb", largest_body=LARGEST_BODY // 1_000_000))
             return message
 
         async def sent_in_time(message: Message) -> None:

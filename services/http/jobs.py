@@ -7,6 +7,7 @@ from uuid import UUID
 from cim import errors
 from cim.errors import CimError, FailedJob, NotFound
 from cim.jobs import queue as jobs
+from cim.messages import known_again, say
 from services.http.ask import ASK
 from services.http.context import Context
 
@@ -33,10 +34,11 @@ def wait_for(state: Context, job: UUID, longest_s: float) -> jobs.Job:
 def error_of(job: jobs.Job) -> CimError:
     """Return why a job failed, as the error that it was; of one that was dismissed, that it has no result."""
     if job.status == "dismissed":
-        return NotFound(f"job {job.job} has no result: it was dismissed")
+        return NotFound(say("job-has-no-result-was-dismissed", job=job.job))
     kind = getattr(errors, job.error or "", None)
     known = isinstance(kind, type) and issubclass(kind, CimError)
-    return kind(job.message) if known and kind else FailedJob(job.message)
+    message = known_again(job.message)
+    return kind(message) if known and kind else FailedJob(message)
 
 
 def read_job(state: Context, job: UUID) -> jobs.Job:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from cim.errors import NotFound
+from cim.messages import say
 
 LONGEST_NAME = 255  # bytes: what file systems take, and raise a fault beyond
 
@@ -19,5 +20,5 @@ def file_in(folder: Path, name: str) -> Path:
     inside = bool(parts) and not {"/", ".."} & set(parts)
     path = folder.joinpath(*parts)
     if not inside or any(len(os.fsencode(part)) > LONGEST_NAME for part in parts) or not path.is_file():
-        raise NotFound(f"no {name[:LONGEST_NAME]}")
+        raise NotFound(say("no-such-file", name=name[:LONGEST_NAME]))
     return path

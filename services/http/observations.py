@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
+from cim.messages import say
 from cim.read.series import series
 from services.http import context
 from services.http.ask import moment
@@ -15,7 +16,7 @@ def feature_series(request: Request) -> Response:
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     if layer.observes is None:
-        raise NotFound(f"{layer.id} holds no values over time")
+        raise NotFound(say("holds-no-values-over-time", layer=layer.id))
     asked = request.query_params
     clock = state.store.city.clock
     span = (moment(asked.get("from"), clock), moment(asked.get("until"), clock))

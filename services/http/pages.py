@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
-from cim.messages import in_chinese
+from cim.messages import told
 from services.http.ask import ASK
 from services.http.context import Context
 
@@ -37,7 +37,7 @@ def render_alone(template: str, data: dict[str, Any], city: str) -> str:
 
 def _in_both(said: str) -> Markup:
     """Return a sentence of the program in both languages, of which the page shows one."""
-    return Markup('<span class="zh">{}</span><span class="en">{}</span>').format(in_chinese(said), said)
+    return Markup('<span class="zh">{}</span><span class="en">{}</span>').format(told(said, "zh"), told(said, "en"))
 
 
 def render(

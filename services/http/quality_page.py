@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cim.messages import told
 from services.http.pages import render_alone
 
 WIDTH, TALLEST, MARGIN = 960.0, 620.0, 14.0  # of the map, in its own units
@@ -49,7 +50,7 @@ def quality_page(known: dict[str, Any], city: str, language: str = "zh") -> str:
             "layers": quality["layers"],
             "files": (known.get("report") or {}).get("files", []),
             "totals": _totals((known.get("report") or {}).get("files", [])),
-            "map": _map(quality, frame) if frame else None,
+            "map": _map(quality, frame, language) if frame else None,
             "bars": bars,
             "language": language,
         },
@@ -74,7 +75,7 @@ def _frame(quality: dict[str, Any], places: Sequence[Sequence[float]]) -> Frame 
     return Frame(float(west), float(north), float(scale), float(span_y * scale + 2 * MARGIN))
 
 
-def _map(quality: dict[str, Any], frame: Frame) -> dict[str, Any]:
+def _map(quality: dict[str, Any], frame: Frame, language: str) -> dict[str, Any]:
     metres = _round_length((WIDTH / 5) / frame.scale)
     return {
         "width": WIDTH,
@@ -87,7 +88,10 @@ def _map(quality: dict[str, Any], frame: Frame) -> dict[str, Any]:
             for place in finding["places"]
         ],
         "refused": [
-            {"at": frame.place(np.array(record["at"])).tolist(), "said": f"{record['id']}: {record['reason']}"}
+            {
+                "at": frame.place(np.array(record["at"])).tolist(),
+                "said": f"{record['id']}: {told(record['reason'], language)}",
+            }
             for record in quality["refused"]
         ],
         "bar": {

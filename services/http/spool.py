@@ -23,6 +23,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from cim.errors import TooManyDownloads
+from cim.messages import say
 from cim.store.connection import Connection, LostConnection
 from services.http.flow import Dropped
 
@@ -70,7 +71,7 @@ class Spools:
 
         """
         if self._waiting >= MOST_WAITING:
-            raise TooManyDownloads(f"{MOST_WAITING} downloads wait already: try again in a minute")
+            raise TooManyDownloads(say("downloads-wait-already", most_waiting=MOST_WAITING))
         spool = Spool(self)
         spool.work = self._makers.submit(copy_context().run, spool.run, make)
         self._waiting += 1
@@ -92,10 +93,7 @@ class Spools:
         """
         with self._lock:
             if self._bytes + count > self._most_bytes:
-                raise TooManyDownloads(
-                    f"the downloads under way take {self._most_bytes / 1e6:,.0f} MB, all that they may (spool_mb): "
-                    "try again in a minute"
-                )
+                raise TooManyDownloads(say("downloads-under-way-take-mb", most_bytes=self._most_bytes / 1e6))
             self._bytes += count
             _SPOOLED.set(self._bytes)
 
@@ -205,7 +203,7 @@ class Spool:
                 if await client_left():
                     raise Dropped("the client left") from None
                 if not self._started and time.monotonic() > until:
-                    raise TooManyDownloads("other downloads go before: try again in a minute") from None
+                    raise TooManyDownloads(say("other-downloads-go-before")) from None
         if self._fault is not None and not self.size:
             raise self._fault
 

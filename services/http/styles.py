@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
+from cim.messages import say
 from cim.read.layers import extent
 from cim.store.kinds import kind_of
 from services.http import context
@@ -24,7 +25,7 @@ def style(request: Request) -> Response:
     layer, catalog, ask = state.layer(request.path_params["layer"]), state.store.catalog, ASK.get()
     form = request.path_params["form"]
     if layer.geometry is None:
-        raise NotFound(f"{layer.id} has no geometry that a style draws")
+        raise NotFound(say("has-no-geometry-style-draws", layer=layer.id))
     if form == "qml":
         return Response(
             qml(layer, catalog, ask.language), headers=NO_CACHE, media_type="application/x-qgis-layer-settings"
@@ -34,7 +35,9 @@ def style(request: Request) -> Response:
         return Response(text, headers=NO_CACHE, media_type="application/vnd.mapbox.style+json")
     if form == "3dtiles" and layer.leaf_level is not None:
         return Response(json.dumps(tiles3d(layer, catalog)), headers=NO_CACHE, media_type="application/json")
-    raise NotFound(f"no style {form} of {layer.id}: qml, maplibre{', 3dtiles' if layer.leaf_level is not None else ''}")
+    raise NotFound(
+        say("no-style", form=form, layer=layer.id, others=", 3dtiles" if layer.leaf_level is not None else "")
+    )
 
 
 def project(request: Request) -> Response:

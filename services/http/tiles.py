@@ -6,6 +6,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound
+from cim.messages import say
 from cim.read.layers import vector_tile
 from cim.store.assets import asset_path
 from cim.store.kinds import kind_of
@@ -42,7 +43,7 @@ def terrain_layer(request: Request) -> Response:
     state = context.of(request)
     layer = state.store.catalog.with_role("ground")
     if layer is None:
-        raise NotFound("the catalog has no layer with the role ground")
+        raise NotFound(say("catalog-has-no-layer-role-ground"))
     name = _root_name(state, layer.id)
     return _changing(request, file_in(state.store.settings.tile_store / layer.id / "tileset", name).read_bytes(), name)
 
@@ -54,13 +55,13 @@ def terrain_tile(request: Request) -> Response:
     state = context.of(request)
     layer = state.store.catalog.with_role("ground")
     if layer is None:
-        raise NotFound("the catalog has no layer with the role ground")
+        raise NotFound(say("catalog-has-no-layer-role-ground"))
     z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
     folder = state.store.settings.tile_store / layer.id
     file_in(folder / "tileset", f"{request.path_params['index']}.json")
     name = tile_name(folder, request.path_params["index"], z, x, y)
     if name is None:
-        raise NotFound(f"no terrain tile {z}/{x}/{y}")
+        raise NotFound(say("no-terrain-tile", z=z, x=x, y=y))
     path = file_in(folder / "content", name)
     return FileResponse(path, media_type=MEDIA_TYPES[".terrain"], headers=IMMUTABLE)
 
@@ -71,9 +72,9 @@ def mvt(request: Request) -> Response:
     layer = state.layer(request.path_params["layer"])
     z, x, y = (request.path_params[key] for key in ("z", "x", "y"))
     if not kind_of(layer).drawn:
-        raise NotFound(f"{layer.id} has no vector tiles")
+        raise NotFound(say("has-no-vector-tiles", layer=layer.id))
     if not (0 <= z <= 24 and 0 <= x < 2**z and 0 <= y < 2**z):
-        raise BadRequest(f"no tile {z}/{x}/{y}: x and y are below 2^z, z at most 24")
+        raise BadRequest(say("no-tile", z=z, x=x, y=y))
     with state.cursor() as cursor:
         tile = vector_tile(cursor, layer, state.store.city.srid, (z, x, y), ASK.get().at)
     return Response(tile, media_type=MVT, headers=CHANGING)
@@ -90,7 +91,7 @@ def asset(request: Request) -> Response:
             [sha256, rasters],
         ).fetchone()
     if row is None:
-        raise NotFound(f"no asset {sha256[:64]}")
+        raise NotFound(say("no-asset", sha256=sha256[:64]))
     path = asset_path(state.store.settings, row[0])
     path = file_in(path.parent, path.name)
     return FileResponse(path, media_type="image/tiff; application=geotiff", headers=IMMUTABLE)
@@ -103,7 +104,7 @@ def _root_name(state: context.Context, layer: str) -> str:
             [layer, ASK.get().at],
         ).fetchone()
     if row is None:
-        raise NotFound(f"no tiles of {layer} yet")
+        raise NotFound(say("no-tiles-yet", layer=layer))
     return str(row[0])
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound, TooLarge
 from cim.jobs import queue as jobs
-from cim.messages import in_language, report_in_chinese
+from cim.messages import say, tell, told
 from ingest.delivery.declared import Declared
 from ingest.sources.uploads import LARGEST_BYTES, folder_of, new_upload
 from services.http import context
@@ -47,7 +47,7 @@ async def _written(request: Request, path: Path) -> None:
         async for piece in request.stream():
             size += len(piece)
             if size > LARGEST_BYTES:
-                raise TooLarge(f"a file of more than {LARGEST_BYTES // 10**9} GB: let an administrator run cim ingest")
+                raise TooLarge(say("file-more-than-gb", largest_bytes=LARGEST_BYTES // 10**9))
             await run_in_threadpool(file.write, piece)
 
 
@@ -76,15 +76,13 @@ def job(request: Request) -> Response:
     with context.of(request).cursor() as cursor:
         found = jobs.read_job(cursor, identifier)
         if found.kind not in KINDS:
-            raise NotFound(f"no job {identifier} of an upload")
+            raise NotFound(say("no-job-upload", identifier=identifier))
         result: Any = json.loads(jobs.read_result(cursor, identifier)) if found.status == "successful" else None
-    if ASK.get().language == "zh" and result and "report" in result:
-        result["report"] = report_in_chinese(result["report"])
+    if result and "report" in result:
+        result["report"] = tell(result["report"], ASK.get().language)
     if result:
         result.pop("quality", None)  # the page has it
-    return JSONResponse(
-        {"status": found.status, "message": in_language(found.message, ASK.get().language), "result": result}
-    )
+    return JSONResponse({"status": found.status, "message": told(found.message, ASK.get().language), "result": result})
 
 
 def quality(request: Request) -> Response:
@@ -95,7 +93,7 @@ def quality(request: Request) -> Response:
     with state.cursor() as cursor:
         found = jobs.read_job(cursor, identifier)
         if found.kind not in ("rehearsal", "load") or found.status != "successful":
-            raise NotFound(f"no quality report of job {identifier}")
+            raise NotFound(say("no-quality-report-job", identifier=identifier))
         said: Any = json.loads(jobs.read_result(cursor, identifier))
     known = {"load": said["report"]["load"], "operator": ASK.get().asker.name} | {
         key: said[key] for key in ("report", "quality")

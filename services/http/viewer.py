@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
+from cim.messages import say
 from cim.read.layers import (
     extent,
     file_counts,
@@ -94,10 +95,10 @@ def place(request: Request) -> Response:
         lon, lat = (np.array([float(request.query_params[key])]) for key in ("lon", "lat"))
         height = float(request.query_params["height"]) if "height" in request.query_params else None
     except (KeyError, ValueError) as fault:
-        raise BadRequest("place needs lon and lat in degrees, and may have height (ellipsoidal, metres)") from fault
+        raise BadRequest(say("place-needs-lon-lat-degrees")) from fault
     x, y = state.from_wgs84(lon, lat)
     if not np.isfinite([x[0], y[0], height or 0.0]).all():
-        raise BadRequest(f"{lon[0]}, {lat[0]} can't be put into EPSG:{state.store.city.srid}")
+        raise BadRequest(say("cannot-put-into-epsg", lon=lon[0], lat=lat[0], srid=state.store.city.srid))
     anomaly = float(state.frame.rise(x, y)[0])
     answer = answers.Place(
         srid=state.store.city.srid,
@@ -117,7 +118,7 @@ def find(request: Request) -> Response:
     state = context.of(request)
     words = request.query_params.get("q", "").strip()
     if not words:
-        raise BadRequest("search needs q: a name, a code, an id, or a coordinate such as 113.58, 37.86")
+        raise BadRequest(say("search-needs-q"))
     place = _coordinate(state, words)
     if place is not None:
         hit = answers.Hit(layer=None, id=None, text=words, lon=place[0], lat=place[1], crs=place[2])
@@ -165,7 +166,7 @@ def provenance(request: Request) -> Response:
     with state.cursor() as cursor:
         found = read(cursor, layer, request.path_params["id"], ASK.get().at)
     if found is None:
-        raise NotFound(f"no {layer.id} {request.path_params['id']}")
+        raise NotFound(say("no-such-object", layer=layer.id, object=request.path_params["id"]))
     if ASK.get().public_only:
         found["operator"] = None  # who worked on it concerns who works here
     moments = {name: found[name] for name in ("loaded", "valid_from", "valid_until") if found[name]}
@@ -178,7 +179,7 @@ def marks(request: Request) -> Response:
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     if not kind_of(layer).drawn:
-        raise NotFound(f"{layer.id} has no marks")
+        raise NotFound(say("has-no-marks", layer=layer.id))
     label = layer.drawn_as.label
     with state.cursor() as cursor:
         found = read_marks(

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cim.errors import NoDatabase
+from cim.messages import say
 from cim.store.connection import WATCH_S
 from services.http import context
 from services.http.ask import ASK
@@ -140,7 +141,7 @@ async def looked[T](look: Callable[[], T]) -> T:
         async with asyncio.timeout(2 * WATCH_S):
             return await looking
     except TimeoutError as fault:
-        raise NoDatabase("the database doesn't answer; try again in a moment") from fault
+        raise NoDatabase(say("database-not-answer")) from fault
 
 
 async def metrics(request: Request) -> Response:

@@ -24,7 +24,7 @@ from cim.analysis.engine.result_files import picture as raster_picture
 from cim.catalog.row import Text
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
-from cim.messages import in_language
+from cim.messages import say, tell, told
 from services.http import answers, context
 from services.http.ask import ASK
 from services.http.context import Context
@@ -53,7 +53,7 @@ def _answer(request: Request, template: str, document: dict[str, Any], status: i
     if wanted == "html" or (wanted is None and accepts_html):
         return Response(page(context.of(request), template, document), status, headers, media_type="text/html")
     if wanted not in (None, "json"):
-        raise BadRequest(f"f={wanted}: json or html")
+        raise BadRequest(say("json-or-html", wanted=wanted))
     return Response(json.dumps(document, ensure_ascii=False), status, headers, media_type="application/json")
 
 
@@ -173,7 +173,7 @@ async def execute(request: Request) -> Response:
         body = await request.json()
         inputs = dict(body.get("inputs", {}))
     except (ValueError, TypeError, AttributeError, RecursionError) as fault:
-        raise BadRequest("the body must be JSON with a member inputs") from fault
+        raise BadRequest(say("body-must-json-member-inputs")) from fault
     await run_in_threadpool(check_parameters, row.name, inputs)
     state = context.of(request)
     job = await run_in_threadpool(submit, state, "analysis", row.name, inputs)
@@ -196,7 +196,7 @@ def _result(state: Context, job: UUID, form: str = "json") -> Response:
     if form == "png":
         return _picture(computed, headers)
     if f".{form}" not in FORMATS:
-        raise BadRequest(f"f={form}: {', '.join(suffix[1:] for suffix in FORMATS)}, png")
+        raise BadRequest(say("no-such-form-of-result", form=form, formats=", ".join(suffix[1:] for suffix in FORMATS)))
     folder = tempfile.TemporaryDirectory(prefix="cim-result-")
     path = Path(folder.name) / f"{computed.analysis}.{form}"
     try:
@@ -211,7 +211,7 @@ def _picture(computed: Computed, headers: dict[str, str]) -> Response:
     """Answer a raster as a picture for a map, with the box of degrees that it covers in `Content-Bbox`."""
     legend = analysis(computed.analysis).declaration.legend
     if computed.raster is None or legend is None:
-        raise BadRequest("f=png: this result is no raster")
+        raise BadRequest(say("result-no-raster"))
     picture, box = raster_picture(computed.raster, legend)
     return Response(picture, headers=headers | {"Content-Bbox": ",".join(map(str, box))}, media_type="image/png")
 
@@ -237,7 +237,7 @@ def status_of(job: jobs.Job) -> dict[str, Any]:
         inputs=dict(job.parameters) if job.kind == "analysis" else None,
         type="process",
         status=cast("answers.Status", job.status),
-        message=in_language(job.message, ASK.get().language),
+        message=told(job.message, ASK.get().language),
         shared=job.shared,
         may_change=_may_change(job),
         progress=round(job.progress * 100),
@@ -269,7 +269,8 @@ def job(request: Request) -> Response:
         _require(found, "read")
     document = status_of(found)
     if found.kind == "edit" and found.status == "successful":
-        document["result"] = json.loads(result_text(context.of(request), found.job))
+        edited = json.loads(result_text(context.of(request), found.job))
+        document["result"] = tell(edited, ASK.get().language)
         if document["result"]["action"] != "deleted":
             href = item_address(found.name, document["result"]["id"])
             document["links"].append({"rel": "item", "type": GEOJSON, "href": href})
@@ -292,7 +293,7 @@ def _of_asker(request: Request) -> jobs.Job:
     """
     found = read_job(context.of(request), jobs.parse_id(request.path_params["job"]))
     if found.kind not in RESULT_TYPES:
-        raise NotFound(f"no job {found.job}")
+        raise NotFound(say("no-job", job=found.job))
     if found.kind == "edit":
         _require_own(found)
     return found
@@ -301,7 +302,7 @@ def _of_asker(request: Request) -> jobs.Job:
 def _require_own(found: jobs.Job) -> None:
     account = ASK.get().require("viewer")
     if account.role != "admin" and account.name != found.asker.account:
-        raise NotAllowed(f"job {found.job} isn't yours")
+        raise NotAllowed(say("job-not-yours", job=found.job))
 
 
 def read_analysed(request: Request) -> jobs.Job:
@@ -316,7 +317,7 @@ def read_analysed(request: Request) -> jobs.Job:
     found = _of_asker(request)
     _require(found, "read")
     if found.kind != "analysis":
-        raise NotFound(f"job {found.job} isn't an analysis")
+        raise NotFound(say("job-is-no-analysis", job=found.job))
     if found.status == "failed":
         raise error_of(found)
     return found
@@ -352,9 +353,9 @@ async def share(request: Request) -> Response:
     try:
         shared = (await request.json())["shared"]
     except (ValueError, TypeError, KeyError) as fault:
-        raise BadRequest('the body must be {"shared": true} or {"shared": false}') from fault
+        raise BadRequest(say("body-must-shared")) from fault
     if not isinstance(shared, bool):
-        raise BadRequest('the body must be {"shared": true} or {"shared": false}')
+        raise BadRequest(say("body-must-shared"))
 
     def change() -> jobs.Job:
         with context.of(request).cursor() as cursor:
@@ -374,7 +375,7 @@ def _require(job: jobs.Job, to: Literal["read", "change"]) -> None:
 
     """
     if not _may_change(job) and not (to == "read" and job.shared):
-        raise NotAllowed(f"job {job.job} isn't yours")
+        raise NotAllowed(say("job-not-yours", job=job.job))
 
 
 def _may_change(job: jobs.Job) -> bool:

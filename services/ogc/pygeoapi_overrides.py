@@ -21,6 +21,7 @@ from pygeoapi.crs import DEFAULT_CRS_LIST, get_supported_crs_list
 from pyproj import CRS
 
 from cim.errors import BadRequest
+from cim.messages import say
 from cim.read.filters import Condition, inside_box
 from cim.reference.crs import Operation, area_of_use, operation, split
 from services.http.pages import render
@@ -163,5 +164,5 @@ def transform_bbox(bbox: list[float], from_crs: str, to_crs: str, always_xy: boo
         xmin, xmax = min(max(xmin, west - 1), east + 1), min(max(xmax, west - 1), east + 1)
         ymin, ymax = min(max(ymin, south - 1), north + 1), min(max(ymax, south - 1), north + 1)
     if ymin > ymax:
-        raise BadRequest(f"bbox: the south edge {ymin} lies north of the north edge {ymax}")
+        raise BadRequest(say("south-edge-lies-north-north", ymin=ymin, ymax=ymax))
     return inside_box((xmin, ymin, xmax, ymax), change.operation, change.srid)

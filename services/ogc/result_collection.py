@@ -18,6 +18,7 @@ from cim.analysis.engine.result import features_of
 from cim.analysis.engine.result_rows import Int, ResultRows, open_rows
 from cim.errors import BadRequest, NotFound
 from cim.jobs.queue import Job
+from cim.messages import say
 from services.http import context
 from services.http.ask import ASK
 from services.http.jobs import address_of, result_text
@@ -67,7 +68,7 @@ def items(request: Request) -> Response:
     limit = min(_count(asked, "limit", DEFAULT_ITEMS), MOST_ITEMS)
     offset = _count(asked, "offset", 0)
     if limit < 1:
-        raise BadRequest("limit=0: 1 or more")
+        raise BadRequest(say("a-limit-of-one-or-more"))
     if "bbox" in asked:
         matched = _meeting(request, rows, _box(asked["bbox"]))
         count, positions = len(matched), matched[offset : offset + limit]
@@ -95,7 +96,7 @@ def item(request: Request) -> Response:
     identifier = request.path_params["item"]
     position = rows.position(identifier)
     if position is None:
-        raise NotFound(f"the result of job {job.job} has no row {identifier}")
+        raise NotFound(say("result-has-no-such-row", job=job.job, row=identifier))
     base = f"{address_of(job.job)}/collections/{RESULTS}"
     feature = _features(rows, np.array([position]))[0]
     links = [_link("self", f"{base}/items/{quote(identifier, safe='')}", GEOJSON), _link("collection", base)]
@@ -107,7 +108,7 @@ def _rows(request: Request) -> tuple[Job, ResultRows]:
     name = request.path_params.get("name", RESULTS)
     job, state = read_analysed(request), context.of(request)
     if name != RESULTS:
-        raise NotFound(f"no collection {name}: the rows of a result are {RESULTS}")
+        raise NotFound(say("no-such-collection-of-result", collection=name, rows=RESULTS))
     return job, open_rows(state.store.settings, result_text(state, job.job))
 
 
@@ -174,20 +175,20 @@ def _box(text: str) -> Box:
     try:
         sides = [float(part) for part in text.split(",")]
     except ValueError as fault:
-        raise BadRequest(f"bbox={text[:100]}: west,south,east,north in degrees") from fault
+        raise BadRequest(say("box-of-degrees", text=text[:100])) from fault
     if len(sides) not in (4, 6) or not np.isfinite(sides).all():
-        raise BadRequest(f"bbox={text[:100]}: west,south,east,north in degrees")
+        raise BadRequest(say("box-of-degrees", text=text[:100]))
     middle = len(sides) // 2
     west, south, east, north = *sides[:2], *sides[middle : middle + 2]
     if south > north:
-        raise BadRequest(f"bbox: the south edge {south:g} lies north of the north edge {north:g}")
+        raise BadRequest(say("box-upside-down", south=south, north=north))
     return west, south, east, north
 
 
 def _count(asked: Any, name: str, default: int) -> int:
     text = asked.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise BadRequest(f"{name}={text[:100]}: a whole number")
+        raise BadRequest(say("not-a-whole-number", name=name, text=text[:100]))
     return int(text)
 
 
@@ -202,7 +203,7 @@ def _link(rel: str, href: str, kind: str = "application/json") -> dict[str, str]
 
 def _answer(request: Request, document: dict[str, Any], kind: str = "application/json") -> Response:
     if request.query_params.get("f", "json") not in ("json", "geojson"):
-        raise BadRequest(f"f={request.query_params['f']}: json")
+        raise BadRequest(say("json-only", form=request.query_params["f"]))
     return Response(json.dumps(document, ensure_ascii=False), media_type=kind, headers={"Vary": "Accept-Language"})
 
 

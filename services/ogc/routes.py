@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cim.errors import NotFound
+from cim.messages import say
 from services.http.ask import ASK
 from services.http.context import CONTEXT, Context, of
 from services.http.pages import render
@@ -105,7 +106,7 @@ def _queryables(api: API, asked: APIRequest, request: Request) -> Answer:
     """Answer queryables with titles and code lists, which the stock function drops."""
     name = request.path_params["collection"]
     if name not in api.config["resources"]:
-        raise NotFound(f"no collection {name}")
+        raise NotFound(say("no-collection", name=name))
     definition = api.config["resources"][name]
     provider = FeatureProvider(definition["providers"][0])
     address = f"{api.base_url}/collections/{name}"

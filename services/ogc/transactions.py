@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from cim.clock import Clock
 from cim.errors import BadRequest
-from cim.messages import in_chinese
+from cim.messages import say, tell
 from services.http import context
 from services.http.ask import ASK, moment
 from services.http.jobs import address_of, error_of, result_text, submit, wait_for
@@ -46,8 +46,7 @@ async def edit(request: Request) -> Response:
     if found.status != "successful":
         raise error_of(found)
     edited = json.loads(await run_in_threadpool(result_text, state, job))
-    if ASK.get().language == "zh":
-        edited["warnings"] = [in_chinese(warning) for warning in edited["warnings"]]
+    edited["warnings"] = tell(edited["warnings"], ASK.get().language)
     address = item_address(layer.id, edited["id"])
     return JSONResponse(edited, STATUS[edited["action"]], {"Location": address} if action != "delete" else None)
 
@@ -56,9 +55,9 @@ async def _feature(request: Request) -> dict[str, Any]:
     try:
         feature = await request.json()
     except (ValueError, RecursionError) as fault:
-        raise BadRequest(f"the body isn't JSON: {fault}") from fault
+        raise BadRequest(say("body-not-json", reason=fault)) from fault
     if not isinstance(feature, dict):
-        raise BadRequest("the body must be a GeoJSON Feature")
+        raise BadRequest(say("body-must-geojson-feature"))
     return feature
 
 
@@ -82,7 +81,7 @@ def _x_before_y(header: str, feature: dict[str, Any] | None) -> tuple[str, dict[
     try:
         _, north_first = crs_of(uri)
     except (ValueError, CRSError) as fault:
-        raise BadRequest(f"Content-Crs {uri}: the URI of a CRS of EPSG") from fault
+        raise BadRequest(say("content-crs", uri=uri)) from fault
     geometry = feature.get("geometry") if feature else None
     if north_first and feature and isinstance(geometry, dict):
         turned = geometry | {"coordinates": _turned(geometry.get("coordinates"))}

@@ -18,6 +18,7 @@ from cim.config import read_settings
 from cim.errors import BadRequest, CimError, LayerBusy, NoDatabase
 from cim.jobs import queue as jobs
 from cim.jobs.queue import Job
+from cim.messages import keep, say
 from cim.store import outbox as changes
 from cim.store.connection import (
     Connection,
@@ -95,9 +96,9 @@ def _run(store: Store, connection: Connection, job: Job) -> None:
     except LostConnection:
         raise
     except LayerBusy as busy:  # others than this one may be done meanwhile
-        jobs.put_back(connection, job.number, BUSY_AGAIN_S, str(busy))
+        jobs.put_back(connection, job.number, BUSY_AGAIN_S, busy.message)
     except UnusableValue as fault:
-        jobs.fail(connection, job.number, BadRequest(f"a value can't be used as it was given: {fault}"))
+        jobs.fail(connection, job.number, BadRequest(say("value-cannot-used-was-given", reason=fault)))
     except Exception as error:  # noqa: BLE001 - whatever an analysis raises is the job's failure, not the worker's
         if not isinstance(error, CimError):
             import traceback
@@ -137,7 +138,7 @@ def _run_edit(store: Store, _: Connection, job: Job) -> None:
     edit = Edit(store.catalog.layer(job.name), asked["id"], asked["action"], asked.get("feature"), asked["crs"], at)
     with store.connect() as writing, writing.cursor() as cursor:
         edited = apply_edit(cursor, store, edit, job.asker, BUSY_WAIT_S)
-        if not jobs.finish(cursor, job.number, json.dumps(asdict(edited), ensure_ascii=False)):
+        if not jobs.finish(cursor, job.number, json.dumps(keep(asdict(edited)), ensure_ascii=False)):
             writing.rollback()
 
 
@@ -153,7 +154,7 @@ def _run_load(store: Store, _: Connection, job: Job) -> None:
     from ingest.sources.uploads import load_upload
 
     def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
-        return jobs.finish(cursor, job.number, json.dumps(said, ensure_ascii=False))
+        return jobs.finish(cursor, job.number, json.dumps(keep(said), ensure_ascii=False))
 
     said = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker, BUSY_WAIT_S)
     if said["report"]["load"] is None:
@@ -178,7 +179,7 @@ def _declared(job: Job) -> Any:
 
 def _finish(store: Store, job: Job, result: Mapping[str, Any]) -> None:
     with store.connect() as writing, writing.cursor() as cursor:
-        jobs.finish(cursor, job.number, json.dumps(result, ensure_ascii=False))
+        jobs.finish(cursor, job.number, json.dumps(keep(result), ensure_ascii=False))
 
 
 KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {

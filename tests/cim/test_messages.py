@@ -1,102 +1,146 @@
-"""Every sentence that readers and checks say has a Chinese one."""
+"""What is said has its sentence in both languages, with the values that it is said with; no sentence is idle."""
 
 import ast
+import json
+import pickle
+import string
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cim.geometry.faults import FAULTS
-from cim.messages import in_chinese, report_in_chinese
+from cim import errors, messages
+from cim.messages import Message, keep, known_again, say, tell, told
 
-SAYING = {"warn", "refuse", "Refusal", "_refuse", "add", "append", "Header", "_Placing"}
-PACKAGE = Path(__file__).parents[2]
-FOR_OTHERS = {
-    "feeds.py",
-    "postgres.py",
-    "reconstruct.py",
-    "report.py",
-}  # in English, for who isn't a planner
-FILES = [
-    *(PACKAGE / "ingest").rglob("*.py"),
-    PACKAGE / "cim/reference/crs.py",
-    PACKAGE / "cim/reference/local_system.py",
-    PACKAGE / "cim/reference/geocentric.py",
-    PACKAGE / "cim/geometry/faults.py",
-]
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("cim", "tiles", "services")  # that speak by messages
+LANGUAGES = ("zh", "en")
+# what isn't read by a person at a door: commands, generated pages
+ELSEWHERE = ("services/cli", "services/docs")
+ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.CimError)}
+FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")) if "node_modules" not in path.parts]
 
 
-def sentences() -> list[str]:
-    """Return what is raised, and what the calls that say something say, with X for what differs."""
-    found = set()
-    for path in sorted(FILES):
-        if path.name not in FOR_OTHERS:
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                found |= {said for part in saying(node) if (said := written(part)) and " " in said}
-    return sorted(said for said in found if said.strip("X :;.,'`·()/=") and not said.startswith(UNSAID))
+def calls(path: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node
 
 
-UNSAID = ("line X", "point X", "X, table X", " AND ", "X = X", "X IS NULL")
+def name_of(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def saying(node: ast.AST) -> list[ast.expr]:
-    """Return the expressions of a node that may be a sentence which is said."""
-    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        return node.exc.args[:1]
-    if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        warnings = [keyword.value for keyword in node.keywords if keyword.arg == "warnings"]
-        within = [part for value in warnings for part in ast.walk(value) if isinstance(part, ast.expr)]
-        return [*node.args[:3], *within] if name in SAYING else []
-    if isinstance(node, ast.Assign) and any("warning" in getattr(target, "id", "") for target in node.targets):
-        return [part for part in ast.walk(node.value) if isinstance(part, ast.expr)]
-    return []
+def ids_in(call: ast.Call) -> list[str]:
+    """The ids that a call of `say` may say: one, or one of two."""
+    return [n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
 
 
-def written(node: ast.expr) -> str | None:
-    """Return a literal text, with X in the place of what is computed."""
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else None
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return f"{written(node.left) or 'X'}{written(node.right) or 'X'}"
-    return None
+def said() -> dict[str, list[tuple[str, set[str], bool]]]:
+    """Each id that is said: where, with which values, and whether those are all."""
+    found = defaultdict(list)
+    for path in FILES:
+        for call in calls(path):
+            if isinstance(call.func, ast.Name) and call.func.id == "say":
+                names = {keyword.arg for keyword in call.keywords if keyword.arg}
+                for identifier in ids_in(call):
+                    place = f"{path.relative_to(ROOT)}:{call.lineno}"
+                    found[identifier].append((place, names, all(keyword.arg for keyword in call.keywords)))
+    return found
 
 
-@pytest.mark.parametrize("said", [*sentences(), *(fault.warning for fault in FAULTS), *(f.flag for f in FAULTS)])
-def test_what_is_said_is_said_in_chinese(said: str) -> None:
-    told = in_chinese(said)
-    assert told != said
-    assert any("\u4e00" <= letter <= "\u9fff" for letter in told)
+SAID = said()
 
 
-def test_what_differs_keeps_its_place() -> None:
-    told = in_chinese("a Point has no place in the layer road_segment of MultiLineStrings")
-    assert told == "图层 road_segment 只收 MultiLineString，不收 Point"
+def fields(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
 
 
-def test_what_nobody_translated_stays() -> None:
-    assert in_chinese("the sky is blue") == "the sky is blue"
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_said_stands_in_the_catalog_and_nothing_else(language: str) -> None:
+    assert set(messages.catalog(language)) == set(SAID)
 
 
-def test_a_report_is_told_whole() -> None:
-    file = {
-        "error": None,
-        "warnings": [{"warning": "inside out: faces turned around", "count": 1, "ids": ["a"]}],
-        "reasons": {"no geometry": 2},
-        "refused_ids": {"no geometry": ["b", "c"]},
-    }
-    told = report_in_chinese({"files": [file], "load": 3})["files"][0]
-    assert told["reasons"] == {"没有几何图形": 2}
-    assert told["refused_ids"] == {"没有几何图形": ["b", "c"]}
-    assert told["warnings"][0]["warning"] == "体内外翻转：已将面反向"
+@pytest.mark.parametrize("identifier", sorted(SAID))
+def test_a_sentence_has_the_values_that_it_is_said_with_in_both_languages(identifier: str) -> None:
+    chinese, english = (messages.catalog(language)[identifier] for language in LANGUAGES)
+    assert fields(chinese) == fields(english)
+    for place, names, whole in SAID[identifier]:
+        assert names == fields(english) if whole else names <= fields(english), place
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese) or fields(english)
+    assert not any("\u4e00" <= letter <= "\u9fff" for letter in english)
 
 
-def test_what_a_sentence_quotes_is_told_in_chinese_too() -> None:
-    said = (
-        "a.shp: the data would land at longitude 1.0000 to 2.0000, latitude 3.0000 to 4.0000, 900 km outside "
-        "the extent of 阳泉; is it another city, or another crs?"
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_errors_say_messages(path: Path) -> None:
+    if str(path.relative_to(ROOT)).startswith(ELSEWHERE):
+        return
+    for call in calls(path):
+        if name_of(call) in ERRORS and call.args:
+            literal = isinstance(call.args[0], ast.JoinedStr | ast.Constant | ast.BinOp)
+            assert not literal, f"{path}:{call.lineno}: a sentence is a message of cim/locale"
+
+
+# a message about a message
+
+
+FAR = say("far-outside", file="a.shp", west=1.0, south=3.0, east=2.0, north=4.0, distance_km=900.4,
+          area=say("extent-of-city", city="阳泉"), readings=say("another-city-or-crs"))  # fmt: skip
+
+
+def test_a_message_is_its_english_sentence_and_is_said_in_chinese_with_what_it_quotes() -> None:
+    assert FAR.startswith("a.shp: the data would land at longitude 1.0000 to 2.0000")
+    assert "900 km outside the extent of 阳泉; is it another city" in FAR
+    assert "在阳泉的范围之外 900 公里；是否为其他城市" in FAR.to("zh")
+
+
+def test_a_message_keeps_what_it_says_wherever_it_goes() -> None:
+    for again in (known_again(FAR.kept()), pickle.loads(pickle.dumps(FAR))):  # noqa: S301 - our own
+        assert isinstance(again, Message)
+        assert again == FAR
+        assert again.to("zh") == FAR.to("zh")
+
+
+@given(st.text(), st.text(), st.integers())
+def test_values_are_not_taken_for_sentences(text: str, inner: str, number: int) -> None:
+    message = say("no-such-object", layer=text, object=say("no-job", job=inner))
+    assert told(message.kept(), "zh") == message.to("zh") == f"没有 {text} 没有任务 {inner}"
+    assert say("no-user", name=number) == f"no user {number}"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
-    told = in_chinese(said)
-    assert "在 阳泉的范围 之外 900 公里；是否为其他城市" in told
-    assert in_chinese("HATCH can't be read: without a boundary") == "无法读取 HATCH：没有边界"
+)
+def test_what_is_no_message_stays(document: object) -> None:
+    assert tell(json.loads(json.dumps(keep(document))), "en") == document
+
+
+@pytest.mark.parametrize(
+    "text", ["", "the sky is blue", '{"say": ', '{"say": "nothing-like-it"}', '{"say": "no-job"}', '{"say": 1}']
+)
+def test_what_cannot_be_known_again_is_shown_as_it_is(text: str) -> None:
+    assert known_again(text) == text
+    assert told(text, "zh") == told(text, "en") == text
+
+
+def test_a_report_is_told_in_the_language_of_who_reads_it() -> None:
+    reason, warning = say("no-job", job="7"), say("job-dismissed")
+    file = {
+        "error": FAR,
+        "warnings": [{"warning": warning, "count": 1, "ids": ["a"]}],
+        "reasons": {reason: 2, "of an older version": 1},
+        "refused_ids": {reason: ["b", "c"]},
+    }
+    kept = json.loads(json.dumps(keep({"files": [file], "load": 3})))
+    assert tell(kept, "en") == {"files": [file], "load": 3}
+    told_file = tell(kept, "zh")["files"][0]
+    assert told_file["error"] == FAR.to("zh")
+    assert told_file["reasons"] == {"没有任务 7": 2, "of an older version": 1}
+    assert told_file["refused_ids"] == {"没有任务 7": ["b", "c"]}
+    assert told_file["warnings"][0]["warning"] == "已取消"

@@ -16,6 +16,7 @@ from PIL import Image
 from cim.errors import CimError
 from cim.geometry.appearance import Appearance, Paint, Wrap
 from cim.geometry.bodies import Bodies, Int, ranges
+from cim.messages import say
 
 FINEST_M = 0.04  # metres of a pixel on a face; what is finer is made coarser
 SHEET = 4096  # pixels of a sheet's side, at most
@@ -167,9 +168,7 @@ def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
     except OSError as fault:
-        raise CimError(
-            f"the image {path.name} isn't in the asset store any more ({fault}): load its file again"
-        ) from fault
+        raise CimError(say("image-not-asset-store-any", file=path.name, reason=fault)) from fault
 
 
 def _patch(path: Path, patch: Patch, shrink: float) -> Image.Image:

@@ -25,6 +25,7 @@ from cim.catalog.model import Layer
 from cim.catalog.row import Text
 from cim.city import City
 from cim.errors import BadRequest
+from cim.messages import say
 
 Float = NDArray[np.float64]
 DEGREES = 4326
@@ -172,20 +173,20 @@ def _site(asked: Parameters, city: City) -> tuple[Any, list[Text]]:
     try:
         degrees = shape(asked.geometry) if asked.geometry else shapely.Point(asked.lon, asked.lat)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ShapelyError) as fault:
-        raise BadRequest(f"geometry isn't GeoJSON: {fault}") from fault
+        raise BadRequest(say("geometry-not-geojson", reason=fault)) from fault
     if degrees.is_empty:
-        raise BadRequest("geometry is empty")
+        raise BadRequest(say("geometry-empty"))
     notes = []
     if not degrees.is_valid:
         notes.append(Text(zh="给定范围自相交，已修复", en="the given area crosses itself and was made valid"))
         degrees = shapely.make_valid(degrees)
     placed = gpd.GeoSeries([degrees], crs=DEGREES).to_crs(city.srid).iloc[0]
     if placed.is_empty or not np.isfinite(placed.bounds).all():
-        raise BadRequest("the place lies outside the city's CRS")
+        raise BadRequest(say("place-lies-outside-city-crs"))
     if city.extent is not None:
         extent = gpd.GeoSeries([shapely.box(*city.extent)], crs=DEGREES).to_crs(city.srid).iloc[0]
         if (away_m := float(shapely.distance(placed, extent))) > OUTSIDE_M:
-            raise BadRequest(f"the place lies {away_m / 1000:,.0f} km outside the city's extent {list(city.extent)}")
+            raise BadRequest(say("place-lies-km-outside-city", away_m=away_m / 1000, extent=list(city.extent)))
     return placed, notes
 
 

@@ -17,6 +17,7 @@ from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from cim.errors import NotFound
 from cim.geometry.bodies import Bodies
+from cim.messages import say
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -156,7 +157,7 @@ def with_role(inputs: Inputs, role: str) -> Layer:
     """
     layer = inputs.catalog.with_role(role)
     if layer is None:
-        raise NotFound(f"the catalog has no layer with the role {role}")
+        raise NotFound(say("catalog-has-no-layer-role", role=role))
     return layer
 
 
@@ -168,7 +169,7 @@ def not_empty(frame: "gpd.GeoDataFrame", layer: Layer) -> "gpd.GeoDataFrame":
 
     """
     if frame.empty:
-        raise NotFound(f"the layer {layer.id} ({layer.title.en}) holds nothing there then: load it first")
+        raise NotFound(say("holds-nothing-then", layer=layer.id, title=layer.title.en))
     return frame
 
 

@@ -17,6 +17,7 @@ from cim.analysis.engine.declaration import Declaration
 from cim.analysis.engine.parameters import Parameters
 from cim.catalog.row import Text
 from cim.errors import BadRequest, NotFound
+from cim.messages import say
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def check_parameters(name: str, raw: Mapping[str, Any]) -> Parameters:
             for e in fault.errors()
         )
         names = ", ".join(field.alias or key for key, field in model.model_fields.items())
-        raise BadRequest(f"{name}: {reasons} (parameters: {names})") from fault
+        raise BadRequest(say("parameters", name=name, reasons=reasons, names=names)) from fault
 
 
 def analysis(name: str) -> Analysis:
@@ -98,5 +99,5 @@ def analysis(name: str) -> Analysis:
     """
     rows = analyses()
     if name not in rows:
-        raise NotFound(f"no analysis {name!r}; there are {', '.join(rows)}")
+        raise NotFound(say("no-analysis", name=name, rows=", ".join(rows)))
     return rows[name]

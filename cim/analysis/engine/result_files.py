@@ -15,6 +15,7 @@ from cim.analysis.engine.declaration import RAMPS, Legend
 from cim.analysis.engine.inputs import RasterWindow
 from cim.analysis.engine.result import Computed
 from cim.errors import BadRequest
+from cim.messages import say
 
 Float = NDArray[np.float64]
 Write = Callable[[Computed, Path], None]
@@ -29,7 +30,7 @@ def write_computed(computed: Computed, path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise BadRequest(f"{path}: a result can be written as {', '.join(FORMATS)}")
+        raise BadRequest(say("result-can-written", file=path, formats=", ".join(FORMATS)))
     FORMATS[suffix](computed, path)
     if suffix not in (".json", ".geojson"):
         text = json.dumps(computed.summary, ensure_ascii=False, indent=1)
@@ -83,7 +84,7 @@ def write_geotiff(raster: RasterWindow, path: Path) -> None:
 
 def _geotiff(computed: Computed, path: Path) -> None:
     if computed.raster is None:
-        raise BadRequest(f"{computed.analysis} gives rows, not a raster: {', '.join(FORMATS)}")
+        raise BadRequest(say("gives-rows", analysis=computed.analysis, formats=", ".join(FORMATS)))
     write_geotiff(computed.raster, path)
 
 

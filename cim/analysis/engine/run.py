@@ -18,6 +18,7 @@ from cim.catalog.row import Text
 from cim.city import City
 from cim.errors import BadRequest
 from cim.jobs import queue as jobs
+from cim.messages import say
 from cim.store.connection import Cursor, Store
 from cim.version import VERSION
 
@@ -96,12 +97,12 @@ def recorded_run(cursor: Cursor, source: str) -> tuple[str, dict[str, Any]]:
         try:
             document = json.loads(path.read_text("utf-8"))
         except (ValueError, UnicodeDecodeError) as fault:
-            raise BadRequest(f"{path}: isn't JSON: {fault}") from fault
+            raise BadRequest(say("not-json", file=path, reason=fault)) from fault
     else:
         document = json.loads(jobs.read_result(cursor, jobs.parse_id(source))).get("summary", {})
     origin = document.get("computed_from") if isinstance(document, dict) else None
     if not isinstance(origin, dict) or not isinstance(origin.get("parameters"), dict) or "analysis" not in origin:
-        raise BadRequest(f"{source}: no result of an analysis: it has no computed_from with analysis and parameters")
+        raise BadRequest(say("no-result-analysis", source=source))
     return str(origin["analysis"]), dict(origin["parameters"])
 
 

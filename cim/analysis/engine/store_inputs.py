@@ -20,6 +20,7 @@ from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from cim.errors import BadRequest
 from cim.geometry.bodies import decode
+from cim.messages import say
 from cim.read.arrow import FrameColumn, frame_columns, frame_schema, read_batches
 from cim.read.filters import Condition, parse_filter
 from cim.read.layers import Query, conditions
@@ -127,7 +128,7 @@ class StoreInputs:
     def raster(self, layer: Layer, box: MetricBox, cell_m: float | None = None) -> RasterWindow | None:
         """Return a raster layer's cells over a box (see `Inputs.raster`)."""
         if layer.kind != "raster":
-            raise BadRequest(f"{layer.id} isn't a layer of rasters")
+            raise BadRequest(say("not-layer-rasters", layer=layer.id))
         sheets = surfaces(self.cursor, self.store, layer, self.at, self.recorded_at)
         self.asked[layer.id] = self.asked.get(layer.id, 0) + len(sheets)
         return window(sheets, box, CRS.from_epsg(self.city.srid), smooth=layer.cells == "height", cell_m=cell_m)
@@ -262,9 +263,7 @@ def window(
     columns = max(int(np.ceil((box.xmax - west) / side)), 1)
     rows = max(int(np.ceil((north - box.ymin) / side)), 1)
     if rows * columns > MOST_CELLS:
-        raise BadRequest(
-            f"{columns} × {rows} cells of {side:g} m are more than {MOST_CELLS:,}: a smaller area, or larger cells"
-        )
+        raise BadRequest(say("cells-m-more-than", columns=columns, rows=rows, side=side, most_cells=MOST_CELLS))
     transform = Affine(side, 0.0, float(west), 0.0, -side, float(north))
     values = np.full((rows, columns), np.nan)
     for sheet in sheets:

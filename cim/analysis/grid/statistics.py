@@ -21,6 +21,7 @@ from cim.catalog.assumptions import STOREY_HEIGHT
 from cim.catalog.model import Catalog, Layer
 from cim.catalog.row import Text
 from cim.errors import BadRequest
+from cim.messages import say
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -131,14 +132,14 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
 def _objects(asked: Parameters, catalog: Catalog) -> Layer:
     layer = catalog.layer(asked.layer) if asked.layer else catalog.with_role("buildings")
     if layer is None or layer.geometry is None:
-        raise BadRequest(f"layer={asked.layer}: it has no objects with a place")
+        raise BadRequest(say("has-no-objects-place", layer=asked.layer))
     return layer
 
 
 def _cells(asked: Parameters, catalog: Catalog) -> Layer:
     layer = catalog.layer(asked.cells)
     if layer.geometry != "MultiPolygon":
-        raise BadRequest(f"cells={asked.cells}: {asked.cells} isn't a layer of polygons")
+        raise BadRequest(say("not-layer-polygons", cells=asked.cells))
     return layer
 
 
@@ -176,12 +177,16 @@ def measure(frame: gpd.GeoDataFrame, layer: Layer, indicator: str, statistic: st
     chosen = next((f for f in numeric if indicator in (f.name, f.role)), None)
     if chosen is None:
         names = [COUNT, *([FLOOR_AREA] if layer.role == "buildings" else []), *(f.name for f in numeric)]
-        raise BadRequest(f"indicator={indicator}: {', '.join(names)}")
+        raise BadRequest(say("no-such-indicator", indicator=indicator, names=", ".join(names)))
     if statistic == "sum" and not chosen.additive:
         summable = [f.name for f in numeric if f.additive]
         raise BadRequest(
-            f"indicator={indicator}: a sum of {chosen.title.en} means nothing; statistic=mean, or "
-            f"{', '.join([COUNT, *summable])}"
+            say(
+                "indicator-sum-means-nothing",
+                indicator=indicator,
+                title=chosen.title.en,
+                others=", ".join([COUNT, *summable]),
+            )
         )
     values, impossible = numbers(frame, layer, chosen.name)
     return Measured(whole, values[whole], impossible=impossible)
@@ -231,7 +236,7 @@ def hexagons(shapes: gpd.GeoSeries, resolution: int) -> gpd.GeoDataFrame:
                 h3.geo_to_cells(shape, resolution) if _small(shape, resolution) else _covering(shape, resolution)
             )
         if len(names) > MOST_HEXAGONS:
-            raise BadRequest(f"cells=h3:{resolution}: more than {MOST_HEXAGONS:,} cells: a coarser resolution")
+            raise BadRequest(say("cells-h3", resolution=resolution, most_hexagons=MOST_HEXAGONS))
     ids = sorted(names)
     polygons = [shapely.Polygon([(lon, lat) for lat, lon in h3.cell_to_boundary(name)]) for name in ids]
     frame = gpd.GeoDataFrame({"id": np.array(ids, object)}, geometry=polygons, crs=4326)

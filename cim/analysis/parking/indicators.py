@@ -27,6 +27,7 @@ from cim.analysis.engine.unknown import Unknown, absent, too_few, unusable
 from cim.catalog.model import Layer
 from cim.catalog.row import Text
 from cim.errors import BadRequest
+from cim.messages import say
 
 Float = NDArray[np.float64]
 HOURS_A_WEEK = 168
@@ -470,13 +471,13 @@ _REASONS_ZH = {
 def _of_sessions(asked: Parameters, lots: gpd.GeoDataFrame, layer: Layer, timezone: str) -> Result:
     rows = pd.DataFrame(asked.sessions)
     if not {"enter", "leave"} <= set(rows.columns):
-        raise BadRequest("sessions: rows of enter and leave, and lot where there are several")
+        raise BadRequest(say("rows-enter-leave"))
     if asked.start is None or asked.end is None:
-        raise BadRequest("sessions need start and end")
+        raise BadRequest(say("sessions-need-start-end"))
     sessions = usable_sessions(rows, lots["id"].to_list(), timezone)
     span = {"start_ns": pd.Timestamp(asked.start).value, "end_ns": pd.Timestamp(asked.end).value}
     if span["end_ns"] <= span["start_ns"]:
-        raise BadRequest("end must be later than start")
+        raise BadRequest(say("end-must-later-than-start"))
     declared, _ = numbers(lots, layer, "spaces")
     room_of = {identifier: float(room) for identifier, room in zip(lots["id"], declared, strict=True) if room > 0}
     groups: list[tuple[str, NDArray[np.bool_], float | None]] = []
@@ -486,7 +487,7 @@ def _of_sessions(asked: Parameters, lots: gpd.GeoDataFrame, layer: Layer, timezo
         names = sorted({str(name) for name in sessions.lot if name is not None})
         groups += [(name, sessions.lot == name, room_of.get(name)) for name in names]
     if not groups or all(room is None for _, _, room in groups):
-        raise BadRequest("sessions need spaces, or lots whose spaces the layer of car parks declares")
+        raise BadRequest(say("sessions-need-spaces"))
     shape_of = dict(zip(lots["id"], lots.geometry, strict=True))
     no_room = Unknown(Text(zh="未登记泊位数", en="its spaces aren't declared"))
     records, checks = [], []
