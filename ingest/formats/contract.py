@@ -18,10 +18,9 @@ from cim.config import Settings
 from cim.features import Header, ReadOptions, Source
 from cim.read.terrain import Ground
 from cim.store.connection import Cursor, Store
+from cim.store.kinds import KINDS
 from ingest.delivery.declared import Declared, read_options
 from ingest.delivery.report import FileReport
-
-KEPT_WHOLE: tuple[KindName, ...] = ("raster", "points", "tileset")  # kinds of layers whose files are assets
 
 
 class Read(Protocol):
@@ -60,7 +59,7 @@ class Reader:
     @property
     def whole(self) -> bool:
         """Whether a file is kept as one: the module has `load` in place of `read`."""
-        return self.kind in KEPT_WHOLE
+        return not KINDS[self.kind].stored
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Source]:
         """Read a file of this format."""

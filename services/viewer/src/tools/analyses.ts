@@ -16,7 +16,7 @@ const POLL_MS = 150;
 const HEXAGONS = [8, 9, 10];
 
 /** The registry of analyses as forms; a result is a coloured layer, its legend, figures, and what it was computed from. */
-export const analyses: Tool = { id: "analyses", title: "analyses", panel: { id: "analysis", mount } };
+export const analyses: Tool = { id: "analyses", title: { zh: "分析", en: "Analyses" }, panel: { id: "analysis", mount } };
 
 function mount(slot: HTMLElement, catalog: Catalog): void {
   let chosen = "";
@@ -33,7 +33,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     chosen ||= processes[0]?.id ?? "";
     const process = await readProcess(chosen);
     if (turn !== shown) return; // another language or analysis came first
-    const choice = element("select", { id: "analysis-choice", ariaLabel: text("analyses") });
+    const choice = element("select", { id: "analysis-choice", ariaLabel: local(analyses.title) });
     for (const p of processes) choice.append(element("option", { value: p.id, selected: p.id === chosen }, p.title));
     choice.onchange = () => {
       chosen = choice.value;

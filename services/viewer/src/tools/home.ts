@@ -1,4 +1,4 @@
 import { goHome } from "../scene";
 import type { Tool } from "./tool";
 
-export const home: Tool = { id: "home", title: "home", act: (catalog, widget) => goHome(widget, catalog) };
+export const home: Tool = { id: "home", title: { zh: "全景", en: "Overview" }, act: (catalog, widget) => goHome(widget, catalog) };

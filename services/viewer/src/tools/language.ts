@@ -3,6 +3,6 @@ import type { Tool } from "./tool";
 
 export const language: Tool = {
   id: "language",
-  title: "language",
+  title: { zh: "English", en: "中文" },
   act: () => (state.language.value = state.language.value === "zh" ? "en" : "zh"),
 };

@@ -11,7 +11,7 @@ import {
 import { readPlace } from "../api";
 import { element } from "../dom";
 import type { Place } from "../generated";
-import { text, type TextKey } from "../i18n";
+import { local, text, type TextKey } from "../i18n";
 import { state } from "../state";
 import type { Tool } from "./tool";
 
@@ -21,7 +21,7 @@ const MODES: Mode[] = ["distance", "area", "height"];
 const NAMES: Record<Mode, TextKey> = { distance: "distance", area: "area", height: "heightDifference" };
 
 /** Distances, areas and heights between places on the ground and on bodies; heights are the city's. */
-export const measure: Tool = { id: "measure", title: "measure", panel: { mount } };
+export const measure: Tool = { id: "measure", title: { zh: "量测", en: "Measure" }, panel: { mount } };
 
 function mount(slot: HTMLElement, _: unknown, widget: CesiumWidget): void {
   let mode: Mode = "distance";
@@ -42,7 +42,7 @@ function mount(slot: HTMLElement, _: unknown, widget: CesiumWidget): void {
     const again = element("button", { type: "button" }, text("clear"));
     again.onclick = () => restart();
     slot.replaceChildren(
-      element("h1", {}, text("measure")),
+      element("h1", {}, local(measure.title)),
       modes,
       element("p", { className: "soft" }, text("measureHint")),
       results(mode, corners),

@@ -6,7 +6,7 @@ const shadows = new Observable(!lean);
 
 export const sun: Tool = {
   id: "shadows",
-  title: "shadows",
+  title: { zh: "阴影", en: "Shadows" },
   toggles: shadows,
   act: (_, widget) => {
     widget.scene.shadowMap.enabled = shadows.value;

@@ -1,16 +1,17 @@
 import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
 import { element } from "../dom";
-import { text, type TextKey } from "../i18n";
+import type { Text } from "../generated";
+import { local } from "../i18n";
 import { state, type Observable } from "../state";
 
 /**
- * A tool of the bar: one file each. It acts at once, switches something on and off, or opens a panel of its own.
+ * A tool of the bar: one file each, with its own words, and a row in `index.ts`. It acts at once, switches something on and off, or opens a panel of its own.
  * The button's id is the tool's; a panel's is `<id>-panel` unless it says another.
  */
 export type Tool = {
   id: string;
-  title: TextKey;
+  title: Text; // of its button, in both languages
   act?: (catalog: Catalog, widget: CesiumWidget) => void;
   toggles?: Observable<boolean>;
   panel?: { id?: string; mount: (slot: HTMLElement, catalog: Catalog, widget: CesiumWidget) => void };
@@ -18,7 +19,7 @@ export type Tool = {
 
 /** The tool's button in the language of the moment. */
 export function buttonOf(tool: Tool, catalog: Catalog, widget: CesiumWidget): HTMLElement {
-  const button = element("button", { id: tool.id, type: "button" }, text(tool.title));
+  const button = element("button", { id: tool.id, type: "button" }, local(tool.title));
   const { toggles } = tool;
   button.onclick = () => {
     if (tool.panel) state.tool.value = state.tool.value === tool.id ? null : tool.id;
@@ -36,7 +37,7 @@ export const pressed = (tool: Tool): boolean | null =>
 export function mountPanel(tool: Tool, catalog: Catalog, widget: CesiumWidget): void {
   if (!tool.panel) return;
   const slot = element("aside", { id: tool.panel.id ?? `${tool.id}-panel`, className: "card tool-panel", hidden: true });
-  slot.setAttribute("aria-label", text(tool.title));
+  slot.setAttribute("aria-label", local(tool.title));
   document.body.append(slot);
   state.tool.subscribe((open) => (slot.hidden = open !== tool.id));
   tool.panel.mount(slot, catalog, widget);

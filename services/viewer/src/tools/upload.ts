@@ -8,7 +8,7 @@ import { state } from "../state";
 import type { Tool } from "./tool";
 
 /** Bring your own data: drop a file, see what the checks say, accept it or not, take it back. */
-export const upload: Tool = { id: "upload", title: "upload", panel: { mount } };
+export const upload: Tool = { id: "upload", title: { zh: "上传数据", en: "Add data" }, panel: { mount } };
 
 const missing = (checked: Checked | null): boolean => checked?.report.files.some((f) => f.setting) ?? false;
 
@@ -25,7 +25,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
   const show = () => {
     if (state.tool.value !== "upload") return;
     slot.replaceChildren(
-      element("h1", {}, text("upload")),
+      element("h1", {}, local(upload.title)),
       element("p", { className: "soft" }, text("uploadHint")),
       keyField(),
       dropZone(),
