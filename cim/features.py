@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.catalog.model import Catalog, Layer
-from cim.geometry.bodies import Bodies, Bool, empty, select
+from cim.geometry.body_batch import Bodies, Bool, empty, select
 
 BATCH_SIZE = 5_000
 

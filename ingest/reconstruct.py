@@ -24,7 +24,7 @@ from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import NotFound
 from cim.features import Features
 from cim.geometry import measures as geo
-from cim.geometry.bodies import concatenate, select
+from cim.geometry.body_batch import concatenate, select
 from cim.loads.load import DatasetNote
 from cim.loads.load import load as begin_load
 from cim.loads.quality import examine, keep_quality

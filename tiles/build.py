@@ -22,7 +22,7 @@ from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.concurrency.process_pool import process_pool
 from cim.config import Settings
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 from cim.read.layers import Version, point_heights, rows_in_tiles, versions_in_tiles
 from cim.read.terrain import ground_of
 from cim.store.assets import asset_path

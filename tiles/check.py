@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pyproj import Transformer
 
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 from tiles.encode.gltf import NO_INTEGER, NO_NUMBER, NO_TEXT
 
 _ANGLE_RAD = 1e-9  # 6 mm on the ground

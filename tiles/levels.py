@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from cim.catalog.model import Layer
 from cim.geometry import measures as geo
 from cim.geometry.appearance import Appearance
-from cim.geometry.bodies import GROUND, ROOF, Bodies, Bool, Float, canonical, decode
+from cim.geometry.body_batch import GROUND, ROOF, Bodies, Bool, Float
+from cim.geometry.canonical import canonical
+from cim.geometry.stored_form import decode
 from tiles.encode.gltf import Primitive, encode_glb
 from tiles.encode.textures import ImagePath, Texture, lay_out, paint_color
 from tiles.frame import Frame

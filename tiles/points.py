@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 from cim.reference.crs import Float, fitted
 from cim.store.assets import asset_path
 from cim.store.connection import Store

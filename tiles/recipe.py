@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import cim.geometry
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 
 _PACKAGES = (Path(__file__).parent, Path(cim.geometry.__file__).parent)
 # what looks on, keeps and publishes: no byte of a tile comes from it

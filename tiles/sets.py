@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cim.catalog.model import Layer
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from cim.store.schema import IN_TILES

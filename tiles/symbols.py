@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 from tiles.encode.gltf import Instances, Primitive, encode_instances
 from tiles.frame import Frame
 from tiles.levels import Content

@@ -20,7 +20,7 @@ from pyproj import CRS
 
 from cim.catalog.model import Layer
 from cim.city import Extent
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 from cim.read.terrain import Surface, heights, surfaces
 from cim.reference.crs import WGS84, Float, Operation, operation
 from cim.reference.grid import Raster

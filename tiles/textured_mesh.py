@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 from tiles.encode.gltf import Buffer, container
 from tiles.files import write_files, write_whole
 from tiles.frame import Frame

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from cim.geometry.bodies import Bodies, Bool, Float, Int, ranges
+from cim.geometry.body_batch import Bodies, Bool, Float, Int, ranges
 from cim.geometry.piercing import piercing
 
 PLANE_M = 0.01  # how far a face's points may lie from its plane

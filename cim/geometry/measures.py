@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.geometry.bodies import GROUND, ROOF, WALL, Bodies, Bool, Float, Int, from_sizes
+from cim.geometry.body_batch import GROUND, ROOF, WALL, Bodies, Bool, Float, Int, from_sizes
 
 Shapes = NDArray[Any]  # object array of shapely geometries
 

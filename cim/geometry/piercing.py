@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.geometry.bodies import Bodies, Bool, Float, ranges, select
+from cim.geometry.body_batch import Bodies, Bool, Float, ranges, select
 from cim.geometry.measures import triangulate
 
 MARGIN_M = 0.01  # what reaches through by less touches: faces may leave their planes by as much

@@ -14,7 +14,8 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.geometry import measures as geo
-from cim.geometry.bodies import ROOF, Bodies, canonical, concatenate, empty
+from cim.geometry.body_batch import ROOF, Bodies, concatenate, empty
+from cim.geometry.canonical import canonical
 from cim.reconstruction.ground import (
     GROUND_CLASS,
     NOISE_CLASSES,

@@ -6,7 +6,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.geometry.bodies import GROUND, RESOLUTION_M, ROOF, WALL, Bodies, from_sizes
+from cim.geometry.body_batch import GROUND, ROOF, WALL, Bodies, from_sizes
+from cim.geometry.canonical import RESOLUTION_M
 from cim.reconstruction.roofs import Roof
 
 Node = tuple[int, int]  # a place on the raster of the store

@@ -17,7 +17,9 @@ import shapely
 from cim.catalog.model import Layer
 from cim.city import City
 from cim.errors import BadRequest
-from cim.geometry.bodies import RESOLUTION_M, SURFACE_CLASSES, Bodies, decode
+from cim.geometry.body_batch import SURFACE_CLASSES, Bodies
+from cim.geometry.canonical import RESOLUTION_M
+from cim.geometry.stored_form import decode
 from cim.messages import say
 from cim.read.layers import Query, conditions
 from cim.store.connection import Cursor

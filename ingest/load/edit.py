@@ -24,8 +24,8 @@ from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import BadRequest, CimError, LayerBusy, NotFound
 from cim.features import Features, Header
-from cim.geometry.bodies import decode
 from cim.geometry.measures import z_ranges
+from cim.geometry.stored_form import decode
 from cim.loads.load import DatasetNote, Load, wait_at_most
 from cim.loads.load import load as begin_load
 from cim.read.terrain import ground_of

@@ -8,7 +8,7 @@ from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import BadSettings
 from cim.features import Features
-from cim.geometry.bodies import content_hash
+from cim.geometry.stored_form import content_hash
 from cim.store.binary_copy import ENCODERS, encoded, wire_rows
 from cim.store.schema import field_columns, record_columns
 from ingest.formats.contract import Incoming

@@ -13,10 +13,11 @@ from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import NothingToLoad
 from cim.features import Features, take
-from cim.geometry import bodies as bodies_module
 from cim.geometry import measures as geo
-from cim.geometry.bodies import Bool, Float, Int, canonical, content_hash, encode, on_earth, select
+from cim.geometry.body_batch import Bool, Float, Int, concatenate, select
+from cim.geometry.canonical import RESOLUTION_M, canonical, on_earth
 from cim.geometry.faults import FAULTS, find_faults
+from cim.geometry.stored_form import content_hash, encode
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.formats.contract import Incoming
@@ -381,7 +382,7 @@ def _raised(
     prisms = canonical(geo.extrude(features.geometry[rise], base, height[rise])).bodies
     with_prisms = replace(
         features,
-        bodies=bodies_module.concatenate([features.bodies, prisms]),
+        bodies=concatenate([features.bodies, prisms]),
         body_record=np.concatenate([features.body_record, rise]),
         body_lod=[*features.body_lod, *["1"] * len(rise)],
     )
@@ -494,7 +495,7 @@ def _on_raster(shapes: NDArray[Any]) -> NDArray[Any]:
     """Return shapes with coordinates on the raster of the bodies, so that noise of an operation is no change."""
 
     def snap(points: Float) -> Float:
-        return np.asarray(np.rint(points / bodies_module.RESOLUTION_M) * bodies_module.RESOLUTION_M)
+        return np.asarray(np.rint(points / RESOLUTION_M) * RESOLUTION_M)
 
     flat = ~shapely.has_z(shapes)
     result = shapes.copy()

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from shapely.errors import GEOSException
 
-from cim.geometry.bodies import Bodies, Bool, Float, Int
+from cim.geometry.body_batch import Bodies, Bool, Float, Int
 
 SAME_M = 1e-3  # what moved less than this hasn't moved
 BLOCK_M = 0.01  # a block is as high as its attributes say where it differs by less: they are given in centimetres

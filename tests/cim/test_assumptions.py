@@ -71,8 +71,8 @@ def test_loading_and_analyses_go_by_the_citys_storey(storey_m: float, make_store
             "SELECT flags FROM twin.building WHERE upper_inf(recorded) AND 'height_from_storeys' = ANY(flags)"
         ).fetchall()
         computed = analyse(cursor, store, "cell_statistics", {"cells": "h3:9"})
-        from cim.geometry.bodies import decode
         from cim.geometry.measures import volumes
+        from cim.geometry.stored_form import decode
 
         blobs = [bytes(b) for (b,) in cursor.execute("SELECT faces FROM cim.body").fetchall()]
     assert len(found) == 1

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cim.geometry import measures as geo
-from cim.geometry.bodies import ROOF, WALL, Bodies, canonical, concatenate, decode, encode, from_sizes, select
+from cim.geometry.body_batch import ROOF, WALL, Bodies, concatenate, from_sizes, select
+from cim.geometry.canonical import canonical
+from cim.geometry.stored_form import decode, encode
 
 COURTYARD = shapely.Polygon([(0, 0), (20, 0), (20, 20), (0, 20)], [[(5, 5), (5, 15), (15, 15), (15, 5)]])
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cim.geometry import measures as geo
-from cim.geometry.bodies import GROUND, ROOF, WALL, canonical
+from cim.geometry.body_batch import GROUND, ROOF, WALL
+from cim.geometry.canonical import canonical
 from cim.geometry.faults import find_faults
 from cim.reconstruction.ground import Grid, filled, filter_ground, gridded
 from cim.reconstruction.roofs import Roof, find_planes, model_roof

@@ -21,8 +21,9 @@ from pyproj import Transformer
 
 from cim.analysis.engine.registry import analyses
 from cim.city import YANGQUAN, read_city
-from cim.geometry.bodies import CLASS_INDEX, Bodies, decode
+from cim.geometry.body_batch import CLASS_INDEX, Bodies
 from cim.geometry.measures import surface_classes
+from cim.geometry.stored_form import decode
 from cim.read.terrain import heights, surfaces
 from cim.store.connection import Store
 from tests.conftest import MakeStore, serving

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cim.geometry.bodies import Bodies, canonical, concatenate, from_sizes
+from cim.geometry.body_batch import Bodies, concatenate, from_sizes
+from cim.geometry.canonical import canonical
 from cim.geometry.faults import FAULTS, find_faults
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared

@@ -9,7 +9,7 @@ from cim.catalog.read import read_catalog
 from cim.city import City
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
-from cim.geometry.bodies import CLASS_INDEX
+from cim.geometry.body_batch import CLASS_INDEX
 from cim.geometry.measures import volumes
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import citygml

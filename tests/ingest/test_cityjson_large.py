@@ -11,7 +11,8 @@ import pytest
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.features import Features, ReadOptions
-from cim.geometry.bodies import canonical, encode
+from cim.geometry.canonical import canonical
+from cim.geometry.stored_form import encode
 from ingest.formats.city_models import cityjson
 from tests.conftest import DELFT
 from tests.factory import EAST, NORTH

@@ -21,8 +21,8 @@ from cim.access.asker import Asker
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import BadRequest
-from cim.geometry.bodies import decode
 from cim.geometry.measures import z_ranges
+from cim.geometry.stored_form import decode
 from cim.read.layers import Query, features
 from cim.store import cluster
 from cim.store.connection import Store, connect, open_store

@@ -11,7 +11,7 @@ import shapely
 from cim.catalog.read import read_catalog
 from cim.errors import UnreadableFile
 from cim.features import ReadOptions
-from cim.geometry.bodies import select
+from cim.geometry.body_batch import select
 from ingest.formats import parts
 from ingest.formats.city_models import ifc, ifc_parts
 from tests.ingest.test_ifc import written

@@ -12,7 +12,8 @@ from pyproj import Transformer
 
 from cim.errors import CimError
 from cim.geometry.appearance import Appearance
-from cim.geometry.bodies import Bodies, decode
+from cim.geometry.body_batch import Bodies
+from cim.geometry.stored_form import decode
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared

@@ -9,7 +9,7 @@ from pyproj import Transformer
 from scipy.spatial import cKDTree
 
 from cim.catalog.model import Layer
-from cim.geometry.bodies import decode
+from cim.geometry.stored_form import decode
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest

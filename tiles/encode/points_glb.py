@@ -6,7 +6,7 @@ glTF 2.0 (ISO/IEC 12113:2022), EXT_structural_metadata (property attributes). Th
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 from tiles.encode.gltf import Buffer, container
 
 _POINTS = 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cim.errors import CimError
 from cim.geometry.appearance import Appearance, Paint, Wrap
-from cim.geometry.bodies import Bodies, Int, ranges
+from cim.geometry.body_batch import Bodies, Int, ranges
 from cim.messages import say
 
 FINEST_M = 0.04  # metres of a pixel on a face; what is finer is made coarser

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 from tiles.plan.quadtree import Cell, east_north_up, inverse_rigid
 
 Region = tuple[float, float, float, float, float, float]  # radians and metres

@@ -16,7 +16,7 @@ from cim.catalog.assumptions import Assumptions
 from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from cim.errors import NotFound
-from cim.geometry.bodies import Bodies
+from cim.geometry.body_batch import Bodies
 from cim.messages import say
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from cim.catalog.assumptions import Assumptions
 from cim.catalog.model import Catalog, Layer
 from cim.city import City
 from cim.errors import BadRequest
-from cim.geometry.bodies import decode
+from cim.geometry.stored_form import decode
 from cim.messages import say
 from cim.read.arrow import FrameColumn, frame_columns, frame_schema, read_batches
 from cim.read.filters import Condition, parse_filter

@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS cim.dataset (
 );
 
 -- A 3D body by the hash of its content, written once however many versions share it. `faces` is laid out as
--- cim.bodies documents: little-endian, vertices float64 in the city's CRS.
+-- cim.geometry.stored_form documents: little-endian, vertices float64 in the city's CRS.
 CREATE TABLE IF NOT EXISTS cim.body (
     hash    bytea PRIMARY KEY,
     closed  boolean NOT NULL,

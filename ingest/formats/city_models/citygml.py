@@ -15,7 +15,8 @@ import shapely
 from pyproj import CRS
 
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
-from cim.geometry.bodies import CLASS_INDEX, canonical
+from cim.geometry.body_batch import CLASS_INDEX
+from cim.geometry.canonical import canonical
 from cim.geometry.measures import closed, volumes
 from cim.reference.crs import lands_in_area, parse_reference, split
 from ingest.formats.city_models.citygml_appearance import FaceLook, Looks, looks_of_file

@@ -10,7 +10,7 @@ import shapely
 
 from cim.features import Features, Refusal
 from cim.geometry.appearance import Appearance, Paint
-from cim.geometry.bodies import Bodies, Float, from_sizes
+from cim.geometry.body_batch import Bodies, Float, from_sizes
 from ingest.formats.city_models.citygml_appearance import FaceLook
 
 _NOWHERE = (0.0, 0.0)  # in an image

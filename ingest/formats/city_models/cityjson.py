@@ -19,7 +19,7 @@ import shapely
 from cim.errors import UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 from cim.geometry.appearance import Appearance, joined, plain
-from cim.geometry.bodies import CLASS_INDEX, Bodies, Float, Int, from_sizes
+from cim.geometry.body_batch import CLASS_INDEX, Bodies, Float, Int, from_sizes
 from cim.reference.crs import parse_reference
 from ingest.formats.city_models.cityjson_appearance import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
 from ingest.formats.city_models.cityjson_large import LARGE_BYTES, LargeDocument

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from cim.errors import UnreadableFile
-from cim.geometry.bodies import Float
+from cim.geometry.body_batch import Float
 
 LARGE_BYTES = 32 << 20  # a document of more is read so; a smaller one is parsed whole, in twelve times its size
 _PIECE = 8 << 20  # bytes of vertices that are turned into numbers at once

@@ -20,7 +20,7 @@ import ifcopenshell
 import numpy as np
 
 from cim.errors import UnreadableFile
-from cim.geometry.bodies import Int
+from cim.geometry.body_batch import Int
 from ingest.formats.parts import LARGE_BYTES, done
 
 PART_ELEMENTS = 2000

@@ -23,7 +23,7 @@ from pyproj import CRS
 
 from cim.catalog.model import Layer
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
-from cim.geometry.bodies import Float, from_sizes
+from cim.geometry.body_batch import Float, from_sizes
 from ingest.formats.drawings.dxf_parts import Drawing, drawing_of, has_handles
 
 SAGITTA = 0.01  # drawing units between a curve and the chords that stand for it

@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from cim.errors import UnreadableFile
 from cim.features import Features, Header, ReadOptions, Refusal, Source
-from cim.geometry.bodies import Bodies, Float, Int, concatenate, empty, from_sizes
+from cim.geometry.body_batch import Bodies, Float, Int, concatenate, empty, from_sizes
 from cim.reference.crs import parse
 from ingest.formats.drawings.survey_points import POINT
 from ingest.formats.xml_stream import elements, local_name

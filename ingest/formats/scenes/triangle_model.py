@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
 from cim.features import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
-from cim.geometry.bodies import Bodies, concatenate, from_sizes
+from cim.geometry.body_batch import Bodies, concatenate, from_sizes
 from cim.reference.crs import split
 from ingest.formats.scenes.triangle_appearance import TOO_MANY_COLOURS, Images, appearance_of
 
