@@ -37,7 +37,7 @@ def test_every_number_counts() -> None:
         "quantized_mesh",
         "points",
         "terrain",
-        "bodies",
+        "canonical",
     }
     assert [(p.name, line) for p, line, source in numbers[::7] if recipe_of([source]) == before[p]] == []
 
