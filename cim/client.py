@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
 import httpx
@@ -19,12 +19,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.crs import CompoundCRS
 
 from cim.city import Extent
 from cim.errors import BadRequest, CimError, NotFound, ServerFault, TooLarge
 from cim.messages import say
+
+if TYPE_CHECKING:
+    from cim.geometry.body_batch import Bodies
 
 DEFAULT_URL = "http://localhost:8000"
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.02, 0.5
@@ -193,7 +197,32 @@ class Twin:
         except KeyboardInterrupt:
             self.http.delete(job)
             raise
-        return _result(name, self._json(f"{job}/results"), self._json(f"/ogc/processes/{name}"), self.city)
+        return self._result(name, job)
+
+    def result(self, job: str) -> "AnalysisResult":
+        """Return what a job of an analysis gave, by the job's id; see `analyse`.
+
+        Raises:
+            NotFound: there is no such job, or it has no result.
+            BadRequest: that is no job's id.
+
+        """
+        path = f"/ogc/jobs/{job}"
+        return self._result(self._json(path)["processID"], path)
+
+    def _result(self, name: str, job: str) -> "AnalysisResult":
+        answer = self._json(f"{job}/results")
+        bodies = self._bodies(job) if "bodies" in answer else None
+        return _result(name, answer, self._json(f"/ogc/processes/{name}"), self.city, bodies)
+
+    def _bodies(self, job: str) -> "ResultBodies":
+        """Return a result's bodies from its rows as Arrow, which has every coordinate as it was computed."""
+        from cim.geometry.body_shapes import bodies_of
+
+        content = _checked(self.http.get(f"{job}/results.arrow")).content
+        rows = gpd.GeoDataFrame.from_arrow(pa.ipc.open_file(content).read_all())
+        solids = bodies_of(rows.geometry.to_numpy())
+        return ResultBodies(rows["id"].astype(str).to_numpy(object)[solids.positions], solids.bodies)
 
     def _json(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         try:
@@ -201,6 +230,14 @@ class Twin:
         except httpx.TransportError as fault:
             raise ServerFault(say("no-answer", url=self.url, reason=fault)) from fault
         return _checked(answer).json()
+
+
+@dataclass(frozen=True)
+class ResultBodies:
+    """Bodies that an analysis gave: `ids` (n,) of their rows, and n bodies in the city's CRS and vertical datum."""
+
+    ids: NDArray[np.object_]
+    bodies: "Bodies"
 
 
 @dataclass(frozen=True)
@@ -217,6 +254,7 @@ class AnalysisResult:
     notes: Sequence[Mapping[str, str]] = ()
     declared: Mapping[str, Any] = field(default_factory=dict)  # columns, figures, legend and plots of the analysis
     drawn_by: str | None = None
+    bodies: ResultBodies | None = None  # where it gave some: its rows then have their faces, MultiPolygon Z
 
     def __repr__(self) -> str:
         state = {True: "passed", False: "FAILED", None: "not to be told"}[self.check["passed"]]
@@ -284,9 +322,16 @@ def _plain(value: Any) -> Any:
     return value.__geo_interface__ if hasattr(value, "__geo_interface__") else value
 
 
-def _result(name: str, answer: dict[str, Any], process: dict[str, Any], city: Mapping[str, Any]) -> AnalysisResult:
+def _result(
+    name: str,
+    answer: dict[str, Any],
+    process: dict[str, Any],
+    city: Mapping[str, Any],
+    bodies: ResultBodies | None = None,
+) -> AnalysisResult:
     features = answer.pop("features")
-    answer.pop("type")
+    for member in ("type", "bodies"):
+        answer.pop(member, None)
     gdf = gpd.GeoDataFrame.from_features(features, crs=4326) if features else gpd.GeoDataFrame(geometry=[], crs=4326)
     return AnalysisResult(
         name=name,
@@ -299,6 +344,7 @@ def _result(name: str, answer: dict[str, Any], process: dict[str, Any], city: Ma
         drawn_by=answer.pop("drawn_by", None),
         figures=answer,
         declared=process["outputs"]["result"]["schema"],
+        bodies=bodies,
     )
 
 

@@ -134,7 +134,7 @@ def _primitives(bodies: Bodies, local: Float, path_of: ImagePath) -> list[Primit
 
     Faces that the source gave a colour or an image have that instead.
     """
-    cut = _Cut(bodies, local)
+    cut = Cut(bodies, local)
     classes = geo.surface_classes(bodies)
     shown = (classes != GROUND) & ~cut.degenerate
     painted = bodies.appearance.face_paint >= 0 if bodies.appearance else np.zeros(len(classes), bool)
@@ -147,7 +147,7 @@ def _primitives(bodies: Bodies, local: Float, path_of: ImagePath) -> list[Primit
     return primitives
 
 
-def _painted(cut: "_Cut", looks: Appearance, shown: Bool, path_of: ImagePath) -> list[Primitive]:
+def _painted(cut: "Cut", looks: Appearance, shown: Bool, path_of: ImagePath) -> list[Primitive]:
     """Return the faces that the source gave a look: those with images by image, the others by their opacity."""
     primitives = []
     layers, uv = lay_out(cut.in_tile, shown, path_of)
@@ -163,7 +163,7 @@ def _painted(cut: "_Cut", looks: Appearance, shown: Bool, path_of: ImagePath) ->
     return primitives
 
 
-class _Cut:
+class Cut:
     """Bodies cut into triangles, about the centre of their tile."""
 
     def __init__(self, bodies: Bodies, local: Float) -> None:

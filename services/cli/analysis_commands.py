@@ -16,11 +16,11 @@ from services.cli.group import NEW_FILE, bar, cli
 def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output: Path | None) -> None:
     """Run an analysis on the city."""
     from cim.analysis.engine.registry import check_parameters
-    from cim.analysis.engine.result_files import write_computed
     from cim.analysis.engine.run import analyse as compute
     from cim.analysis.engine.run import recorded_run
     from cim.store.connection import open_store
     from services.cli.key_values import read_parameters
+    from services.http.result_forms import write_result
 
     if (name is None) == (replay is None) or (replay and given):
         raise click.UsageError("the name of an analysis and its --param, or --replay RESULT alone")
@@ -35,5 +35,5 @@ def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output
     if output is None:
         click.echo(computed.dumps())
         return
-    write_computed(computed, output)
+    write_result(computed, output, store.city)
     click.echo(f"{len(computed.gdf)} rows in {output}; check: {computed.check.what.en}: {computed.check.passed}")

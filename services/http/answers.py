@@ -427,6 +427,14 @@ class RasterNote(Answer):
     sha256: str
 
 
+class BodiesNote(Answer):
+    """What the bodies of a result are."""
+
+    count: int
+    faces: int
+    sha256: str
+
+
 class Results(Answer):
     """The answer of an analysis: GeoJSON with figures, check and origin as further members."""
 
@@ -439,6 +447,7 @@ class Results(Answer):
     unknown: dict[str, Text] | None = None  # figure that can't be told → why
     notes: list[Text] | None = None  # what was repaired, left out or assumed
     raster: RasterNote | None = None
+    bodies: BodiesNote | None = None
     drawn_by: str | None = None
 
 

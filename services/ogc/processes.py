@@ -22,6 +22,7 @@ from cim.analysis.engine.result import Computed
 from cim.analysis.engine.result_files import FORMATS, write_computed
 from cim.analysis.engine.result_files import picture as raster_picture
 from cim.catalog.row import Text
+from cim.city import City
 from cim.errors import BadRequest, NotAllowed, NotFound
 from cim.jobs import queue as jobs
 from cim.messages import say, tell, told
@@ -30,6 +31,7 @@ from services.http.ask import ASK
 from services.http.context import Context
 from services.http.jobs import address_of, error_of, read_job, result_text, submit, wait_for
 from services.http.pages import page
+from services.http.result_forms import GLB, SUFFIXES, mesh_of
 
 SYNC_WAIT_S = 60.0  # a synchronous answer that takes longer becomes a job to look for
 GEOJSON = "application/geo+json"
@@ -195,8 +197,10 @@ def _result(state: Context, job: UUID, form: str = "json") -> Response:
         return Response(computed.dumps(), headers=headers, media_type=GEOJSON)
     if form == "png":
         return _picture(computed, headers)
+    if f".{form}" == GLB:
+        return _mesh(computed, state.store.city, headers)
     if f".{form}" not in FORMATS:
-        raise BadRequest(say("no-such-form-of-result", form=form, formats=", ".join(suffix[1:] for suffix in FORMATS)))
+        raise BadRequest(say("no-such-form-of-result", form=form, formats=", ".join(suffix[1:] for suffix in SUFFIXES)))
     folder = tempfile.TemporaryDirectory(prefix="cim-result-")
     path = Path(folder.name) / f"{computed.analysis}.{form}"
     try:
@@ -214,6 +218,16 @@ def _picture(computed: Computed, headers: dict[str, str]) -> Response:
         raise BadRequest(say("result-no-raster"))
     picture, box = raster_picture(computed.raster, legend)
     return Response(picture, headers=headers | {"Content-Bbox": ",".join(map(str, box))}, media_type="image/png")
+
+
+def _mesh(computed: Computed, city: City, headers: dict[str, str]) -> Response:
+    """Answer bodies as a GLB; `Content-Place` says where its origin stands: longitude, latitude, ellipsoidal height."""
+    mesh = mesh_of(computed, city)
+    headers |= {
+        "Content-Place": f"{mesh.lon},{mesh.lat},{mesh.height}",
+        "Content-Disposition": f'attachment; filename="{computed.analysis}.glb"',
+    }
+    return Response(mesh.glb, headers=headers, media_type="model/gltf-binary")
 
 
 def status_of(job: jobs.Job) -> dict[str, Any]:

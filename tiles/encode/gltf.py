@@ -5,7 +5,7 @@ glTF 2.0 (ISO/IEC 12113:2022), EXT_mesh_features and EXT_structural_metadata. Th
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,36 @@ def encode_glb(primitives: Sequence[Primitive], layer: Layer, columns: dict[str,
         textured = [m for m, p in zip(document["materials"], used, strict=True) if p.texture]
         for number, material in enumerate(textured):
             material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": number}
+    buffer.close()
+    document["buffers"] = [{"byteLength": buffer.length}]
+    return container(document, buffer)
+
+
+def encode_mesh(primitive: Primitive, ids: Sequence[str], origin: Mapping[str, Any]) -> bytes:
+    """Return a GLB of one mesh whose features have an id each; where its origin stands is said in `asset.extras`."""
+    buffer = Buffer()
+    mesh = _primitive(buffer, primitive) | {"material": 0}
+    mesh["extensions"] = {
+        "EXT_mesh_features": {"featureIds": [{"featureCount": len(ids), "attribute": 0, "propertyTable": 0}]}
+    }
+    properties = {"id": {"type": "STRING", "required": True}}
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "cim", "extras": {"origin": dict(origin)}},
+        "extensionsUsed": ["EXT_mesh_features", "EXT_structural_metadata"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [mesh]}],
+        "materials": [_material(primitive)],
+        "extensions": {
+            "EXT_structural_metadata": {
+                "schema": {"id": "cim", "classes": {"result": {"properties": properties}}},
+                "propertyTables": [{"class": "result", "count": len(ids), "properties": {"id": _strings(buffer, ids)}}],
+            }
+        },
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+    }
     buffer.close()
     document["buffers"] = [{"byteLength": buffer.length}]
     return container(document, buffer)

@@ -1,4 +1,4 @@
-"""Results kept: rows and raster as files named by their content, and a manifest that says the rest.
+"""Results kept: rows, raster and bodies as files named by their content, and a manifest that says the rest.
 
 What a job answers is made from its manifest and these files, so it is the same however often, and in whatever form, it
 is asked for.
@@ -17,32 +17,41 @@ import pandas as pd
 import pyarrow as pa
 from pyproj import CRS
 
-from cim.analysis.engine.inputs import RasterWindow
+from cim.analysis.engine.inputs import LayerBodies, RasterWindow
 from cim.analysis.engine.result import UNKNOWN, Check, Computed
 from cim.analysis.engine.result_files import write_geotiff
 from cim.analysis.engine.unknown import Unknown
 from cim.catalog.row import Text
 from cim.config import Settings
+from cim.geometry.canonical import canonical
+from cim.geometry.stored_form import decode, encode
 from cim.store.assets import content_path, put_content
 
 FRESH_S = 3600.0  # a file of a result whose job isn't finished yet
-_OURS = ("type", "features", "check", "computed_from", UNKNOWN, "notes", "raster", "drawn_by")
+_OURS = ("type", "features", "check", "computed_from", UNKNOWN, "notes", "raster", "bodies", "drawn_by")
 
 
 def keep(settings: Settings, computed: Computed) -> str:
-    """Put a result's rows and raster into the store of results; return the manifest that leads to them, as JSON."""
+    """Put a result's rows, raster and bodies into the store of results; return their manifest as JSON."""
     with tempfile.TemporaryDirectory(prefix="cim-result-") as scratch:
         rows = Path(scratch) / "rows.arrow"
-        table = to_arrow(computed.gdf)
-        with pa.ipc.new_file(rows, table.schema) as file:
-            file.write_table(table)
+        _write(to_arrow(computed.gdf), rows)
         kept = {"rows": put_content(settings.result_store, rows)}
         if computed.raster is not None:
             cells = Path(scratch) / "cells.tif"
             write_geotiff(computed.raster, cells)
             kept["raster"] = put_content(settings.result_store, cells)
+        if computed.bodies is not None:
+            faces = Path(scratch) / "bodies.arrow"
+            _write(bodies_to_arrow(computed.bodies), faces)
+            kept["bodies"] = put_content(settings.result_store, faces)
     manifest = {"analysis": computed.analysis, "files": kept, "summary": computed.summary}
     return json.dumps(manifest, ensure_ascii=False)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with pa.ipc.new_file(path, table.schema) as file:
+        file.write_table(table)
 
 
 def read_kept(settings: Settings, manifest: str) -> Computed:
@@ -52,13 +61,17 @@ def read_kept(settings: Settings, manifest: str) -> Computed:
     with pa.ipc.open_file(content_path(settings.result_store, files["rows"])) as file:
         gdf = from_arrow(file.read_all())
     raster = _raster(content_path(settings.result_store, files["raster"])) if "raster" in files else None
+    bodies = None
+    if "bodies" in files:
+        with pa.ipc.open_file(content_path(settings.result_store, files["bodies"])) as file:
+            bodies = bodies_from_arrow(file.read_all())
     unknown = {name: Unknown(Text.model_validate(reason)) for name, reason in summary.get(UNKNOWN, {}).items()}
     figures = {name: unknown.get(name, value) for name, value in summary.items() if name not in _OURS}
     notes = tuple(Text.model_validate(note) for note in summary.get("notes", ()))
     check = _check(summary["check"])
     origin: Mapping[str, Any] = summary["computed_from"]
     return Computed(
-        document["analysis"], gdf, figures, check, origin, raster, None, notes, summary.get("drawn_by")
+        document["analysis"], gdf, figures, check, origin, raster, bodies, notes, summary.get("drawn_by")
     )  # fmt: skip
 
 
@@ -85,10 +98,25 @@ def forget_results(settings: Settings, manifests: Iterable[str]) -> int:
 def whole(computed: Computed) -> Computed:
     """Return a result with its rows as they come back when it was kept: the same bytes through every door."""
     rows = from_arrow(to_arrow(computed.gdf))
+    bodies = computed.bodies and bodies_from_arrow(bodies_to_arrow(computed.bodies))
     return Computed(
         computed.analysis, rows, computed.figures, computed.check, computed.computed_from, computed.raster,
-        computed.bodies, computed.notes, computed.drawn_by,
+        bodies, computed.notes, computed.drawn_by,
     )  # fmt: skip
+
+
+def bodies_to_arrow(solids: LayerBodies) -> pa.Table:
+    """Return bodies as Arrow: the id of each, and its faces in the stored form; what isn't a body is left out."""
+    standing = canonical(solids.bodies)
+    ids = [str(identifier) for identifier in solids.ids[standing.kept]]
+    faces = pa.array(encode(standing.bodies), pa.large_binary())
+    return pa.table({"id": pa.array(ids, pa.string()), "faces": faces})
+
+
+def bodies_from_arrow(table: pa.Table) -> LayerBodies:
+    """Return bodies from Arrow; the other way of `bodies_to_arrow`."""
+    ids = np.array(table.column("id").to_pylist(), object)
+    return LayerBodies(ids, decode(table.column("faces").to_pylist()))
 
 
 def to_arrow(gdf: gpd.GeoDataFrame) -> pa.Table:

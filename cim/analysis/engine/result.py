@@ -14,6 +14,9 @@ import pandas as pd
 from cim.analysis.engine.inputs import LayerBodies, RasterWindow
 from cim.analysis.engine.unknown import Unknown
 from cim.catalog.row import Text
+from cim.geometry.body_batch import select
+from cim.geometry.body_shapes import multipolygons
+from cim.geometry.stored_form import encode
 
 UNKNOWN = "unknown"  # the column, and the member of the whole, that says why a value is null
 
@@ -43,11 +46,11 @@ def all_of(checks: Sequence[Check]) -> Check:
 class Result:
     """What an analysis computed. A value of a figure may be an `Unknown`; of a row, through `rows_of`."""
 
-    gdf: gpd.GeoDataFrame  # in the city's CRS; the drawn outline where the result is a raster or bodies
+    gdf: gpd.GeoDataFrame  # in the city's CRS; of a raster its outline, of bodies their footprints
     check: Check
     figures: Mapping[str, Any] = field(default_factory=dict)
     raster: RasterWindow | None = None
-    bodies: LayerBodies | None = None
+    bodies: LayerBodies | None = None  # of rows, by their ids
     notes: tuple[Text, ...] = ()  # what was repaired, left out or assumed, for a person
     drawn_by: str | None = None  # the column that colours the rows, where that isn't the declared one
 
@@ -90,6 +93,14 @@ class Computed:
     drawn_by: str | None = None
 
     @property
+    def shaped(self) -> gpd.GeoDataFrame:
+        """The rows as they go out: those that a body is of have its faces as their geometry (MultiPolygon Z).
+
+        Metres, east and north in the city's CRS, heights in its vertical datum.
+        """
+        return with_bodies(self.gdf, self.bodies) if self.bodies else self.gdf
+
+    @property
     def summary(self) -> dict[str, Any]:
         """Figures, check, notes and origin as JSON has them; a figure that can't be told is null, with its reason."""
         unknown = {n: v.reason.model_dump() for n, v in self.figures.items() if isinstance(v, Unknown)}
@@ -100,13 +111,14 @@ class Computed:
             **({"notes": [note.model_dump() for note in self.notes]} if self.notes else {}),
             **({"drawn_by": self.drawn_by} if self.drawn_by else {}),
             **({"raster": _described(self.raster)} if self.raster else {}),
+            **({"bodies": _described_bodies(self.bodies)} if self.bodies else {}),
             "check": self.check.as_json(),
             "computed_from": plain(self.computed_from),
         }
 
     def as_json(self, crs: int | None = 4326) -> dict[str, Any]:
         """Return a GeoJSON FeatureCollection whose other members are figures, check and origin."""
-        rows = self.gdf
+        rows = self.shaped
         ids = [str(i) for i in rows["id"]] if "id" in rows else [str(n) for n in range(len(rows))]
         features = features_of(rows, ids, crs)
         return {"type": "FeatureCollection", "features": features, **self.summary}
@@ -114,6 +126,18 @@ class Computed:
     def dumps(self) -> str:
         """Return the JSON text."""
         return json.dumps(self.as_json(), ensure_ascii=False)
+
+
+def with_bodies(rows: gpd.GeoDataFrame, bodies: LayerBodies) -> gpd.GeoDataFrame:
+    """Return rows whose geometry is their body's faces; those without a body of their id keep what they have."""
+    if "id" not in rows or "geometry" not in rows:
+        return rows
+    body_of_id = {str(identifier): n for n, identifier in enumerate(bodies.ids)}
+    position = np.array([body_of_id.get(str(identifier), -1) for identifier in rows["id"]], np.int64)
+    has_body = position >= 0
+    shapes = rows.geometry.to_numpy().copy()
+    shapes[has_body] = multipolygons(select(bodies.bodies, position[has_body]))
+    return rows.set_geometry(gpd.GeoSeries(shapes, index=rows.index, crs=rows.crs))
 
 
 def features_of(rows: gpd.GeoDataFrame, ids: Sequence[str], crs: int | None = 4326) -> list[dict[str, Any]]:
@@ -159,6 +183,14 @@ def _described(raster: RasterWindow) -> dict[str, Any]:
         "void": int(raster.void.sum()),
         "sha256": digest,
     }
+
+
+def _described_bodies(solids: LayerBodies) -> dict[str, Any]:
+    """Return what bodies are: how many, of how many faces, and the hash of both."""
+    blobs = encode(solids.bodies)
+    names = [str(i).encode() for i in solids.ids]
+    digest = hashlib.sha256(b"".join(part for pair in zip(names, blobs, strict=True) for part in pair)).hexdigest()
+    return {"count": len(blobs), "faces": len(solids.bodies.face_class), "sha256": digest}
 
 
 def plain(value: Any) -> Any:

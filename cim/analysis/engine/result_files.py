@@ -1,4 +1,8 @@
-"""A result as a file, by its suffix: rows as GeoJSON, Arrow, GeoPackage, GeoParquet, CSV; a raster as GeoTIFF."""
+"""A result as a file, by its suffix: rows as GeoJSON, Arrow, GeoPackage, GeoParquet, CSV; a raster as GeoTIFF.
+
+Rows that have a body go out with its faces as their geometry. The mesh of bodies (`.glb`) is made by `tiles`, which
+knows where on the globe they stand.
+"""
 
 import io
 import json
@@ -11,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cim.analysis.engine.declaration import RAMPS, Legend
+from cim.analysis.engine.declaration import RAMPS, UNKNOWN_COLOR, VALUE_COLORS, Legend
 from cim.analysis.engine.inputs import RasterWindow
-from cim.analysis.engine.result import Computed
+from cim.analysis.engine.result import Computed, plain
 from cim.errors import BadRequest
 from cim.messages import say
 
@@ -51,21 +55,21 @@ def _json(computed: Computed, path: Path) -> None:
 
 
 def _geopackage(computed: Computed, path: Path) -> None:
-    flat(computed.gdf).to_file(path, driver="GPKG", layer=computed.analysis)
+    flat(computed.shaped).to_file(path, driver="GPKG", layer=computed.analysis)
 
 
 def _parquet(computed: Computed, path: Path) -> None:
-    flat(computed.gdf).to_parquet(path)
+    flat(computed.shaped).to_parquet(path)
 
 
 def _arrow(computed: Computed, path: Path) -> None:
-    table = pa.table(flat(computed.gdf).to_arrow(index=False, geometry_encoding="WKB"))
+    table = pa.table(flat(computed.shaped).to_arrow(index=False, geometry_encoding="WKB"))
     with pa.ipc.new_file(path, table.schema) as file:
         file.write_table(table)
 
 
 def _csv(computed: Computed, path: Path) -> None:
-    rows = flat(computed.gdf)
+    rows = flat(computed.shaped)
     plain = pd.DataFrame(rows.drop(columns="geometry", errors="ignore"))
     plain.assign(geometry=rows.geometry.to_wkt() if "geometry" in rows else None).to_csv(path, index=False)
 
@@ -151,6 +155,24 @@ def picture(
     sink = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(sink, "PNG", optimize=False)
     return sink.getvalue(), (west, south, east, north)
+
+
+def row_colors(computed: Computed, legend: Legend | None) -> list[str]:
+    """Return the colour (#rrggbb) of each row by the declared legend, as the viewer draws it; unknown is grey."""
+    column = computed.drawn_by or (legend.column if legend else None)
+    if column is None or column not in computed.gdf:
+        return [VALUE_COLORS[0]] * len(computed.gdf)
+    cells = [plain(value) for value in computed.gdf[column]]
+    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells]
+    if legend and legend.method != "values" and any(numbers):
+        values = np.array([cell if told else np.nan for cell, told in zip(cells, numbers, strict=True)], np.float64)
+        steps = class_bounds(values, legend)
+        colors = ramp_of(legend, max(len(steps) - 1, 1))
+        classes = np.clip(np.searchsorted(steps[:-1], values, side="right") - 1, 0, len(colors) - 1)
+        return [colors[n] if told else UNKNOWN_COLOR for n, told in zip(classes, numbers, strict=True)]
+    words = list(dict.fromkeys("" if cell is None else str(cell) for cell in cells))
+    color_of = {word: VALUE_COLORS[n % len(VALUE_COLORS)] if word else UNKNOWN_COLOR for n, word in enumerate(words)}
+    return [color_of["" if cell is None else str(cell)] for cell in cells]
 
 
 def ramp_of(legend: Legend, count: int) -> list[str]:

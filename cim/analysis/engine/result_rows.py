@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from cim.analysis.engine.keep import from_arrow
+from cim.analysis.engine.keep import bodies_from_arrow, from_arrow
+from cim.analysis.engine.result import with_bodies
 from cim.config import Settings
 from cim.store.assets import content_path
 
@@ -32,6 +33,7 @@ class ResultRows:
 
     path: Path
     table: pa.Table
+    bodies: pa.Table | None = None  # `bodies_to_arrow`
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -62,8 +64,13 @@ class ResultRows:
         return at if at >= 0 else None
 
     def read(self, positions: Int) -> gpd.GeoDataFrame:
-        """Return some rows, in the given order."""
-        return from_arrow(self.table.take(pa.array(positions, pa.int64())))
+        """Return some rows, in the given order, as they go out: with the faces of those that have a body."""
+        rows = from_arrow(self.table.take(pa.array(positions, pa.int64())))
+        if self.bodies is None or "id" not in rows:
+            return rows
+        wanted = pa.array([str(identifier) for identifier in rows["id"]], pa.string())
+        of_rows = self.bodies.filter(pc.is_in(self.bodies.column("id"), wanted))
+        return with_bodies(rows, bodies_from_arrow(of_rows))
 
     def meeting(self, area: shapely.Geometry) -> Int:
         """Return the rows whose geometry meets an area of the rows' CRS, in their order."""
@@ -77,8 +84,10 @@ class ResultRows:
 
 def open_rows(settings: Settings, manifest: str) -> ResultRows:
     """Return the rows that a manifest leads to."""
-    path = content_path(settings.result_store, json.loads(manifest)["files"]["rows"])
-    return ResultRows(path, _mapped(path))
+    files = {
+        name: content_path(settings.result_store, sha256) for name, sha256 in json.loads(manifest)["files"].items()
+    }
+    return ResultRows(files["rows"], _mapped(files["rows"]), _mapped(files["bodies"]) if "bodies" in files else None)
 
 
 def _mapped(path: Path) -> pa.Table:

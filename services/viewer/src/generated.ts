@@ -363,6 +363,13 @@ export type RasterNote = {
   sha256: string;
 };
 
+/** What the bodies of a result are. */
+export type BodiesNote = {
+  count: number;
+  faces: number;
+  sha256: string;
+};
+
 /** The answer of an analysis: GeoJSON with figures, check and origin as further members. */
 export type Results = {
   type: "FeatureCollection";
@@ -372,6 +379,7 @@ export type Results = {
   unknown?: Record<string, Text>;
   notes?: Text[];
   raster?: RasterNote;
+  bodies?: BodiesNote;
   drawn_by?: string;
   [member: string]: unknown;
 };

@@ -7,7 +7,8 @@ export type Shape = { rings: Point[][]; kind: 2 | 3; color: string };
 export type Legend = { color: string; label: string }[];
 /** A picture over a box of the unit square of Web Mercator. */
 export type Picture = { image: ImageBitmap; low: Point; high: Point };
-export type Coloured = { shapes: Shape[]; legend: Legend; picture?: Picture };
+/** What of a result is drawn: rows draped on the ground, a picture, or the bodies of a job. */
+export type Coloured = { shapes: Shape[]; legend: Legend; picture?: Picture; mesh?: string };
 
 const PLAIN = "#c8553d";
 
@@ -77,6 +78,17 @@ export function pictured(answer: Results, look: Look, image: ImageBitmap, box: [
     picture: { image, low: project([box[0], box[3]]), high: project([box[2], box[1]]) },
   };
 }
+
+/** The bodies of a job's result with their legend: rows that have one aren't draped as well. */
+export function embodied(answer: Results, look: Look, job: string): Coloured {
+  const hasBody = (f: Results["features"][number]) => f.geometry?.type === "MultiPolygon" && deepest(f.geometry.coordinates) === 3;
+  const features = answer.features.map((f) => (hasBody(f) ? { ...f, geometry: null } : f));
+  return { ...coloured({ ...answer, features }, look), mesh: job };
+}
+
+/** How many numbers the first place of nested coordinates has. */
+const deepest = (coordinates: unknown): number =>
+  Array.isArray(coordinates) ? (Array.isArray(coordinates[0]) ? deepest(coordinates[0]) : coordinates.length) : 0;
 
 function byNumber(answer: Results, values: unknown[], sorted: number[], look: Look): Coloured {
   const { ramp, method } = look["x-legend"] ?? { ramp: [PLAIN], method: "quantiles" as const };

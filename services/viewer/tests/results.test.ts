@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Look, Results, Shape } from "../src/generated";
-import { coloured, plainly } from "../src/results";
+import { coloured, embodied, plainly } from "../src/results";
 
 const RAMP = ["#111111", "#222222", "#333333", "#444444", "#555555"];
 const UNKNOWN = "#cccccc";
@@ -70,4 +70,14 @@ test("degrees lie in the unit square, east to the right and north at the top", (
     }),
   );
   expect(plainly([{ type: "Point", coordinates: [0, 0] }]).shapes[0]!.rings[0]![0]).toEqual({ x: 0.5, y: 0.5 });
+});
+
+test("a row with a body is drawn by the mesh, one without by itself, and both enter the legend", () => {
+  const solid: Shape = { type: "MultiPolygon", coordinates: [[[[0, 0, 700], [1, 0, 700], [1, 1, 709], [0, 0, 700]]]] };
+  const mixed = answer(["a", "b"]);
+  mixed.features[0]!.geometry = solid;
+  const drawn = embodied(mixed, look("values"), "job");
+  expect(drawn.mesh).toBe("job");
+  expect(drawn.shapes.map((s) => s.color)).toEqual(["#00aa00"]);
+  expect(drawn.legend).toEqual(coloured(mixed, look("values")).legend);
 });

@@ -1,4 +1,4 @@
-"""`roof_volume`: the volume of the bodies around a place; of an open body it can't be told."""
+"""`roof_volume`: the bodies around a place and the volume of each; of an open body it can't be told."""
 
 import numpy as np
 import shapely
@@ -30,7 +30,7 @@ OPEN = Unknown(Text(zh="实体不封闭", en="its body isn't closed"))
 
 
 def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
-    """Return a row a body."""
+    """Return the bodies, and a row each."""
     layer = with_role(inputs, "buildings")
     found = inputs.bodies(layer, MetricBox.around(shapely.Point(asked.east, asked.north), asked.radius_m))
     progress(0.5, "volumes")
@@ -44,7 +44,7 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
         bool((volume[whole] > 0).all()) if np.any(whole) else None, Text(zh="体积为正", en="volumes are positive")
     )
     rows = rows_of(records, [c.name for c in COLUMNS], f"EPSG:{inputs.city.srid}")
-    return Result(rows, check, {"volume_m3": total})
+    return Result(rows, check, {"volume_m3": total}, bodies=found)
 
 
 ANALYSIS = Declaration(

@@ -16,6 +16,13 @@ export async function readPicture(id: string): Promise<{ image: ImageBitmap; box
   return { image: await createImageBitmap(await answer.blob()), box };
 }
 
+/** The bodies of a result as a GLB, and where its origin stands: longitude, latitude, ellipsoidal height. */
+export async function readMesh(id: string): Promise<{ glb: Blob; place: [number, number, number] }> {
+  const answer = await send(`ogc/jobs/${id}/results.glb`);
+  const place = (answer.headers.get("Content-Place") ?? "").split(",").map(Number) as [number, number, number];
+  return { glb: await answer.blob(), place };
+}
+
 const JSON_BODY = { "Content-Type": "application/json" };
 
 /** Queues an analysis, at the moment that is shown; gives the id of its job. */

@@ -8,6 +8,7 @@ import { Drape } from "./draped";
 import { features } from "./features";
 import { ground } from "./ground";
 import type { Canvas, Draw, LayerRenderer } from "./renderer";
+import { resultMesh } from "./result-mesh";
 import { sets } from "./sets";
 
 /** What draws a layer, by what the server says of its kind (`cim/store/kinds.py`). A new way of drawing is a row here. */
@@ -24,6 +25,7 @@ export type DrawnLayers = {
 export async function drawLayers(catalog: Catalog, widget: CesiumWidget): Promise<DrawnLayers> {
   const canvas: Canvas = { catalog, widget, drape: new Drape(catalog, widget), declutter: new Declutter(widget) };
   const byLayer = new Map(catalog.layers.map((layer) => [layer.id, layer.drawing ? DRAWINGS[layer.drawing](layer, canvas) : []]));
+  resultMesh(widget);
   state.visible.subscribe((visible) => {
     for (const [id, renderers] of byLayer) for (const renderer of renderers) renderer.show(visible.has(id));
     widget.scene.requestRender();

@@ -7,7 +7,7 @@ import type { Catalog, Layer } from "../api";
 import { element } from "../dom";
 import type { Input, Process } from "../generated";
 import { local, text } from "../i18n";
-import { coloured, pictured } from "../results";
+import { coloured, embodied, pictured } from "../results";
 import { state } from "../state";
 import { asText } from "../value";
 import type { Tool } from "./tool";
@@ -149,7 +149,8 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const look = process.outputs.result.schema;
     const picture = result.raster ? await readPicture(id) : null;
     if (job !== id) return;
-    answer = { process, result, drawn: picture ? pictured(result, look, picture.image, picture.box) : coloured(result, look) };
+    const drawn = picture ? pictured(result, look, picture.image, picture.box) : result.bodies ? embodied(result, look, id) : coloured(result, look);
+    answer = { process, result, drawn };
     [state.result.value, state.job.value] = [answer.drawn, id];
     slot.querySelector("#analysis-outcome")?.replaceChildren(...outcomeOf(answer, catalog.city.timezone));
   };
