@@ -5,13 +5,10 @@ said later in the language of who reads it (docs/adr/0019).
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Self
-
-import yaml
 
 Value = str | int | float  # a str may be a message itself
 _KEPT = '{"say": '  # how the text of a kept message begins
@@ -43,10 +40,6 @@ class Message(str):
         """Return the sentence in a language, zh or en, with the messages among its values."""
         return _written(self.id, self.values, language)
 
-    def each_text(self, change: Callable[[str], str]) -> "Message":
-        """Return the message with its texts changed, also those of the messages in it."""
-        return Message(self.id, {name: _changed(value, change) for name, value in self.values.items()})
-
     def kept(self) -> str:
         """Return the message as the text that `known_again` knows."""
         values = {name: kept(value) if isinstance(value, str) else value for name, value in self.values.items()}
@@ -66,10 +59,11 @@ def _plain(value: object) -> Value:
     return value.item() if hasattr(value, "item") else str(value)  # a number of numpy's
 
 
-def _changed(value: Value, change: Callable[[str], str]) -> Value:
-    if isinstance(value, Message):
-        return value.each_text(change)
-    return change(value) if isinstance(value, str) else value
+def each_text(text: str, change: Callable[[str], str]) -> str:
+    """Return a message with the texts among its values changed, also in the messages among them; other text changed."""
+    if not isinstance(text, Message):
+        return change(text)
+    return Message(text.id, {n: each_text(v, change) if isinstance(v, str) else v for n, v in text.values.items()})
 
 
 def _written(identifier: str, values: Mapping[str, Value], language: str) -> str:
@@ -89,9 +83,7 @@ def catalog(language: str) -> Mapping[str, str]:
 def told(text: str, language: str) -> str:
     """Return a message, as it is or as it was kept, in a language; other text as it is."""
     text = known_again(text)
-    if isinstance(text, Message):
-        return text.to(language)
-    return _in_chinese(text) if language == "zh" else text
+    return text.to(language) if isinstance(text, Message) else text
 
 
 def known_again(text: str) -> str:
@@ -127,24 +119,3 @@ def _mapped(document: Any, change: Callable[[str], str]) -> Any:
     if isinstance(document, Mapping):
         return {change(name): _mapped(value, change) for name, value in document.items()}
     return [_mapped(value, change) for value in document] if isinstance(document, list | tuple) else document
-
-
-@cache
-def _sentences() -> tuple[Mapping[str, str], list[tuple[re.Pattern[str], str]]]:
-    """Return the sentences without places, and those with, as patterns, the longest first."""
-    known: Mapping[str, str] = yaml.safe_load(files("cim").joinpath("messages.yaml").read_text("utf-8"))
-    fixed = {english: chinese for english, chinese in known.items() if "{}" not in english}
-    shapes = sorted((english for english in known if "{}" in english), key=len, reverse=True)
-    patterns = [(re.compile("(.*?)".join(map(re.escape, e.split("{}"))), re.DOTALL), known[e]) for e in shapes]
-    return fixed, patterns
-
-
-def _in_chinese(said: str) -> str:
-    """Return a sentence of a package that says no messages yet; what nobody has translated stays as it is."""
-    fixed, patterns = _sentences()
-    if said in fixed:
-        return fixed[said]
-    for pattern, chinese in patterns:
-        if match := pattern.fullmatch(said):
-            return chinese.format(*map(_in_chinese, match.groups()))
-    return said

@@ -28,6 +28,7 @@ from cim.geometry.body_batch import concatenate, select
 from cim.loads.load import DatasetNote
 from cim.loads.load import load as begin_load
 from cim.loads.quality import examine, keep_quality
+from cim.messages import say
 from cim.read.terrain import ground_of
 from cim.reconstruction import blocks
 from cim.reconstruction.blocks import Block, Box, Footprints, Measured, Worked
@@ -151,10 +152,10 @@ def _clouds(cursor: Cursor, store: Store, names: Sequence[str]) -> list[Cloud]:
     )
     found = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5], r[6:10]) for r in cursor.fetchall()]
     if missing := sorted(set(names) - {cloud.id for cloud in found}):
-        raise NotFound(f"no cloud {', '.join(missing)}; there are {', '.join(c.id for c in found) or 'none'}")
+        raise NotFound(say("no-cloud", names=", ".join(missing), clouds=", ".join(c.id for c in found) or "none"))
     chosen = [cloud for cloud in found if not names or cloud.id in names]
     if not chosen:
-        raise NotFound("no cloud is stored:   cim ingest FILE.laz")
+        raise NotFound(say("no-cloud-stored"))
     return chosen
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
 from cim.geometry.stored_form import content_hash
+from cim.messages import say
 from cim.reference.crs import Float, fitted
 from cim.store.assets import asset_path
 from cim.store.connection import Store
@@ -127,7 +128,7 @@ class Cloud:
         for place in sorted(self.above):
             placed += self._write(place, np.concatenate(self.above[place]))
         if placed != count:
-            raise RuntimeError(f"{self.path}: {placed} of {count} points in the tiles")
+            raise RuntimeError(say("points-tiles", file=self.path, placed=placed, count=count))
         return self._compose()
 
     def _shares(self, count: int, share: int) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -12,6 +12,7 @@ import shapely
 
 from cim.geometry.body_batch import Bodies, Bool, Float, Int, ranges
 from cim.geometry.piercing import piercing
+from cim.messages import say
 
 PLANE_M = 0.01  # how far a face's points may lie from its plane
 AREA_M2 = 1e-6  # a face of less has none
@@ -128,11 +129,11 @@ def _polygons(bodies: Bodies, faces: Int, plane: Float) -> np.ndarray:
 
 FAULTS = (
     Fault("not_planar", f"a face leaves its plane by more than {PLANE_M * 100:g} cm", not_plane),
-    Fault("zero_area", "a face without area", without_area),
-    Fault("not_orientable", "faces that don't look the same way", not_orientable),
-    Fault("not_manifold", "an edge of more than two faces", not_manifold),
-    Fault("self_intersection", "a face whose outline crosses itself", crossing),
-    Fault("faces_cross", "faces that pass through each other", piercing),
+    Fault("zero_area", say("face-without-area"), without_area),
+    Fault("not_orientable", say("faces-not-look-same-way"), not_orientable),
+    Fault("not_manifold", say("edge-more-than-two-faces"), not_manifold),
+    Fault("self_intersection", say("face-whose-outline-crosses-itself"), crossing),
+    Fault("faces_cross", say("faces-pass-through-each-other"), piercing),
 )
 
 

@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from cim.errors import UnreadableFile
+from cim.messages import say
 
 ARCHIVES = (".zip", ".ifczip")
 MOST_MEMBERS = 5_000
@@ -36,17 +37,17 @@ def unpack(path: Path, target: Path, *, largest: int | None = None, most: int = 
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > most or sum(member.file_size for member in members) > bound:
                 size = f"{most} files or {bound / 1e9:.1f} GB"
-                raise UnreadableFile(f"{path.name}: a zip of more than {size}; unpack it, or send it in parts")
+                raise UnreadableFile(say("zip-more-than", file=path.name, size=size))
             for member in members:
                 _unpack_member(archive, member, target, path)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as fault:
-        raise UnreadableFile(f"{path.name}: not a zip that can be read ({fault})") from fault
+        raise UnreadableFile(say("not-zip-can-read", file=path.name, reason=fault)) from fault
 
 
 def _unpack_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, path: Path) -> None:
     inside = PurePosixPath(_name(member).replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
-        raise UnreadableFile(f"{path.name}: {inside}: a zip must not have members outside itself")
+        raise UnreadableFile(say("zip-must-not-have-members", file=path.name, inside=inside))
     if any(part.startswith((".", "__MACOSX")) for part in inside.parts):
         return
     to = target / inside

@@ -15,6 +15,7 @@ from cim.catalog.model import Catalog
 from cim.city import City
 from cim.errors import BadSettings, UnknownCrs
 from cim.features import Anchor, ReadOptions
+from cim.messages import say
 from cim.reference.crs import parse
 from cim.reference.gcj02 import unshift
 from cim.reference.local_system import read_parameters
@@ -92,9 +93,9 @@ def read_dataset_file(path: Path, root: Path | None = None) -> DatasetFile:
         entries = {k: _beside(entry, path.parent, root) for k, entry in whole.files.items()}
         return whole.model_copy(update={"files": entries})
     except OSError as fault:
-        raise BadSettings(f"{path}: {fault.strerror}") from fault
+        raise BadSettings(say("settings-file-cannot-be-read", file=path, reason=fault.strerror)) from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
-        raise BadSettings(f"{path}: {fault}") from fault
+        raise BadSettings(say("settings-file-cannot-be-used", file=path, reason=fault)) from fault
 
 
 def _beside[D: Declared](declared: D, folder: Path, root: Path | None) -> D:
@@ -127,7 +128,7 @@ def of_others[D: Declared](declared: D, root: Path | None) -> D:
         said["crs"] = crs.to_json() if crs else None
     grid = declared.height_anomaly_grid
     if grid and (root is None or not _is_within(grid, root)):
-        raise BadSettings(f"{grid.name}: a grid of the height anomaly must lie among the files that are delivered")
+        raise BadSettings(say("grid-height-anomaly-must-lie", grid=grid.name))
     return declared.model_copy(update=said)
 
 
@@ -150,7 +151,7 @@ def heights_city(declared: Declared, city: City) -> City:
     said: dict[str, Any] = {}
     if declared.height_anomaly_grid is not None:
         if not declared.height_anomaly_grid.is_file():
-            raise BadSettings(f"{declared.height_anomaly_grid}: no such grid of the height anomaly")
+            raise BadSettings(say("no-such-grid-height-anomaly", height_anomaly_grid=declared.height_anomaly_grid))
         said["height_anomaly_grid"] = declared.height_anomaly_grid
     elif declared.height_anomaly_m is not None:
         said |= {"height_anomaly_m": declared.height_anomaly_m, "height_anomaly_grid": None}
@@ -191,7 +192,7 @@ def declared_crs(declared: Declared) -> CRS | None:
     try:
         return parse(file.read_text("utf-8"))
     except (UnknownCrs, OSError, UnicodeDecodeError) as fault:  # what stands in the file isn't repeated: it may be any
-        raise UnknownCrs(f"{file}: its text isn't a CRS that PROJ knows") from fault
+        raise UnknownCrs(say("text-not-crs-proj-knows", file=file)) from fault
 
 
 def read_options(catalog: Catalog, declared: Declared) -> ReadOptions:
@@ -203,7 +204,7 @@ def read_options(catalog: Catalog, declared: Declared) -> ReadOptions:
 
     """
     if unknown := sorted(set(declared.layers.values()) - set(catalog.layers)):
-        raise BadSettings(f"`layers` names {', '.join(unknown)}; the catalog has {', '.join(catalog.layers)}")
+        raise BadSettings(say("layers-names", unknown=", ".join(unknown), layers=", ".join(catalog.layers)))
     crs = None if declared.crs and unshift(declared.crs) else declared_crs(declared)
     anchor = declared.anchor and Anchor(
         declared.anchor, declared.heading or 0.0, declared.up or "", declared.unit_m or 1.0

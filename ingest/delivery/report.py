@@ -8,6 +8,7 @@ from typing import Any
 from cim.loads.load import DatasetNote
 from cim.loads.quality import findings_of
 from cim.loads.quarantine import SetAside
+from cim.messages import say
 
 IDS_SHOWN = 20
 
@@ -17,7 +18,7 @@ def _untold(share: float, read: int) -> None:
 
 
 def _far(metres: float, what: str) -> str:
-    return f"lies up to {metres:.0f} m outside {what}"
+    return say("lies-outside", distance_m=metres, area=what)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import Any
 import pyogrio
 
 from cim.errors import UnreadableFile
+from cim.messages import say
 from cim.reference.crs import names_files
 
 FORMATS = frozenset(
@@ -25,7 +26,6 @@ FORMATS = frozenset(
         "MEM",  # GDAL's own, in memory
     }
 )
-ELSEWHERE = "its reference system names a file or an address, which isn't opened; name the CRS as EPSG:N"
 _LONGEST_MEMBER = 1 << 16  # bytes of a `crs` member
 _LONGEST_NAME = 4096  # bytes of a file's name, and of what stands before it
 _FGB_HEADER = 12  # bytes before the header of a FlatGeobuf: its mark, and the header's length
@@ -48,7 +48,7 @@ def check_references(path: Path) -> None:
     """
     for text in _TEXTS.get(path.suffix.lower(), _none)(path):
         if names_files(text):
-            raise UnreadableFile(f"{path}: {ELSEWHERE}")
+            raise UnreadableFile(say("reference-leads-elsewhere", file=path))
 
 
 def _none(_: Path) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _of_geopackage(path: Path) -> Iterator[str]:
         finally:
             connection.close()
     except sqlite3.Error as fault:
-        raise UnreadableFile(f"{path}: not a GeoPackage ({fault})") from fault
+        raise UnreadableFile(say("not-geopackage", file=path, reason=fault)) from fault
 
 
 def _of_flatgeobuf(path: Path) -> Iterator[str]:
@@ -107,9 +107,9 @@ def _of_xml(path: Path) -> Iterator[str]:
         return
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         if content.find(b"<!DOCTYPE") >= 0:
-            raise UnreadableFile(f"{path}: it has a document type declaration, which isn't read")
+            raise UnreadableFile(say("has-document-type-declaration", file=path))
         if b"\0" in content[:4] or content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise UnreadableFile(f"{path}: XML in UTF-16 isn't read: write it as UTF-8")
+            raise UnreadableFile(say("xml-utf-16-not-read", file=path))
         for match in _SRS_NAME.finditer(content):
             yield html.unescape(match[1].decode("utf-8", "replace"))
 
@@ -127,10 +127,10 @@ def _of_json(path: Path) -> Iterator[str]:
             try:
                 said, _ = _DECODER.raw_decode(text)
             except ValueError as fault:
-                raise UnreadableFile(f"{path}: its crs member can't be read ({fault})") from fault
+                raise UnreadableFile(say("crs-member-cannot-read", file=path, reason=fault)) from fault
             for key, value in said:
                 if key.lower() == "type" and str(value).lower().startswith(("link", "url")):
-                    raise UnreadableFile(f"{path}: {ELSEWHERE}")
+                    raise UnreadableFile(say("reference-leads-elsewhere", file=path))
             yield from _strings(said)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from lxml import etree
 
 from cim.errors import UnreadableFile
+from cim.messages import say
 
 Element = Any  # of lxml, whose own types say no more
 
@@ -27,7 +28,7 @@ def read_xml(path: Path) -> Element:
     for _, element in elements(path):
         root = element.getroottree().getroot()
     if root is None:
-        raise UnreadableFile(f"{path}: not XML, or empty")
+        raise UnreadableFile(say("not-xml-or-empty", file=path))
     return root
 
 
@@ -71,8 +72,8 @@ def elements(path: Path) -> Iterator[tuple[str, Element]]:
                 remove_pis=True,
             ):
                 if first and element.getroottree().docinfo.doctype:
-                    raise UnreadableFile(f"{path}: it has a document type declaration, which isn't read")
+                    raise UnreadableFile(say("has-document-type-declaration", file=path))
                 first = False
                 yield event, element
     except etree.XMLSyntaxError as fault:
-        raise UnreadableFile(f"{path}: not XML, or cut short ({fault.msg})") from fault
+        raise UnreadableFile(say("not-xml-cut-short", file=path, reason=fault.msg)) from fault

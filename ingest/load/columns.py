@@ -10,6 +10,7 @@ from typing import Any
 
 from cim.catalog.model import Catalog, CodeList, Layer, LayerField
 from cim.clock import Clock
+from cim.messages import say
 
 ID_NAMES = ("id", "identifier", "gml_id", "编号", "标识码")
 Json = Any
@@ -63,8 +64,8 @@ class UnknownCodes:
     def sentence(self) -> str:
         """What is reported of them."""
         if self.codes.closed:
-            return f"{self.field}: a value that its code list {self.codes.id} doesn't have, which is closed"
-        return f"{self.field}: a value that its code list {self.codes.id} doesn't have: kept, and flagged"
+            return say("value-code-list-not-have-which-closed", field=self.field, codes=self.codes.id)
+        return say("value-code-list-not-have", field=self.field, codes=self.codes.id)
 
 
 def unknown_codes(columns: Mapping[str, Sequence[Any]], layer: Layer, catalog: Catalog) -> list[UnknownCodes]:
@@ -141,7 +142,7 @@ class _Gathered:
                 misfits.append(position)
             self._extra[position][name] = value
         if misfits:
-            what = f"{name} isn't a {target.type} for {target.name}: kept in extra"
+            what = say("value-of-other-type-kept-in-extra", name=name, type=target.type, target=target.name)
             self._misfits[what] = sorted([*self._misfits.get(what, ()), *misfits])
 
     def mapped(self) -> Mapped:

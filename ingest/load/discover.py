@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cim.errors import UnreadableFile
+from cim.messages import say
 from ingest.delivery.archives import ARCHIVES, is_archive, unpack
 from ingest.delivery.declared import DATASET_FILE
 from ingest.formats.contract import Reader
@@ -41,12 +42,12 @@ def find_files(paths: list[Path], scratch: Path, *, of_others: bool = False) -> 
         if path.is_dir():
             inside = _inside(path)
             if not inside:
-                raise UnreadableFile(f"{path}: no file in it that any reader knows ({_known()})")
+                raise UnreadableFile(say("no-file-any-reader-knows", file=path, seen=_known()))
         elif not path.exists():
-            raise UnreadableFile(f"{path}: no such file or folder")
+            raise UnreadableFile(say("no-such-file-folder", file=path))
         elif (reader := reader_of(path)) is None and not is_archive(path):
             raise UnreadableFile(
-                f"{path}: no reader for {path.suffix or 'a file without suffix'}; known are {_known()}"
+                say("no-reader", file=path, suffix=path.suffix or "a file without suffix", known_suffixes=_known())
             )
         else:
             inside = {path: reader}
@@ -82,9 +83,7 @@ def _file(file: File) -> File:
     """Return a file to read; of others, one that leads elsewhere has a fault."""
     if file.root is None or file.reader is None or not file.reader.leads_elsewhere:
         return file
-    return replace(
-        file, fault=f"{file.shown}: it leads to another database; an administrator loads it, or makes it a feed"
-    )
+    return replace(file, fault=say("leads-another-database", file=file.shown))
 
 
 def _unpacked(path: Path, folder: Path, root: Path | None) -> list[File]:
@@ -99,10 +98,10 @@ def _unpacked(path: Path, folder: Path, root: Path | None) -> list[File]:
     try:
         unpack(path, folder)
     except UnreadableFile as fault:
-        return [File(path, str(path), path.parent, str(fault))]
+        return [File(path, str(path), path.parent, fault.message)]
     inside = {p: reader for p, reader in _inside(folder).items() if reader}
     if not inside:
-        return [File(path, str(path), path.parent, f"{path}: no file in it that any reader knows ({_known()})")]
+        return [File(path, str(path), path.parent, say("no-file-any-reader-knows", file=path, seen=_known()))]
     files = []
     for file, reader in inside.items():
         near = _nearest(file.parent, folder)

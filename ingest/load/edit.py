@@ -28,6 +28,7 @@ from cim.geometry.measures import z_ranges
 from cim.geometry.stored_form import decode
 from cim.loads.load import DatasetNote, Load, wait_at_most
 from cim.loads.load import load as begin_load
+from cim.messages import say
 from cim.read.terrain import ground_of
 from cim.reference.crs import parse
 from cim.store.connection import Cursor, LockNotAvailable, Store
@@ -113,7 +114,7 @@ def apply_edit(cursor: Cursor, store: Store, edit: Edit, asker: Asker, wait_s: f
     """
     layer = edit.layer
     if layer.geometry is None:
-        raise BadRequest(f"{layer.id} isn't edited object by object")
+        raise BadRequest(say("not-edited-object-object", layer=layer.id))
     try:
         with begin_load(cursor, asker, edit.action, [layer.id], wait_s=wait_s) as load:
             wait_at_most(cursor, wait_s)
@@ -128,15 +129,13 @@ def apply_edit(cursor: Cursor, store: Store, edit: Edit, asker: Asker, wait_s: f
             load.action, load.layer, load.identifier, load.report = edited.action, layer.id, edit.id, said
             load.detail = {"at": edit.at and edit.at.isoformat(), "warnings": edited.warnings}
     except LockNotAvailable as fault:
-        raise LayerBusy(
-            f"{layer.id} {edit.id}: another load is writing what it needs; it goes on when that ends"
-        ) from fault
+        raise LayerBusy(say("another-load-writing-what-needs", layer=layer.id, object=edit.id)) from fault
     return edited
 
 
 def _delete(cursor: Cursor, edit: Edit, load: Load) -> Edited:
     if not end_versions(cursor, edit.layer, [edit.id], edit.at or datetime.now(UTC)):
-        raise NotFound(f"no {edit.layer.id} {edit.id} at that moment")
+        raise NotFound(say("no-object-at-that-moment", layer=edit.layer.id, object=edit.id))
     return Edited(edit.id, "deleted", load.number)
 
 
@@ -147,7 +146,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
     before = _current(cursor, edit)
     public = before.public if before else True
     if edit.action == "create" and before:
-        raise BadRequest(f"there is a {layer.id} {edit.id} already: PUT replaces it")
+        raise BadRequest(say("object-exists-already", layer=layer.id, object=edit.id))
     incoming = Incoming(
         path=Path(report.path), declared=Declared(vertical_datum="city"), store=store, load=load.number, report=report,
         ground=ground_of(cursor, store, public_only=public), into=layer,
@@ -155,7 +154,7 @@ def _put(cursor: Cursor, store: Store, edit: Edit, asker: Asker, load: Load) -> 
     mapped = _mapped(edit, before, asker, store)
     for unknown in unknown_codes(mapped.columns, layer, store.catalog):
         if unknown.codes.closed:
-            raise BadRequest(f"{layer.id} {edit.id}: {unknown.sentence}")
+            raise BadRequest(say("object-refused", layer=layer.id, object=edit.id, reason=unknown.sentence))
     batch = _shaped(cursor, edit, incoming)
     rows = _changed(batch, mapped, incoming, before) if before else _rows(batch, mapped, incoming, Standing(None))
     if rows is None:
@@ -181,7 +180,7 @@ def _changed(batch: Features, mapped: Mapped, incoming: Incoming, before: Versio
     if shape.unchanged and mapped.columns == before.mapped.columns and mapped.extra == before.mapped.extra:
         return None
     if shape.guessed:
-        incoming.report.warn("heights of new vertices taken from the nearest place of the stored shape")
+        incoming.report.warn(say("heights-new-vertices-taken-nearest"))
     edited = replace(
         batch,
         geometry=np.array([shape.shape], object),
@@ -195,7 +194,7 @@ def _rows(batch: Features, mapped: Mapped, incoming: Incoming, standing: "Standi
     try:
         return prepare_edited(batch, mapped, incoming, standing.stay, standing.base_m)
     except CimError as error:
-        raise BadRequest(str(error)) from error
+        raise BadRequest(error.message) from error
 
 
 def _current(cursor: Cursor, edit: Edit) -> Version | None:
@@ -251,7 +250,7 @@ def _mapped(edit: Edit, before: Version | None, asker: Asker, store: Store) -> M
     layer = edit.layer
     properties = (edit.feature or {}).get("properties") or {}
     if not isinstance(properties, dict):
-        raise BadRequest("the properties of a feature are an object")
+        raise BadRequest(say("properties-feature-object"))
     names = {f.name for f in layer.fields}
     said = {k: v for k, v in properties.items() if k not in READ_ONLY and k != "extra"}
     rest = _extra(properties) | {k: v for k, v in said.items() if k not in names}
@@ -275,9 +274,9 @@ def _extra(properties: Mapping[str, Any]) -> dict[str, Any]:
         try:
             extra = json.loads(extra)
         except ValueError as fault:
-            raise BadRequest(f"extra isn't a JSON object: {fault}") from fault
+            raise BadRequest(say("extra-not-json-since", reason=fault)) from fault
     if extra and not isinstance(extra, dict):
-        raise BadRequest("extra isn't a JSON object")
+        raise BadRequest(say("extra-not-json-object"))
     return dict(extra or {})
 
 
@@ -295,7 +294,8 @@ def _shaped(cursor: Cursor, edit: Edit, incoming: Incoming) -> Features:
     placing = placement(incoming.of_table(header, None))
     batch = shaped(place(batch, placing, report), incoming)
     if report.refused:
-        raise BadRequest(f"{edit.layer.id} {edit.id}: {', '.join(report.reasons)}")
+        reason = next(iter(report.reasons))
+        raise BadRequest(say("object-refused", layer=edit.layer.id, object=edit.id, reason=reason))
     if edit.crs not in SERVED:
         return batch
     return replace(batch, geometry=_as_served(cursor, batch.geometry, placing))
@@ -324,11 +324,11 @@ def _as_served(cursor: Cursor, shapes: Any, placing: Placement) -> Any:
 
 def _geometry(feature: Mapping[str, Any]) -> Any:
     if feature.get("type") != "Feature" or not isinstance(feature.get("geometry"), dict):
-        raise BadRequest("the body must be a GeoJSON Feature with a geometry")
+        raise BadRequest(say("body-must-geojson-feature-geometry"))
     try:
         return read_geojson(feature["geometry"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ShapelyError) as fault:
-        raise BadRequest(f"its geometry isn't GeoJSON: {fault}") from fault
+        raise BadRequest(say("geometry-of-feature-not-geojson", reason=fault)) from fault
 
 
 @dataclass(frozen=True)
@@ -347,7 +347,7 @@ def _standing(incoming: Incoming, before: Version, shape: Restored, mapped: Mapp
     raises = layer.field("height") is not None and layer.geometry == "MultiPolygon"
     if not shape.unmoved:
         if measured:
-            report.warn(f"its footprint moved: its measured body (LoD{lod}) has ended; the versions before keep it")
+            report.warn(say("footprint-moved", lod=lod))
         return Standing(None if raises and not before.has_parts else StoredBodies())
     (was,), _ = heights_of(layer, before.mapped, storey_m)
     (now,), _ = heights_of(layer, mapped, storey_m)
@@ -356,7 +356,7 @@ def _standing(incoming: Incoming, before: Version, shape: Restored, mapped: Mapp
     if not raises or before.has_parts or not (higher or stood != stands):  # what stands there may be its parts
         return Standing(before.bodies)
     if measured:
-        report.warn(f"its body (LoD{lod}) was measured: it stays as it is, whatever is said of its height")
+        report.warn(say("lod-was-measured", lod=lod))
         return Standing(before.bodies)
     return Standing(None, stands)
 

@@ -9,6 +9,7 @@ from cim.clock import Clock
 from cim.errors import BadSettings
 from cim.features import Features
 from cim.geometry.stored_form import content_hash
+from cim.messages import say
 from cim.store.binary_copy import ENCODERS, encoded, wire_rows
 from cim.store.schema import field_columns, record_columns
 from ingest.formats.contract import Incoming
@@ -70,7 +71,7 @@ def prepare_observations(features: Features, incoming: Incoming) -> Rows:
     for sentence, labels in unlisted.items():
         report.warn(sentence, labels)
     if without_offset:
-        report.warn(f"{without_offset} times without an offset: taken as {incoming.timezone}")
+        report.warn(say("times-without-offset", without_offset=without_offset, timezone=incoming.timezone))
     wired = wire_rows([encoded(c, columns[c.name]) for c in record_columns(layer)])
     return Rows(columns["id"], columns["content"], wired)
 
@@ -95,11 +96,11 @@ def _series_of(
     """
     layer = incoming.layer
     if len(layer.fields) != 1:
-        raise BadSettings(f"{incoming.where}: `values` is for a layer of one value; {layer.id} has several")
+        raise BadSettings(say("values-layer-one-value", file=incoming.where, layer=layer.id))
     (field,) = layer.fields
     names = {name for record in records for name in record}
     if missing := sorted(set(incoming.values) - names):
-        raise BadSettings(f"{incoming.where}: no column {', '.join(missing)}, which `values` names")
+        raise BadSettings(say("values-column-missing", file=incoming.where, names=", ".join(missing)))
     stand = [place or f"row {row + 1}" for row, place in enumerate(places or [None] * len(records))]
     for name in incoming.values:
         gaps: list[str] = []
@@ -111,11 +112,11 @@ def _series_of(
             value = convert(COMPASS.get(str(raw), raw), field, incoming.catalog)
             if value is None:
                 called = f"{name}, {stand[row]}"
-                incoming.report.refuse(called, f"not a {field.type}: {raw!r}", source=record)
+                incoming.report.refuse(called, say("value-not-of-type", type=field.type, raw=raw), source=record)
                 continue
             yield row, f"/{name}", {field.name: value}, None
         if gaps:
-            incoming.report.warn(f"no value in the column {name}: gaps", gaps)
+            incoming.report.warn(say("no-value-column", name=name), gaps)
 
 
 def with_times(
@@ -158,13 +159,13 @@ def _label(ids: Sequence[str | None], row: int) -> str:
 
 def _missing(feature: str | None, time: datetime | None, values: Mapping[str, Any], layer: Layer) -> str:
     if not feature:
-        return "nothing says which feature it observes"
+        return say("nothing-says-which-feature-observes")
     if time is None:
-        return "no time, or one that can't be read"
+        return say("time-missing-or-unreadable")
     if all(value is None for value in values.values()):
-        return f"no value: {', '.join(values)}"
+        return say("no-value", values=", ".join(values))
     lacking = [f.name for f in layer.fields if f.obligation == "M" and values[f.name] is None]
-    return f"no value: {', '.join(lacking)}" if lacking else ""
+    return say("no-value", values=", ".join(lacking)) if lacking else ""
 
 
 def _content(values: Mapping[str, Any], layer: Layer) -> bytes:

@@ -13,6 +13,7 @@ from cim.concurrency.process_pool import in_order, process_pool
 from cim.config import Settings
 from cim.errors import CimError, UnreadableFile
 from cim.features import Header, Source
+from cim.messages import say
 from ingest.formats.contract import Incoming
 from ingest.load.work import Prepared, prepared
 
@@ -39,12 +40,10 @@ def tables(incoming: Incoming, *, workers: int) -> Iterator[Table]:
     """
     reader, path, settings = incoming.reader, incoming.path, incoming.settings
     if reader is None or path.stat().st_size == 0:
-        raise UnreadableFile(f"{path}: a file of zero bytes")
+        raise UnreadableFile(say("file-zero-bytes", file=path))
     if (needed := reader.memory_mb(path)) > settings.memory_mb:
         raise UnreadableFile(
-            f"{path}: a {path.suffix.lower()} file is held whole, this one in about {needed:.0f} MB, more than "
-            f"the {settings.memory_mb} MB of the setting memory_mb: raise it, or deliver it in parts or as a "
-            "format that is streamed (GeoPackage, CityGML, CityJSONSeq, 3D Tiles)"
+            say("file-held-whole", file=path, suffix=path.suffix.lower(), needed=needed, memory_mb=settings.memory_mb)
         )
     sources = list(reader.read(path, replace(incoming.options, workers=workers)))
     for source in sources:

@@ -16,6 +16,7 @@ from cim.loads.load import Load, note_source
 from cim.loads.load import load as begin_load
 from cim.loads.quality import keep_quality
 from cim.loads.quarantine import set_aside
+from cim.messages import each_text, say
 from cim.read.terrain import ground_of
 from cim.store.connection import Connection, Cursor, LostConnection, Store
 from ingest.delivery.declared import DatasetFile, Declared, declared_for
@@ -27,7 +28,6 @@ from ingest.load.opened import Table, closed_after, opened
 from ingest.load.stage import STAGES, Stage
 
 Progress = Callable[[float, str], None]  # told: the share that is done, and what is being done
-UNEXPECTED = "a fault that this program doesn't know how to say; nothing of the file was loaded"
 _LONGEST_ERROR, _LONGEST_FAULT = 1500, 300
 
 
@@ -60,7 +60,9 @@ def ingest(
 
     """
     if options.layer and options.layer not in store.catalog.layers:
-        raise UnknownLayer(f"no layer {options.layer!r}; the catalog has {', '.join(store.catalog.layers)}")
+        raise UnknownLayer(
+            say("no-such-layer-to-load-into", layer=options.layer, layers=", ".join(store.catalog.layers))
+        )
     with TemporaryDirectory() as scratch, rarely_collecting():
         found = find_files(paths, Path(scratch), of_others=of_others)
         files = [(file, _declared(file, options, settings)) for file in found]
@@ -157,7 +159,7 @@ def _ingest_file(connection: Connection, incoming: Incoming, tables: Iterator[Ta
     except CimError as error:
         report = FileReport(
             shown,
-            error=_shortened(str(error).replace(str(incoming.path), shown)),
+            error=_as_sent(error.message, incoming.path, shown),
             setting=error.setting,
             layers=report.layers,
             crs=report.crs,
@@ -168,7 +170,7 @@ def _ingest_file(connection: Connection, incoming: Incoming, tables: Iterator[Ta
     except Exception as fault:  # noqa: BLE001 - one file never takes the others with it; what it was is in the log
         traceback.print_exc()
         said = f"{type(fault).__name__}: {fault}"[:_LONGEST_FAULT]
-        report = FileReport(shown, error=f"{shown}: {UNEXPECTED} ({said})", layers=report.layers)
+        report = FileReport(shown, error=say("unexpected-fault", file=shown, reason=said), layers=report.layers)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -189,12 +191,17 @@ def _load(cursor: Cursor, incoming: Incoming, tables: Iterator[Table], load: Loa
         report.source = note_source(cursor, load.number, path, report.path, table.name)
         _load_table(cursor, table, incoming.of_table(table.header, table.name), load.layers)
     if report.read == 0 and not report.layers:
-        raise NothingToLoad(f"{path}: no record in it")
+        raise NothingToLoad(say("no-record", file=path))
 
 
-def _shortened(said: str) -> str:
-    """Return a message without what a broken file made of it: it is read by people."""
-    return said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]} …"
+def _as_sent(message: str, path: Path, shown: str) -> str:
+    """Return what is said of a file, which names it as it was sent, and without what a broken one made of the text."""
+
+    def change(text: str) -> str:
+        text = text.replace(str(path), shown)
+        return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]} …"
+
+    return each_text(message, change)
 
 
 def _load_table(cursor: Cursor, table: Table, incoming: Incoming, layers: Collection[str]) -> None:

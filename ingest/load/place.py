@@ -12,6 +12,7 @@ from pyproj import CRS
 from cim.city import City
 from cim.errors import UnknownCrs, UnknownVerticalDatum
 from cim.features import Features, Header
+from cim.messages import say
 from cim.reference.crs import WGS84, Float, Operation, check_place, identify, label, operation, split, to_wgs84
 from cim.reference.gcj02 import unshift
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
@@ -53,8 +54,7 @@ class Placement:
         """
         if self.vertical_datum is None:
             raise UnknownVerticalDatum(
-                f"{self.where}: it has heights, and nothing tells their vertical datum: "
-                f"EPSG:N, ellipsoidal, or city (the city's own, {self.city.vertical_datum})"
+                say("heights-without-vertical-datum", file=self.where, vertical_datum=self.city.vertical_datum)
             )
         return to_city_heights(self.vertical_datum, self.heights_city or self.city)
 
@@ -70,7 +70,7 @@ def placement(incoming: Incoming) -> Placement:
     shifted = declared.crs.upper() if declared.crs and unshift(declared.crs) else ""
     crs = WGS84 if shifted else declared_crs(declared) or header.crs
     if crs is None:
-        raise UnknownCrs(f"{incoming.where}: nothing tells its CRS: name it as EPSG:N")
+        raise UnknownCrs(say("nothing-tells-crs", file=incoming.where))
     horizontal, _ = split(crs)
     horizontal = identify(horizontal)
     return Placement(
@@ -155,7 +155,7 @@ def _without_zero_heights(features: Features, report: FileReport) -> NDArray[Any
     z = shapely.get_coordinates(geometry[with_z], include_z=True)[:, 2]
     if np.nanmax(np.abs(z), initial=0.0) > 0:
         return geometry
-    report.warn("Z is zero everywhere, which is no height: taken as 2D")
+    report.warn(say("z-zero-everywhere"))
     return np.asarray(shapely.force_2d(geometry))
 
 

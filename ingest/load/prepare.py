@@ -18,6 +18,7 @@ from cim.geometry.body_batch import Bool, Float, Int, concatenate, select
 from cim.geometry.canonical import RESOLUTION_M, canonical, on_earth
 from cim.geometry.faults import FAULTS, find_faults
 from cim.geometry.stored_form import content_hash, encode
+from cim.messages import say
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.formats.contract import Incoming
@@ -139,10 +140,10 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     inside_out = geo.closed(standing) & (geo.volumes(standing) < 0)
     if inside_out.any():
         standing = canonical(geo.reversed_faces(standing, inside_out)).bodies
-        report.warn("inside out: faces turned around", _names(features, record[outcome.kept][inside_out]))
+        report.warn(say("inside-out"), _names(features, record[outcome.kept][inside_out]))
     if (dropped := outcome.dropped_faces[outcome.kept] > 0).any():
         names = _names(features, record[outcome.kept][dropped])
-        report.warn("faces with fewer than three distinct points dropped", names)
+        report.warn(say("faces-fewer-than-three-distinct"), names)
     lost = np.bincount(record[~outcome.kept], minlength=len(features))
     left = np.bincount(record[outcome.kept], minlength=len(features))
     finite = on_earth(features.bodies.vertices)
@@ -150,10 +151,10 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     broken[record[features.bodies.body_of_index[~finite[features.bodies.indices]]]] = True
     refused = (lost > 0) & (left == 0)
     for r in np.flatnonzero(refused):
-        why = "a coordinate isn't a number (NaN)" if broken[r] else "no valid surface: fewer than three distinct points"
+        why = say("coordinate-not-number-nan") if broken[r] else say("no-valid-surface")
         _refuse(features, int(r), why, incoming)
     if (partly := (lost > 0) & (left > 0)).any():
-        report.warn("a level of detail without a valid surface dropped", _names(features, np.flatnonzero(partly)))
+        report.warn(say("level-detail-without-valid-surface"), _names(features, np.flatnonzero(partly)))
     placed = replace(
         features,
         bodies=standing,
@@ -179,21 +180,21 @@ def shaped(features: Features, incoming: Incoming) -> Features:
     reasons: dict[int, str] = {}
     missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     for r in np.flatnonzero(missing):
-        reasons[int(r)] = "no geometry"
+        reasons[int(r)] = say("no-geometry")
     coordinates, owner = shapely.get_coordinates(shapes, include_z=True, return_index=True)
     placed = on_earth(np.nan_to_num(coordinates, nan=0.0)) & np.isfinite(coordinates[:, :2]).all(axis=1)
     for r in np.unique(owner[~placed]):  # a height may be unknown
-        reasons[int(r)] = "a coordinate isn't a number, or can't be transformed"
+        reasons[int(r)] = say("coordinate-not-number")
     good = np.array([r not in reasons for r in range(len(features))], bool)
     invalid = good & ~shapely.is_valid(shapes)
     if invalid.any():
         shapes[invalid] = shapely.make_valid(shapes[invalid], method="structure", keep_collapsed=False)
-        report.warn("geometry wasn't valid: repaired", _names(features, np.flatnonzero(invalid)))
+        report.warn(say("geometry-not-valid"), _names(features, np.flatnonzero(invalid)))
     before = shapely.get_type_id(shapes)
     shapes = _as_type(shapes, layer)
     for r in np.flatnonzero(good & (shapely.is_missing(shapes) | shapely.is_empty(shapes))):
         kind = shapely.GeometryType(before[r]).name.title()
-        reasons[int(r)] = f"a {kind} has no place in the layer {layer.id} of {layer.geometry}s"
+        reasons[int(r)] = say("geometry-of-other-type", kind=kind, layer=layer.id, geometry=layer.geometry)
     for r, reason in sorted(reasons.items()):
         _refuse(features, r, reason, incoming)
     keep = np.array([r not in reasons for r in range(len(features))], bool)
@@ -263,8 +264,8 @@ def _against_ground(features: Features, ids: list[str], incoming: Incoming) -> N
     np.fmax.at(highest, owner, ground)
     known = np.isfinite(lowest)
     for what, wrong in (
-        (f"it stands in the air, more than {AIR_M:g} m above the terrain", known & (low[mine] > highest + AIR_M)),
-        ("it lies under the terrain", known & (high[mine] < lowest)),
+        (say("stands-in-the-air", air_m=AIR_M), known & (low[mine] > highest + AIR_M)),
+        (say("lies-under-terrain"), known & (high[mine] < lowest)),
     ):
         if wrong.any():
             incoming.report.warn(what, [ids[r] for r in np.unique(features.body_record[mine[wrong]])])
@@ -366,10 +367,10 @@ def _raised(
     for r in np.flatnonzero(unknown):
         flags[r].append("no_height")
     if unknown.any():
-        report.warn("no height and no storeys: footprint only", [ids[r] for r in np.flatnonzero(unknown)])
+        report.warn(say("no-height-no-storeys"), [ids[r] for r in np.flatnonzero(unknown)])
     if from_storeys.any():
         names = [ids[r] for r in np.flatnonzero(from_storeys)]
-        report.warn(f"height assumed from storeys at {incoming.storey_m:g} m each", names)
+        report.warn(say("height-assumed-storeys-m-each", storey_m=incoming.storey_m), names)
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
         return _Raised(features, standing)
@@ -426,11 +427,10 @@ def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str],
         lost = [ids[r] for r in rise[np.isnan(base)]]
         if len(lost) <= len(ids) / 2:
             for record in rise[np.isnan(base)]:
-                _refuse(features, int(record), "it has a height, and no terrain or base height to stand on", incoming)
+                _refuse(features, int(record), say("height-without-ground"), incoming)
             return base
         raise NothingToLoad(
-            f"{incoming.where}: {len(lost)} footprints have a height, but neither terrain nor a base height says "
-            f"where they stand ({', '.join(lost[:3])}): load terrain first, or in the same call"
+            say("footprints-have-height", file=incoming.where, count=len(lost), lost=", ".join(lost[:3]))
         )
     return base
 
@@ -452,7 +452,7 @@ def _rows(
     solid = np.array([lod in solid_lods for lod in features.body_lod], bool)
     open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
     if len(open_records):
-        incoming.report.warn("open surface: loaded with closed = false", [ids[r] for r in open_records])
+        incoming.report.warn(say("open-surface"), [ids[r] for r in open_records])
     lods, lists = _versions_bodies(features, hashes)
     if stays and stays.hashes:
         lods, lists = [list(stays.lods)] * len(ids), [list(stays.hashes)] * len(ids)

@@ -9,6 +9,7 @@ import shapely
 from pyproj import CRS
 
 from cim.catalog.model import Layer
+from cim.messages import say
 from cim.reference.crs import WGS84, Float, operation
 from cim.reference.gcj02 import SHIFTED, unshift
 from cim.store.connection import Cursor, Store
@@ -58,10 +59,7 @@ def suspected_shift(cursor: Cursor, store: Store, layer: Layer, crs: str | None,
         assert back is not None  # noqa: S101 - it is one of them
         nearer = _distance(outlines, np.column_stack(to_city(*back(lon, lat))))
         if nearer < BETTER * off:
-            return (
-                f"its outlines lie {off:.0f} m from those of {layer.id} that are stored; read as {name} they would lie "
-                f"{nearer:.1f} m from them: is its crs {name}?"
-            )
+            return say("outlines-lie-m-those-stored", off_m=off, layer=layer.id, name=name, nearer_m=nearer)
     return None
 
 

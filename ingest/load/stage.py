@@ -9,6 +9,7 @@ from cim.catalog.model import KindName, Layer
 from cim.features import BATCH_SIZE
 from cim.loads.load import DatasetNote
 from cim.loads.quarantine import resolve
+from cim.messages import say
 from cim.store.connection import Cursor
 from cim.store.match import any_nameless
 from cim.store.merge import (
@@ -30,8 +31,8 @@ from ingest.load.prepare import Rows
 from ingest.load.shift import suspected_shift
 
 PART = 10_000  # records that are merged at once, where the others of their table needn't be known
-TWICE = "duplicate id: an earlier object of this file has it"
-CLASH = "id clash: another dataset has it for an object elsewhere; an id_prefix tells them apart"
+TWICE = say("duplicate-id")
+CLASH = say("id-clash")
 
 
 class Stage(Protocol):
@@ -142,7 +143,7 @@ class ObservationStage:
             keep.append(identifier not in self._staged)
             self._staged.add(identifier)
             if not keep[-1]:
-                self._incoming.report.refuse(identifier, "a second value for the same moment")
+                self._incoming.report.refuse(identifier, say("second-value-same-moment"))
         stage_records(self._cursor, self._layer, _kept(rows, keep))
 
     def merge(self) -> None:
@@ -153,7 +154,7 @@ class ObservationStage:
                 WHERE NOT EXISTS (SELECT FROM twin."{observed.id}" v WHERE v.id = s.feature) ORDER BY 1"""
         ).fetchall()
         if rows:
-            self._incoming.report.warn(f"values of a {observed.id} that isn't there (yet)", [row[0] for row in rows])
+            self._incoming.report.warn(say("observed-not-there", observed=observed.id), [row[0] for row in rows])
         _count(
             self._incoming,
             self._layer,
@@ -201,6 +202,6 @@ def _count(incoming: Incoming, layer: Layer, outcome: Merged) -> None:
     for clash in outcome.clashes:
         report.refuse(clash.id, CLASH, layer=layer.id, source=clash.attributes, wkb=clash.wkb)
     if outcome.met:
-        report.warn("no id: known again by its place", outcome.met)
+        report.warn(say("known-again-by-place"), outcome.met)
     if outcome.taken_over:
-        report.warn("id belonged to another dataset, at the same place: a new version", outcome.taken_over)
+        report.warn(say("id-belonged-another-dataset"), outcome.taken_over)

@@ -12,6 +12,7 @@ from cim.catalog.model import KindName, Layer
 from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import UnknownLayer
 from cim.features import Features, Source, take
+from cim.messages import say
 from ingest.delivery.report import FileReport
 from ingest.formats.city_models.images import with_stored_images
 from ingest.formats.contract import Incoming
@@ -107,14 +108,14 @@ def _layer_of(incoming: Incoming, object_class: str | None) -> Layer:
             return layer
     layer = _named(incoming)
     if layer is None:
-        raise UnknownLayer(f"{incoming.where}: nothing tells its layer: name one of {', '.join(catalog.layers)}")
+        raise UnknownLayer(say("nothing-tells-layer", file=incoming.where, layers=", ".join(catalog.layers)))
     return layer
 
 
 def _of_records(incoming: Incoming, name: str) -> Layer:
     layer = incoming.catalog.layers.get(name)
     if layer is None or layer.kind not in PREPARED:
-        raise UnknownLayer(f"{incoming.where}: {name} isn't a layer of records")
+        raise UnknownLayer(say("not-layer-records", file=incoming.where, name=name))
     return layer
 
 

@@ -36,6 +36,7 @@ from pydantic import Field, ValidationError, field_validator
 from cim.access.asker import Asker
 from cim.clock import Clock
 from cim.errors import BadSettings, CimError, UnreadableFile
+from cim.messages import say
 from cim.store.connection import Cursor, Store, connect
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import LoadReport
@@ -87,10 +88,10 @@ def read_feeds(path: Path) -> dict[str, Feed]:
         tables = tomllib.loads(path.read_text("utf-8"))
         feeds = {name: Feed.model_validate(table) for name, table in tables.items()}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
-        raise BadSettings(f"{path}: {fault}") from fault
+        raise BadSettings(say("settings-file-cannot-be-used", file=path, reason=fault)) from fault
     for name, feed in feeds.items():
         if (feed.source is None) == (feed.drop is None):
-            raise BadSettings(f"{path}: [{name}] has either a source or a drop folder")
+            raise BadSettings(say("has-either-source-drop-folder", file=path, name=name))
     return feeds
 
 
@@ -170,7 +171,9 @@ def _downloaded(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | 
             for piece in answer.iter_bytes():
                 size += len(piece)
                 if size > LARGEST_BYTES:
-                    raise UnreadableFile(f"{feed.source}: more than {LARGEST_BYTES // 10**9} GB")
+                    raise UnreadableFile(
+                        say("download-more-than-gb", source=feed.source, largest_bytes=LARGEST_BYTES // 10**9)
+                    )
                 digest.update(piece)
                 file.write(piece)
         said = {key: answer.headers[key] for key in _MARKED if key in answer.headers}
@@ -195,8 +198,8 @@ def _answer(source: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]
                 return
             address = answer.next_request.url
         if (address.host, _port(address)) not in ((first.host, _port(first)), (first.host, HTTPS_PORT)):
-            raise UnreadableFile(f"{source}: its server leads to {address.host}: if that is right, name that address")
-    raise UnreadableFile(f"{source}: its server leads on and on")
+            raise UnreadableFile(say("server-leads-if-right-name-address", source=source, host=address.host))
+    raise UnreadableFile(say("server-leads", source=source))
 
 
 def _port(address: httpx.URL) -> int | None:
@@ -221,7 +224,7 @@ def _suffix(answer: httpx.Response) -> str:
 def _empty_drop(store: Store, name: str, feed: Feed, folder: Path) -> list[Ran]:
     """Load what lies in a drop folder and is whole; move it to `done` or `failed`, with the report beside it."""
     if not folder.is_dir():
-        raise UnreadableFile(f"{folder}: no such folder")
+        raise UnreadableFile(say("no-such-folder", folder=folder))
     ran = []
     for path in sorted(folder.iterdir(), key=lambda p: (not p.is_symlink(), p)):  # links go before what they lie beside
         if path.name in ("done", "failed") or path.name.startswith("."):
@@ -230,7 +233,7 @@ def _empty_drop(store: Store, name: str, feed: Feed, folder: Path) -> list[Ran]:
             continue
         try:
             if _leads_elsewhere(path):
-                raise UnreadableFile(f"{path}: a link, or a folder with one: what lies elsewhere isn't read from here")
+                raise UnreadableFile(say("link-not-followed", file=path))
             report = _load(store, name, feed, path, path.stem, of_others=True)
             run, text = _ran(name, report, None), json.dumps(report.as_json(), ensure_ascii=False, indent=1)
         except CimError as fault:
@@ -262,7 +265,7 @@ def run_due(
     """
     feeds = read_feeds(path)
     if unknown := sorted(set(names) - set(feeds)):
-        raise BadSettings(f"{path}: no feed {', '.join(unknown)}; there are {', '.join(feeds) or 'none'}")
+        raise BadSettings(say("no-feed", file=path, unknown=", ".join(unknown), feeds=", ".join(feeds) or "none"))
     with connect(store.url, autocommit=True) as connection, connection.cursor() as cursor:
         if not (row := cursor.execute("SELECT pg_try_advisory_lock(hashtext('cim.feeds'))").fetchone()) or not row[0]:
             return None

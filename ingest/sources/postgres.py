@@ -24,6 +24,7 @@ from pyproj import CRS
 
 from cim.errors import BadSettings, NoDatabase, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.messages import say
 from cim.reference.crs import parse
 from cim.store.connection import connect
 
@@ -55,12 +56,12 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
         connection = connect(make_conninfo(substituted(described.url, path), connect_timeout=CONNECT_S))
         connection.read_only = True
     except (psycopg.Error, NoDatabase) as fault:
-        raise UnreadableFile(f"{path}: no connection to its database: {_first_line(fault)}") from fault
+        raise UnreadableFile(say("no-connection-to-source", file=path, first_line=_first_line(fault))) from fault
     try:
         shape, srid = _shape_column(connection, described)
     except psycopg.Error as fault:
         connection.close()
-        raise UnreadableFile(f"{path}: its table can't be read: {_first_line(fault)}") from fault
+        raise UnreadableFile(say("table-cannot-read", file=path, first_line=_first_line(fault))) from fault
     name = path.name.removesuffix(".pg.toml")
     header = Header(crs=_crs(srid), layer_hint=name, spatial=shape is not None)
     yield Source(header, _batches(connection, described, shape, path))
@@ -70,9 +71,9 @@ def _described(path: Path) -> Described:
     try:
         described = Described.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:
-        raise BadSettings(f"{path}: it doesn't describe a table: {fault}") from fault
+        raise BadSettings(say("not-describe-table", file=path, reason=fault)) from fault
     if (described.table is None) == (described.query is None):
-        raise BadSettings(f"{path}: either `table` or `query` says what is read")
+        raise BadSettings(say("either-table-query-says-what", file=path))
     return described
 
 
@@ -86,7 +87,7 @@ def substituted(text: str, path: Path) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise BadSettings(f"{path}: no environment variable {match[1]}")
+            raise BadSettings(say("no-environment-variable", file=path, match=match[1]))
         return os.environ[match[1]]
 
     return _VARIABLE.sub(value, text)
@@ -135,7 +136,7 @@ def _batches(
                 names = [c.name for c in cursor.description or ()]
                 yield _features(names, rows, described, shape)
     except psycopg.Error as fault:
-        raise UnreadableFile(f"{path}: its table can't be read to its end: {_first_line(fault)}") from fault
+        raise UnreadableFile(say("table-cannot-read-to-end", file=path, first_line=_first_line(fault))) from fault
 
 
 _WKB = "cim_wkb"

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from cim.access.asker import COMMAND_LINE, Asker
 from cim.config import Settings
 from cim.errors import BadRequest
 from cim.loads.quality import examine
+from cim.messages import each_text, say
 from cim.store.connection import Cursor, Store
 from cim.store.schema import table
 from ingest.delivery.archives import is_archive, unpack
@@ -34,7 +36,7 @@ def new_upload(settings: Settings, name: str) -> tuple[str, Path]:
     """
     plain = PurePosixPath(name.replace("\\", "/")).name
     if not plain or plain.startswith("."):
-        raise BadRequest("an upload needs name, the file's name with its suffix")
+        raise BadRequest(say("upload-needs-name"))
     _forget_old(settings.state / "uploads")
     upload = uuid4().hex
     folder = settings.state / "uploads" / upload
@@ -59,9 +61,9 @@ def folder_of(settings: Settings, upload: str) -> Path:
     try:
         folder = settings.state / "uploads" / UUID(upload).hex
     except ValueError as fault:
-        raise BadRequest(f"{upload!r} isn't the id of an upload") from fault
+        raise BadRequest(say("not-id-upload", upload=upload)) from fault
     if not folder.is_dir():
-        raise BadRequest(f"no upload {upload}; send the file again")
+        raise BadRequest(say("no-upload", upload=upload))
     return folder
 
 
@@ -139,10 +141,13 @@ def _without_folder(report: dict[str, Any]) -> dict[str, Any]:
     for file in report["files"]:
         whole, name = file["path"], Path(file["path"]).name
         file["path"] = name
-        for key in ("error", "warnings"):
-            if isinstance(file.get(key), str):
-                file[key] = file[key].replace(whole, name)
+        if file.get("error"):
+            file["error"] = each_text(file["error"], partial(_named, whole, name))
     return report
+
+
+def _named(whole: str, name: str, text: str) -> str:
+    return text.replace(whole, name)
 
 
 def unpacked(folder: Path) -> Path:
@@ -154,9 +159,7 @@ def unpacked(folder: Path) -> Path:
     """
     for path in folder.iterdir():
         if (reader := reader_of(path)) and reader.leads_elsewhere:
-            raise BadRequest(
-                f"{path.name}: it leads to another database; an administrator loads it, or makes it a feed"
-            )
+            raise BadRequest(say("leads-another-database", file=path.name))
     archives = [path for path in folder.iterdir() if is_archive(path) and path.is_file()]
     if not archives:
         return folder

@@ -6,12 +6,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cim.messages import told
+from cim.messages import say, told
 from services.http.pages import render_alone
 
 WIDTH, TALLEST, MARGIN = 960.0, 620.0, 14.0  # of the map, in its own units
 COLOURS = ("#1f6f5c", "#3b6ea8", "#a8743b", "#7a4fa3", "#4f8a3b", "#b0507a", "#5d7180")
 LEAST_SPAN_M = 50.0  # a map of one point still shows some ground
+
+
+FLAGS = {  # of a version → its title
+    "not_planar": say("flag-not-planar"),
+    "zero_area": say("flag-zero-area"),
+    "not_orientable": say("flag-not-orientable"),
+    "not_manifold": say("flag-not-manifold"),
+    "self_intersection": say("flag-self-intersection"),
+    "faces_cross": say("flag-faces-cross"),
+    "height_from_storeys": say("flag-height-from-storeys"),
+    "no_height": say("flag-no-height"),
+    "unknown_code": say("flag-unknown-code"),
+}
 
 
 class Drawn(NamedTuple):
@@ -52,6 +65,7 @@ def quality_page(known: dict[str, Any], city: str, language: str = "zh") -> str:
             "totals": _totals((known.get("report") or {}).get("files", [])),
             "map": _map(quality, frame, language) if frame else None,
             "bars": bars,
+            "flags": FLAGS,
             "language": language,
         },
         city,

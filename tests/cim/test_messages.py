@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cim import errors, messages
+from cim.geometry.faults import FAULTS
 from cim.messages import Message, keep, known_again, say, tell, told
+from services.http.quality_page import FLAGS
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("cim", "tiles", "services")  # that speak by messages
+PACKAGES = ("cim", "ingest", "tiles", "services")
 LANGUAGES = ("zh", "en")
 # what isn't read by a person at a door: commands, generated pages
 ELSEWHERE = ("services/cli", "services/docs")
@@ -84,7 +86,24 @@ def test_errors_say_messages(path: Path) -> None:
             assert not literal, f"{path}:{call.lineno}: a sentence is a message of cim/locale"
 
 
-# a message about a message
+SAYING = {"warn", "refuse", "Refusal", "_refuse"}  # what a reader or a check says
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if "ingest" in p.parts], ids=lambda path: path.stem)
+def test_readers_and_checks_say_messages(path: Path) -> None:
+    for call in calls(path):
+        for argument in call.args if name_of(call) in SAYING else ():
+            text = "".join(
+                n.value for n in ast.walk(argument) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            )
+            literal = isinstance(argument, ast.JoinedStr | ast.Constant | ast.BinOp)
+            assert not (literal and len(text.split()) > 1), (
+                f"{path}:{call.lineno}: a sentence is a message of cim/locale"
+            )
+
+
+def test_every_flag_has_a_title() -> None:
+    assert {fault.flag for fault in FAULTS} | {"height_from_storeys", "no_height", "unknown_code"} == set(FLAGS)
 
 
 FAR = say("far-outside", file="a.shp", west=1.0, south=3.0, east=2.0, north=4.0, distance_km=900.4,

@@ -35,7 +35,7 @@ from pyproj import CRS
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import BadRequest, BadSettings, CimError, UnknownCrs
-from cim.messages import in_chinese
+from cim.messages import told
 from cim.reference.crs import names_files, operation, parse
 from cim.store import cluster
 from cim.store.connection import Store, connect, open_store
@@ -584,7 +584,7 @@ def test_a_link_to_a_database_is_refused_out_of_an_archive_and_the_others_go_in(
         refused = of_file["hydrant.pg.toml"]
         assert (refused["read"], refused["loaded"]) == (0, 0)
         assert "leads to another database" in refused["error"]
-        assert "数据库" in in_chinese(refused["error"])
+        assert "数据库" in told(refused["error"], "zh")
         assert of_file["hydrant.geojson"]["loaded"] == 1
 
 

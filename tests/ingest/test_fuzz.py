@@ -19,8 +19,10 @@ from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.city_models import ifc_parts
 from ingest.formats.drawings import dxf_parts
-from ingest.load.pipeline import UNEXPECTED, ingest
+from ingest.load.pipeline import ingest
 from tests.factory import cityjson
+
+UNEXPECTED = "a fault that this program doesn't know how to say"
 
 GRID = "EPSG:4547"
 LONGEST_S = 20.0

@@ -17,7 +17,9 @@ from cim.geometry.stored_form import decode
 from cim.store.assets import asset_path
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
-from ingest.load.pipeline import UNEXPECTED, ingest
+from ingest.load.pipeline import ingest
+
+UNEXPECTED = "a fault that this program doesn't know how to say"
 
 HERE = (113.58, 37.86, 712.5)
 TO_CITY = Transformer.from_crs(4326, 4547, always_xy=True)

@@ -18,6 +18,7 @@ from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Sou
 from cim.geometry.body_batch import CLASS_INDEX
 from cim.geometry.canonical import canonical
 from cim.geometry.measures import closed, volumes
+from cim.messages import say
 from cim.reference.crs import lands_in_area, parse_reference, split
 from ingest.formats.city_models.citygml_appearance import FaceLook, Looks, looks_of_file
 from ingest.formats.city_models.citygml_attributes import XLINK, dictionary, generic, typed, value_of
@@ -150,7 +151,9 @@ class _Reading:
             self._properties(element, own)
             bodies = list(self._levels(own))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as fault:
-            gathered.refused.append(Refusal(identifier or "", f"geometry can't be read: {fault}", own.attributes))
+            gathered.refused.append(
+                Refusal(identifier or "", say("geometry-cannot-read", reason=fault), own.attributes)
+            )
             return
         name = local_name(element)
         gathered.ids.append(identifier)
@@ -206,7 +209,7 @@ class _Reading:
 
     def _geometry_property(self, prop: Element, level: str, what: str, own: "_Object") -> None:
         if what == "TerrainIntersection":
-            own.warnings.add("the line where it meets the terrain left out")
+            own.warnings.add(say("line-where-meets-terrain-left"))
             return
         if what == "ImplicitRepresentation":
             self._implicit(prop, level, own)
@@ -236,7 +239,7 @@ class _Reading:
             if lod in own.direct:
                 used = {id(polygon) for polygon, _, _ in own.direct[lod]}
                 if any(key not in used for key in class_of):
-                    own.warnings.add(f"surfaces of LoD {lod} that its solid doesn't have left out")
+                    own.warnings.add(say("surfaces-lod-solid-not-have", lod=lod))
             if flat and own.plane is None:
                 own.plane = shapely.MultiPolygon([(rings[0], rings[1:]) for rings in flat])
             if faces.rings:
@@ -260,7 +263,7 @@ class _Reading:
                     target = self._target(child)
                     if target is None:
                         if warnings is not None:
-                            warnings.add("a reference to geometry that isn't in the same object left out")
+                            warnings.add(say("reference-geometry-not-same-object"))
                     elif local_name(target) in ("Polygon", "Triangle"):
                         found.append((target, bool(turns % 2), 0))
                     else:
@@ -282,7 +285,7 @@ class _Reading:
                 positions.pop()
             rings.append(positions)
         if not rings:
-            raise ValueError("a polygon without an exterior")
+            raise ValueError(say("polygon-without-exterior"))
         return rings, dimension
 
     def _positions(self, element: Element) -> tuple[list[list[float]], int]:
@@ -300,7 +303,7 @@ class _Reading:
                 numbers += values
                 lists += 1
         if not numbers or len(numbers) % dimension:
-            raise ValueError(f"{len(numbers)} numbers aren't positions of {dimension}")
+            raise ValueError(say("numbers-not-positions", count=len(numbers), dimension=dimension))
         return [numbers[i : i + dimension] for i in range(0, len(numbers), dimension)], dimension
 
     def _plane(self, prop: Element) -> Any:
@@ -321,7 +324,7 @@ class _Reading:
         parts = {local_name(child): child for child in implicit}
         relative = parts.get("relativeGMLGeometry", parts.get("relativeGeometry"))
         if relative is None or "referencePoint" not in parts:
-            own.warnings.add("an implicit geometry in another file left out")
+            own.warnings.add(say("implicit-geometry-another-file-left"))
             return
         template = next(iter(relative), None)
         reference = (relative.get(XLINK) or "").rpartition("#")[2]
@@ -332,7 +335,7 @@ class _Reading:
         else:
             template = self._templates.get(reference)
         if template is None:
-            own.warnings.add(f"an implicit geometry that no earlier object has ({reference}) left out")
+            own.warnings.add(say("implicit-geometry-no-earlier-object", reference=reference))
             return
         matrix = np.eye(4)
         if "transformationMatrix" in parts:
@@ -437,4 +440,4 @@ def _is_swapped(batch: Features, crs: CRS | None, reference: str | None) -> tupl
     if swapped == by_registry:
         return swapped, None
     order = "northing before easting" if swapped else "easting before northing"
-    return swapped, f"coordinates read as {order}, against what {reference} means by itself: {why}"
+    return swapped, say("coordinates-read", order=order, reference=reference, why=why)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.geometry.appearance import Paint, Wrap
+from cim.messages import say
 from ingest.formats.city_models.citygml_attributes import XLINK
 from ingest.formats.city_models.images import beside
 from ingest.formats.xml_stream import Element, children, local_name
 
-GEOREFERENCED = "images laid over the ground (GeoreferencedTexture) left out"
-UNFIT = "texture coordinates that don't fit the surface's outline left out"
+GEOREFERENCED = say("images-laid-over-ground")
+UNFIT = say("texture-coordinates-not-fit-surface")
 _WRAPS: Mapping[str, Wrap] = {"wrap": "repeat", "mirror": "mirror"}
 
 Ring = list[list[float]]

@@ -20,6 +20,7 @@ from cim.errors import UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source, take
 from cim.geometry.appearance import Appearance, joined, plain
 from cim.geometry.body_batch import CLASS_INDEX, Bodies, Float, Int, from_sizes
+from cim.messages import say
 from cim.reference.crs import parse_reference
 from ingest.formats.city_models.cityjson_appearance import UNREADABLE_LOOKS, Looks, Palette, read_palette, unnested
 from ingest.formats.city_models.cityjson_large import LARGE_BYTES, LargeDocument
@@ -54,7 +55,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
 def _parse(text: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
     where = f"{path}, line {line}" if line else str(path)
     if not text.strip():
-        raise UnreadableFile(f"{where}: empty")
+        raise UnreadableFile(say("file-empty", file=where))
     try:
         document = orjson.loads(text)
     except ValueError:
@@ -62,9 +63,9 @@ def _parse(text: bytes, path: Path, line: int | None = None) -> dict[str, Any]:
     try:
         document = document or json.loads(text)
     except (ValueError, RecursionError) as fault:
-        raise UnreadableFile(f"{where}: not JSON, or cut short ({fault})") from fault
+        raise UnreadableFile(say("not-json-cut-short", file=where, reason=fault)) from fault
     if not isinstance(document, dict):
-        raise UnreadableFile(f"{where}: not a CityJSON object")
+        raise UnreadableFile(say("not-cityjson-object", file=where))
     return document
 
 
@@ -111,7 +112,13 @@ def _check_document(document: Mapping[str, Any], path: Path) -> None:
     version = str(document.get("version", ""))
     if document.get("type") != "CityJSON" or version[:3] not in _VERSIONS:
         raise UnreadableFile(
-            f"{path}: type {document.get('type')!r}, version {version!r}; readable is CityJSON {', '.join(_VERSIONS)}"
+            say(
+                "cityjson-of-other-version",
+                file=path,
+                type=document.get("type"),
+                version=version,
+                versions=", ".join(_VERSIONS),
+            )
         )
     transform = document.get("transform")
     if transform is None and version.startswith("1.0"):
@@ -119,9 +126,9 @@ def _check_document(document: Mapping[str, Any], path: Path) -> None:
     scale, translate = (transform or {}).get("scale"), (transform or {}).get("translate")
     for name, value in (("scale", scale), ("translate", translate)):
         if not isinstance(value, list) or len(value) != 3 or not np.isfinite(np.asarray(value, np.float64)).all():
-            raise UnreadableFile(f"{path}: transform.{name} is {value!r}, not three numbers")
+            raise UnreadableFile(say("not-three-numbers", file=path, name=name, numbers=value))
     if 0 in (scale or ()):
-        raise UnreadableFile(f"{path}: transform.scale is {scale}; a zero collapses the city to a plane or a point")
+        raise UnreadableFile(say("transform-scale", file=path, scale=scale))
 
 
 def _header(document: Mapping[str, Any], path: Path) -> Header:
@@ -253,7 +260,9 @@ class _Gathered:
             body_lod=[shell.lod for shell in shells],
         )
         whole = np.array([record not in reasons for record in range(len(self.ids))], bool)
-        warnings = {UNREADABLE_LOOKS: tuple(self.unreadable_looks)} if self.unreadable_looks else {}
+        warnings: dict[str, tuple[str, ...]] = (
+            {UNREADABLE_LOOKS: tuple(self.unreadable_looks)} if self.unreadable_looks else {}
+        )
         return replace(take(features, whole), refused=tuple(self.refused), warnings=warnings)
 
     def _vertices(self) -> Float:
@@ -394,7 +403,7 @@ def _vertices(lists: list[list[Any] | Float], frame: _Frame) -> Float:
     try:
         return (_ragged(rows) if flat is None else flat) * frame.scale + frame.translate
     except (TypeError, ValueError, OverflowError) as fault:
-        raise UnreadableFile(f"{frame.path}: a vertex isn't three numbers ({fault})") from fault
+        raise UnreadableFile(say("vertex-not-three-numbers", file=frame.path, reason=fault)) from fault
 
 
 def _ragged(raw: list[Any]) -> Float:
@@ -509,7 +518,7 @@ def _placed_template(gathered: _Gathered, record: int, geometry: dict[str, Any])
     document = gathered.documents[-1]
     templates = document.frame.templates
     if templates is None:
-        raise ValueError("a geometry instance without geometry-templates")
+        raise ValueError(say("geometry-instance-without-geometry-templates"))
     template = templates.geometries[geometry["template"]]
     matrix = np.asarray(geometry["transformationMatrix"], np.float64).reshape(4, 4)
     reference = document.vertices[geometry["boundaries"][0]]

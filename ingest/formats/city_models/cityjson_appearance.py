@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cim.geometry.appearance import Appearance, Paint, Wrap
+from cim.messages import say
 from ingest.formats.city_models.images import beside
 
-UNREADABLE_LOOKS = "materials or textures that don't fit its surfaces left out"
+UNREADABLE_LOOKS = say("materials-textures-not-fit-surfaces")
 WRAPS: Mapping[str, Wrap] = {"wrap": "repeat", "mirror": "mirror"}
 _UNREADABLE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -133,7 +134,7 @@ def unnested(kind: str, nested: list[Any]) -> list[Any]:
     """
     flat = _DEPTHS.get(kind)
     if flat is None:
-        raise ValueError(f"geometry type {kind!r} isn't one of CityJSON")
+        raise ValueError(say("geometry-type-not-one-cityjson", kind=kind))
     return flat(nested)
 
 

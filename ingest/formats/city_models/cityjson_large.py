@@ -11,6 +11,7 @@ import orjson
 
 from cim.errors import UnreadableFile
 from cim.geometry.body_batch import Float
+from cim.messages import say
 
 LARGE_BYTES = 32 << 20  # a document of more is read so; a smaller one is parsed whole, in twelve times its size
 _PIECE = 8 << 20  # bytes of vertices that are turned into numbers at once
@@ -64,25 +65,25 @@ class LargeDocument(Mapping[str, Any]):
         try:
             return orjson.loads(self._text[start:end])
         except ValueError as fault:
-            raise UnreadableFile(f"{self._path}: not JSON, or cut short, near byte {start} ({fault})") from fault
+            raise UnreadableFile(say("not-json-near-byte-since", file=self._path, start=start, reason=fault)) from fault
 
     def _members(self, begin: int) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yield the members of the object that begins at a place: name, and where the value stands."""
         if self._text[begin : begin + 1] != b"{":
-            raise UnreadableFile(f"{self._path}: not a CityJSON object")
+            raise UnreadableFile(say("not-cityjson-object", file=self._path))
         position = begin + 1
         while member := _MEMBER.match(self._text, position):
             position = self._end_of(member.end())
             yield orjson.loads(member[1]), (member.end(), position)
         if self._text[position : position + 64].lstrip()[:1] not in (b"}", b","):
-            raise UnreadableFile(f"{self._path}: not JSON, or cut short, near byte {position}")
+            raise UnreadableFile(say("not-json-near-position", file=self._path, position=position))
 
     def _end_of(self, start: int) -> int:
         """Return where the value that begins at a place ends."""
         if self._text[start : start + 1] not in (b"{", b"["):
             plain = _PLAIN.match(self._text, start)
             if plain is None:
-                raise UnreadableFile(f"{self._path}: not JSON, or cut short, near byte {start}")
+                raise UnreadableFile(say("not-json-cut-short-near-byte", file=self._path, start=start))
             return plain.end()
         numbers = _NUMBERS_ALONE.match(self._text, start)
         if numbers and numbers[0].count(b"[") == numbers[0].count(b"]"):
@@ -94,7 +95,7 @@ class LargeDocument(Mapping[str, Any]):
             depth += 1 if self._text[position - 1 : position] == opens else -1
             if depth == 0:
                 return position
-        raise UnreadableFile(f"{self._path}: not JSON, or cut short, near byte {start}")
+        raise UnreadableFile(say("not-json-cut-short-near-byte", file=self._path, start=start))
 
     def _vertices(self, start: int, end: int) -> Float | list[Any]:
         """Return (n, 3) numbers; as a list what isn't three numbers everywhere."""

@@ -25,6 +25,7 @@ from cim.errors import UnknownCrs, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.body_batch import Float, Int, from_sizes
 from cim.geometry.measures import footprints
+from cim.messages import say
 from cim.reference.crs import parse, parse_reference
 from ingest.formats.city_models.ifc_parts import Entity, Part, Parts, parts_of
 
@@ -50,7 +51,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     try:
         placing = _placing(parts.frame)
     except (RuntimeError, AttributeError, TypeError, ValueError) as fault:
-        raise UnreadableFile(f"{path}: not readable as IFC ({fault})") from fault
+        raise UnreadableFile(say("not-readable-ifc", file=path, reason=fault)) from fault
     project: Any = next(iter(parts.frame.by_type("IfcProject")), None)
     header = Header(
         crs=placing.crs,
@@ -87,7 +88,7 @@ def _placing(model: Any) -> _Placing:
     site = next((s for s in model.by_type("IfcSite") if s.RefLatitude and s.RefLongitude), None)
     if site is not None:
         return _by_site(model, site)
-    return _Placing(warnings=("neither IfcMapConversion nor the site's latitude and longitude places the model",))
+    return _Placing(warnings=(say("neither-ifcmapconversion-nor-site-latitude"),))
 
 
 def _by_conversion(model: Any, conversion: Entity) -> _Placing:
@@ -99,7 +100,7 @@ def _by_conversion(model: Any, conversion: Entity) -> _Placing:
     # metres of the map for a metre of the model: without a scale, and with one that forgets the units, they are alike
     scale = conversion.Scale * map_m / project_m if conversion.Scale else 1.0
     if abs(scale - 1) > _UNIT_TOLERANCE and conversion.Scale == 1:
-        warnings.append("IfcMapConversion has the scale 1 between different units: metres taken for metres")
+        warnings.append(say("ifcmapconversion-has-scale-1-between"))
         scale = 1.0
     horizontal = parse_reference(target.Name) if target.Name else None
     crs = horizontal
@@ -142,7 +143,7 @@ def _by_site(model: Any, site: Entity) -> _Placing:
     project_m = units.calculate_unit_scale(model)
     height = (site.RefElevation or 0.0) * project_m
     crs = CRS.from_proj4(f"+proj=tmerc +lat_0={lat:.9f} +lon_0={lon:.9f} +k=1 +datum=WGS84 +units=m +type=crs")
-    said = f"placed by the site's latitude and longitude, {lat:.6f} {lon:.6f}: good to some metres at best"
+    said = say("placed-site-latitude-longitude", lat=lat, lon=lon)
     return _Placing(crs, (0.0, 0.0, height), turn, warnings=(said,))
 
 
@@ -274,10 +275,9 @@ def _shaped(part: Part, placing: _Placing, path: Path) -> _Shaped:
 def _left_out(bare: Sequence[_Bare]) -> Features:
     """Return no records, and what is said of elements without geometry that hold none either."""
     kinds = Counter(one.kind for one in bare if not one.represented)
-    refused = tuple(
-        Refusal(one.guid, f"the geometry of this {one.kind} can't be built") for one in bare if one.represented
-    )
-    said = {f"without geometry, left out: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}": ()} if kinds else {}
+    refused = tuple(Refusal(one.guid, say("geometry-cannot-built", kind=one.kind)) for one in bare if one.represented)
+    items = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    said: dict[str, tuple[str, ...]] = {say("without-geometry", items=items): ()} if kinds else {}
     return Features([], [], np.empty(0, object), [], [], refused=refused, warnings=said)
 
 
@@ -296,7 +296,7 @@ def _shapes(model: Any, wanted: Sequence[Entity], path: Path) -> Iterator[tuple[
                 yield shape.id, np.array(shapes.get_vertices(shape.geometry)), np.array(faces, np.int64)
             going = iterator.next()
     except RuntimeError as fault:
-        raise UnreadableFile(f"{path}: its geometry can't be read ({fault})") from fault
+        raise UnreadableFile(say("geometry-of-file-cannot-read", file=path, reason=fault)) from fault
 
 
 def _holders(entity: Entity) -> Iterator[Entity]:
@@ -372,7 +372,7 @@ def _outlined(records: Sequence[Entity], extents: Mapping[str, _Extent]) -> Feat
         object_class=[_CLASSES.get(entity.is_a(), ELEMENT) for entity in kept],
         parent_id=[_whole_of(entity) for entity in kept],
         refused=tuple(
-            Refusal(entity.GlobalId, f"an {entity.is_a()} that holds nothing with geometry")
+            Refusal(entity.GlobalId, say("holds-nothing-geometry", kind=entity.is_a()))
             for entity in records
             if entity not in kept
         ),

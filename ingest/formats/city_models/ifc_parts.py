@@ -21,6 +21,7 @@ import numpy as np
 
 from cim.errors import UnreadableFile
 from cim.geometry.body_batch import Int
+from cim.messages import say
 from ingest.formats.parts import LARGE_BYTES, done
 
 PART_ELEMENTS = 2000
@@ -87,7 +88,7 @@ def parts_of(path: Path, workers: int = 1) -> Parts:
             return _Split(path, workers)
         return _Whole(ifcopenshell.open(str(path)))
     except (ifcopenshell.Error, OSError, RuntimeError) as fault:
-        raise UnreadableFile(f"{path}: not readable as IFC ({fault})") from fault
+        raise UnreadableFile(say("not-readable-ifc", file=path, reason=fault)) from fault
 
 
 class _Whole:
@@ -131,7 +132,7 @@ class _Text:
             try:
                 model = ifcopenshell.open(str(path))
             except (ifcopenshell.Error, OSError, RuntimeError) as fault:
-                raise UnreadableFile(f"{self.of}: not readable as IFC ({fault})") from fault
+                raise UnreadableFile(say("not-readable-ifc", file=self.of, reason=fault)) from fault
         return model, [model.by_id(number) for number in self.numbers]
 
 
@@ -144,11 +145,11 @@ class _Split:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         data = _DATA.match(self._text, 0, min(len(self._text), 1 << 20))
         if data is None:
-            raise UnreadableFile(f"{path}: no header of an IFC file")
+            raise UnreadableFile(say("no-header-ifc-file", file=path))
         self._header = self._text[: data.end()]
         schema = re.search(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", self._header)
         if schema is None:
-            raise UnreadableFile(f"{path}: its header names no schema")
+            raise UnreadableFile(say("header-names-no-schema", file=path))
         self._kinds = _Kinds(schema[1].decode("ascii", "replace"))
         self._frame: list[int] = []
         self._elements = array("q")
@@ -176,7 +177,7 @@ class _Split:
                 self._frame.append(number)
         if not _END.match(text, start):
             line = text[start : start + 80].strip().split(b"\n")[0].decode("utf-8", "replace")
-            raise UnreadableFile(f"{self._path}: cut short, or not IFC, after instance {len(numbers)}: {line!r}")
+            raise UnreadableFile(say("ifc-cut-short", file=self._path, count=len(numbers), line=line))
         self._numbers, self._places = _sorted(numbers, places)
 
     def _linked(self, relations: Sequence[int]) -> "tuple[_Links, _Links]":

@@ -11,13 +11,14 @@ from PIL import Image
 from cim.config import Settings
 from cim.features import Features
 from cim.geometry.appearance import Appearance
+from cim.messages import say
 from cim.store.assets import put_asset
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 MOST_PIXELS = 100_000_000
-NO_IMAGE = "an image for its surfaces isn't beside the file: shown without"
-OUTSIDE = "an image for its surfaces lies outside the file's folder: shown without; put it below that folder"
-BROKEN = "an image for its surfaces can't be read: shown without"
+NO_IMAGE = say("image-surfaces-not-beside-file")
+OUTSIDE = say("image-surfaces-lies-outside-file")
+BROKEN = say("image-surfaces-cannot-read")
 
 
 def beside(file: Path, reference: str) -> str:

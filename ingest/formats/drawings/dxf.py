@@ -24,6 +24,7 @@ from pyproj import CRS
 from cim.catalog.model import Layer
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.body_batch import Float, from_sizes
+from cim.messages import say
 from ingest.formats.drawings.dxf_parts import Drawing, drawing_of, has_handles
 
 SAGITTA = 0.01  # drawing units between a curve and the chords that stand for it
@@ -57,9 +58,9 @@ def _georeference(document: Any) -> tuple[CRS | None, Any, list[str]]:
         return None, None, []
     try:
         matrix, epsg = geodata.get_crs_transformation()
-        return CRS.from_epsg(epsg), matrix, [f"placed by the drawing's GEODATA (EPSG:{epsg})"]
+        return CRS.from_epsg(epsg), matrix, [say("placed-drawing-geodata", epsg=epsg)]
     except (DXFError, ValueError) as fault:
-        return None, None, [f"the drawing's GEODATA can't be used ({fault})"]
+        return None, None, [say("drawing-geodata-cannot-used", reason=fault)]
 
 
 @dataclass
@@ -178,12 +179,14 @@ class _Reading:
             else:
                 self.rest.left_out[kind] += 1
         except (DXFError, ValueError, TypeError, ArithmeticError, AttributeError, LookupError, AssertionError) as fault:
-            self._gathered.refused.append(Refusal(entity.dxf.handle or "", f"{kind} can't be read: {fault}"))
+            self._gathered.refused.append(
+                Refusal(entity.dxf.handle or "", say("part-cannot-read", part=kind, reason=fault))
+            )
 
     def _take_curve(self, entity: DXFEntity, around: dict[str, Any]) -> None:
         points = self._placed(path.make_path(entity).flattening(SAGITTA))
         if len(points) < 2:
-            raise ValueError("fewer than two points")
+            raise ValueError(say("fewer-than-two-points"))
         closed = len(points) > 3 and np.array_equal(points[0], points[-1])
         shape = shapely.LinearRing(points) if closed else shapely.LineString(points)
         level = points[0, 2] if points.shape[1] == 3 and np.ptp(points[:, 2]) == 0 else None
@@ -200,7 +203,7 @@ class _Reading:
         rings = [self._placed(ring.flattening(SAGITTA)) for ring in path.from_hatch(entity)]  # type: ignore[arg-type]
         areas = [shapely.Polygon(ring) for ring in rings if len(ring) > 3]
         if not areas:
-            raise ValueError("without a boundary")
+            raise ValueError(say("without-boundary"))
         # its rings alternate between area and hole, from the outermost in
         self._add(entity, AREA, shapely.build_area(shapely.GeometryCollection(areas)), around)
 
@@ -222,7 +225,7 @@ class _Reading:
     def _take_block(self, entity: Insert, around: dict[str, Any], depth: int) -> None:
         name = entity.dxf.name
         if entity.block() is None:
-            raise ValueError(f"the drawing has no block {name!r}")
+            raise ValueError(say("drawing-has-no-block", name=name))
         said = around | {"block": name} | {a.dxf.tag: a.plain_text() for a in entity.attribs}
         if self._is_symbol(entity) or depth >= _DEEPEST:
             self._add(entity, POINT, shapely.Point(*self._placed([entity.dxf.insert])[0]), said)

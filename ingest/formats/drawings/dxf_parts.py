@@ -18,6 +18,7 @@ from ezdxf.lldxf.const import DXFError
 
 from cim.errors import UnreadableFile
 from cim.features import Features
+from cim.messages import each_text, say
 from ingest.formats.parts import LARGE_BYTES, done
 
 PART_BYTES = 8 << 20  # of entities
@@ -62,9 +63,7 @@ def drawing_of(file: Path, encoding: str | None, workers: int = 1) -> Drawing:
         with file.open("rb") as opened:
             binary = opened.read(len(_BINARY)) == _BINARY
         if binary and size > _LARGEST_BINARY:
-            raise UnreadableFile(
-                f"{file}: a binary DXF of {size >> 20} MB; save it as an ASCII one, which has no limit"
-            )
+            raise UnreadableFile(say("binary-dxf-mb", file=file, size=size >> 20))
         if not binary:
             return _Split(file, encoding, workers)
     return _Whole(*_opened(file, encoding))
@@ -89,9 +88,9 @@ def _opened(file: Path, encoding: str | None) -> tuple[Any, list[str]]:
 
             document, auditor = recover.readfile(file)
             faults = len(auditor.errors) + len(auditor.fixes)
-            return document, [f"a damaged drawing: recovered, with {faults} faults left or mended"]
+            return document, [say("damaged-drawing-recovered-faults-left-mended", faults=faults)]
     except Exception as fault:  # ezdxf asserts, and looks up, what a damaged drawing may not have
-        raise UnreadableFile(f"{file}: not readable as DXF ({fault})") from fault
+        raise UnreadableFile(say("not-readable-dxf", file=file, reason=fault)) from fault
 
 
 class _Whole:
@@ -113,14 +112,14 @@ class _Split:
             self._text = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         entities = _ENTITIES.search(self._text)
         if entities is None:
-            raise UnreadableFile(f"{file}: not readable as DXF (it has no section of entities)")
+            raise UnreadableFile(say("not-readable-dxf-has-no-section-entities", file=file))
         self._start = entities.end()
         self._end, whole = self._find_end()
         self._before = self._text[: self._start]
         self._after = self._text[self._end :] if whole else _END
         self.frame, self.warnings = _opened_text(self._before + self._after, file, encoding)
         if not whole:
-            self.warnings.append("a damaged drawing: it ends within its entities, of which the last is left out")
+            self.warnings.append(say("damaged-drawing"))
 
     def _find_end(self) -> tuple[int, bool]:
         """Return where the entities end, and whether the drawing goes on there; else the last of them is cut short."""
@@ -172,4 +171,5 @@ def _opened_text(text: bytes, file: Path, encoding: str | None) -> tuple[Any, li
         try:
             return _opened(path, encoding)
         except UnreadableFile as fault:
-            raise UnreadableFile(str(fault).replace(str(path), str(file))) from fault
+            named = each_text(fault.message, lambda text: text.replace(str(path), str(file)))
+            raise UnreadableFile(named) from fault

@@ -17,6 +17,7 @@ from pyproj import CRS
 from cim.errors import UnreadableFile
 from cim.features import Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.body_batch import Bodies, Float, Int, concatenate, empty, from_sizes
+from cim.messages import say
 from cim.reference.crs import parse
 from ingest.formats.drawings.survey_points import POINT
 from ingest.formats.xml_stream import elements, local_name
@@ -125,7 +126,7 @@ class _Content:
 
     def _units(self, unit: str) -> None:
         if unit.lower() not in _METRES:
-            raise UnreadableFile(f"{self.path}: the unit {unit!r} isn't known")
+            raise UnreadableFile(say("unit-of-drawing-not-known", file=self.path, unit=unit))
         self.unit, self.unit_m = unit, _METRES[unit.lower()]
 
     def _point(self, element: Any) -> None:
@@ -151,7 +152,7 @@ class _Content:
         if count < surface.faces:
             self.left_out[f"face of {identifier} with a point that isn't there"] += surface.faces - count
         if not count:
-            self.refused.append(Refusal(identifier, "a surface without triangles"))
+            self.refused.append(Refusal(identifier, say("surface-without-triangles")))
             return
         faces = np.full(count, 3, np.int64)
         body = from_sizes(places, corners.ravel(), faces, np.ones(count, np.int64), [count], np.zeros(count, np.uint8))
@@ -166,7 +167,7 @@ class _Content:
             place = list(map(float, element.text.split()))
             shape = shapely.Point(place[1], place[0], *place[2:3])
         except (ValueError, IndexError):
-            self.refused.append(Refusal(name or "", "a point needs a northing and an easting"))
+            self.refused.append(Refusal(name or "", say("point-needs-northing-easting")))
             return
         said = {"name": name, "code": element.get("code"), "description": element.get("desc")}
         self._add(name, said, shape, POINT)
@@ -180,7 +181,7 @@ class _Content:
     def warnings(self) -> tuple[str, ...]:
         """Say which unit was read, and what was left out."""
         unit = [f"coordinates in {self.unit}, read as {self.unit_m:.7g} m"] if self.unit_m not in (None, 1.0) else []
-        none = ["no unit in the file: metres taken"] if self.unit_m is None else []
+        none = [say("no-unit-file")] if self.unit_m is None else []
         shown = ", ".join(f"{count} {what}" for what, count in self.left_out.most_common())
         return (*unit, *none, *([f"left out: {shown}"] if shown else []))
 

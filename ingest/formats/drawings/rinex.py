@@ -18,6 +18,7 @@ from pyproj import CRS, Transformer
 
 from cim.errors import UnreadableFile
 from cim.features import Features, Header, ReadOptions, Source
+from cim.messages import say
 
 STATION = "rinex:station"
 _LONGEST_HEADER = 2000  # lines
@@ -33,11 +34,11 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:  # noqa: ARG001 
     said = _header(path)
     kind = said.get("RINEX VERSION / TYPE", "")[20:40].strip()
     if not kind.upper().startswith("O"):
-        raise UnreadableFile(f"{path}: RINEX of {kind.lower() or 'an unknown kind'}, which holds no station's position")
+        raise UnreadableFile(say("which-holds-no-station-position", file=path, kind=kind.lower() or "an unknown kind"))
     numbers = re.findall(r"[-+]?\d+\.\d*", said.get("APPROX POSITION XYZ", ""))
     geocentric = np.array(numbers[:3], np.float64)
     if len(geocentric) < 3 or np.linalg.norm(geocentric) < 6e6:
-        raise UnreadableFile(f"{path}: no approximate position in its header")
+        raise UnreadableFile(say("no-approximate-position-header", file=path))
     to_degrees = Transformer.from_crs(4978, 4979, always_xy=True)
     lon, lat, height = to_degrees.transform(geocentric[:1], geocentric[1:2], geocentric[2:3])
     offset = [float(n) for n in re.findall(r"[-+]?\d+\.\d*", said.get("ANTENNA: DELTA H/E/N", ""))]
@@ -72,7 +73,7 @@ def _header(path: Path) -> dict[str, str]:
                 if label == "END OF HEADER" or number > _LONGEST_HEADER:
                     break
     except (OSError, EOFError, zlib.error) as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
     if "RINEX VERSION / TYPE" not in said:
-        raise UnreadableFile(f"{path}: not a RINEX file: no line `RINEX VERSION / TYPE`; orbits (SP3) hold no station")
+        raise UnreadableFile(say("not-rinex-file", file=path))
     return said

@@ -17,6 +17,7 @@ import shapely
 
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.messages import say
 from cim.reference.crs import lands_in_area, split
 from ingest.formats.vector import delimited as table
 
@@ -42,14 +43,10 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
         return
     widths = Counter(len(line) for line in lines if _is_point(line))
     if not widths:
-        raise UnreadableFile(
-            f"{path}: no survey points in it; a line has name, code, x, y, h; or name, x, y, h; or x, y, h"
-        )
+        raise UnreadableFile(say("no-survey-points", file=path))
     form = _FORMS[widths.most_common(1)[0][0]]
     swapped = _is_swapped(lines, form, options)
-    warnings = (
-        ("the first coordinate is the northing: only so the points lie where the CRS is used",) if swapped else ()
-    )
+    warnings = (say("northing-first"),) if swapped else ()
     known = options.catalog.named_by((path.stem,))
     header = Header(layer_hint=path.stem, warnings=warnings)
     yield Source(header, _batches(path, encoding, form, swapped, None if known else POINT))
@@ -68,7 +65,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
                 if text and not text.startswith(_COMMENT):
                     yield number, _values(text)
     except (LookupError, UnicodeDecodeError) as fault:
-        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): name its encoding") from fault
+        raise UndecidableEncoding(say("not-readable", file=path, encoding=encoding, reason=fault)) from fault
 
 
 def _values(line: str) -> list[str]:
@@ -110,7 +107,7 @@ def _batches(
         refused = tuple(
             Refusal(
                 f"line {number}",
-                f"not a point of {', '.join(form)}: {' '.join(values)[:60]}",
+                say("not-point", form=", ".join(form), values=" ".join(values)[:60]),
                 {"line": ",".join(values)},
             )
             for number, values in batch

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
+from cim.messages import say
 from cim.reference.crs import WGS84, check_place, label, operation, parse, split
 from cim.reference.geocentric import from_plane, to_degrees
 from cim.reference.heights import datum_of, to_city_heights
@@ -57,7 +58,7 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
     layer = sheet_layer(path, declared, store, "tileset")
     program = shutil.which("osgconv")
     if program is None:
-        raise UnreadableFile(f"{path}: OSGB needs OpenSceneGraph's converter:   apt install openscenegraph")
+        raise UnreadableFile(say("osgb-needs-openscenegraph-converter", file=path))
     placing = _placing(path, declared, store)
     roots = _roots(path)
     with TemporaryDirectory() as scratch, ThreadPoolExecutor(store.settings.worker_count) as pool:
@@ -65,7 +66,7 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
         with zipfile.ZipFile(Path(scratch) / "mesh.zip", "w", zipfile.ZIP_STORED) as archive:
             tree = work.write(roots, archive, pool)
         if not tree["nodes"]:
-            raise UnreadableFile(f"{path}: none of its {len(roots)} tiles can be read")
+            raise UnreadableFile(say("none-tiles-can-read", file=path, count=len(roots)))
         west, south, east, north = work.box_degrees(store)
         box = (west, south, east, north)
         report.lies_outside(
@@ -93,7 +94,7 @@ def _roots(path: Path) -> list[Path]:
     named = [f / f"{f.name}.osgb" for f in folders if (f / f"{f.name}.osgb").is_file()]
     roots = named or sorted(data.glob("*.osgb"))
     if not roots:
-        raise UnreadableFile(f"{path}: no OSGB tiles in {data.name}, such as {data.name}/Tile_1/Tile_1.osgb")
+        raise UnreadableFile(say("no-osgb-tiles", file=path, data=data.name))
     return roots
 
 
@@ -126,7 +127,7 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
         said = (root.findtext("SRSOrigin") or "0,0,0").replace(";", ",").split(",")
         origin = np.array([float(number) for number in [*said, "0", "0", "0"][:3]])
     except ValueError as fault:
-        raise UnreadableFile(f"{path}: its SRSOrigin isn't three numbers ({fault})") from fault
+        raise UnreadableFile(say("srsorigin-not-three-numbers", file=path, reason=fault)) from fault
     enu: tuple[float, float] | None = None
     crs: CRS | None
     if srs.upper().startswith("ENU:"):
@@ -135,12 +136,10 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
     else:
         crs = declared_crs(declared) or (parse(srs) if srs else None)
     if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
+        raise UnknownCrs(say("nothing-tells-crs", file=path))
     datum = declared.vertical_datum or datum_of(crs)
     if datum is None:
-        raise UnknownVerticalDatum(
-            f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
-        )
+        raise UnknownVerticalDatum(say("nothing-tells-vertical-datum-heights", file=path))
     horizontal, _ = split(crs)
     to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
     name, heights = to_city_heights(datum, heights_city(declared, store.city))
@@ -201,26 +200,23 @@ class _Delivery:
             )  # fmt: skip
             if done.returncode == confined.CANNOT_CONFINE:
                 why = done.stderr.decode("utf-8", "replace").strip()
-                raise UnreadableFile(
-                    f"{path}: OSGB is read by a program that must be kept from other files, which this kernel can't "
-                    f"do ({why}): it needs Landlock, of Linux 5.13 or newer"
-                )
+                raise UnreadableFile(say("osgb-read-program-must-kept", file=path, why=why))
             if done.returncode or not text.is_file():
                 return "the converter can't read it"
             return read_scene(text.read_text("utf-8", "replace"))
         except (subprocess.TimeoutExpired, ValueError, IndexError) as fault:
-            return f"it can't be read: {fault}"
+            return say("cannot-read", reason=fault)
         finally:
             text.unlink(missing_ok=True)
 
     def _node(self, paged: Paged, archive: zipfile.ZipFile) -> int | None:
         if paged.lost:
-            self.report.warn("parts that aren't triangles, or textures of unknown forms, left out")
+            self.report.warn(say("parts-not-triangles"))
         parts: list[dict[str, Any]] = []
         for part in paged.parts:
             placed = self.placing(part.points)
             if not np.isfinite(placed).all() or part.triangles.max(initial=0) >= len(placed):
-                self.report.warn("parts with coordinates that can't be placed left out")
+                self.report.warn(say("parts-coordinates-cannot-placed-left"))
                 continue
             self.low, self.high = np.minimum(self.low, placed.min(axis=0)), np.maximum(self.high, placed.max(axis=0))
             self.triangles += len(part.triangles)

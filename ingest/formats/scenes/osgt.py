@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cim.messages import say
+
 Float = NDArray[np.float64]
 
 _LINE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]|[^\s{}]+', re.DOTALL)
@@ -96,11 +98,11 @@ def _parse(text: str) -> _Block:
             line = []
             stack.pop()
             if not stack:
-                raise ValueError("a brace closes what none opened")
+                raise ValueError(say("brace-closes-what-none-opened"))
         else:
             line.append(word)
     if len(stack) != 1:
-        raise ValueError("the text breaks off")
+        raise ValueError(say("text-breaks-off"))
     return root
 
 

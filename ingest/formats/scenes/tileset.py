@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
+from cim.messages import say
 from cim.reference.crs import WGS84, check_place, operation
 from cim.reference.geocentric import from_plane, to_degrees, to_earth
 from cim.store.assets import put_asset
@@ -49,7 +50,7 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
     found.walk(path.name, np.eye(4))
     report.read = len(found.contents) + report.refused
     if not found.contents:
-        raise UnreadableFile(f"{path}: none of its contents can be read")
+        raise UnreadableFile(say("none-contents-can-read", file=path))
     anchor, box = _placed(found, declared, path)
     report.lies_outside(check_place(box[:4], city=store.city, crs=WGS84, where=str(path), at=(box[0], box[1])))
     report.layers, report.crs, report.extent = [layer.id], "EPSG:4978", box[:4]
@@ -92,22 +93,22 @@ class _Set:
             version = str(document["asset"]["version"])
             root = document["root"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
-            raise UnreadableFile(f"{path}: not a tileset ({fault!r})") from fault
+            raise UnreadableFile(say("not-tileset", file=path, reason=repr(fault))) from fault
         if version not in ("0.0", "1.0", "1.1"):
-            raise UnreadableFile(f"{path}: 3D Tiles {version}; readable are 1.0 and 1.1")
+            raise UnreadableFile(say("tileset-of-other-version", file=path, version=version))
         self.documents[name] = document
         self._open.append(name)
         try:
             self._tile(root, name, matrix, depth)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as fault:
-            raise UnreadableFile(f"{path}: a tile of it can't be read ({fault!r})") from fault
+            raise UnreadableFile(say("tile-cannot-read", file=path, reason=repr(fault))) from fault
         self._open.pop()
 
     def _tile(self, tile: dict[str, Any], within: str, matrix: Float, depth: int) -> None:
         if depth > DEEPEST:
-            raise UnreadableFile(f"{self.folder / within}: tiles nest deeper than {DEEPEST}")
+            raise UnreadableFile(say("tiles-nest-deeper-than", folder=self.folder / within, deepest=DEEPEST))
         if "implicitTiling" in tile:
-            raise UnreadableFile(f"{self.folder / within}: implicit tiling; an explicit tree can be read")
+            raise UnreadableFile(say("implicit-tiling", folder=self.folder / within))
         if "transform" in tile:
             matrix = matrix @ np.array(tile["transform"], np.float64).reshape(4, 4).T
         self.corners.append(_corners(tile.get("boundingVolume") or {}, matrix))
@@ -127,17 +128,17 @@ class _Set:
         uri = str(content.pop("url", None) or content.get("uri") or "")
         name = _inside(uri, within)
         if name is None:
-            self._refuse(uri, "its address leads out of the set")
+            self._refuse(uri, say("address-leads-out-set"))
             return False
         content["uri"] = name
         if name in self._open:
-            self._refuse(uri, "a tileset that refers to itself")
+            self._refuse(uri, say("tileset-refers-itself"))
             return False
         if name in self.contents or name in self.documents:
             return True
         path = self.folder / name
         if not path.is_file():
-            self._refuse(uri, "the content of a tile isn't there")
+            self._refuse(uri, say("content-tile-not"))
             return False
         if path.suffix.lower() == ".json":
             self.walk(name, matrix, depth + 1)
@@ -191,9 +192,9 @@ def _fault(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(12)
     if len(head) < 12 or head[:4] not in HEADED:
-        return "not a content of 3D Tiles"
+        return say("not-content-3d-tiles")
     length = struct.unpack("<8xI", head)[0]
-    return "" if length == path.stat().st_size else "cut short, or longer than it says"
+    return "" if length == path.stat().st_size else say("cut-short-longer-than-says")
 
 
 def _corners(volume: dict[str, Any], matrix: Float) -> Float:
@@ -217,17 +218,14 @@ def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | 
     """Return the anchor of a set that has no place of its own, and the box that it covers."""
     corners = np.concatenate([c for c in found.corners if len(c)] or [np.empty((0, 3))])
     if not len(corners) or not np.isfinite(corners).all():
-        raise UnreadableFile(f"{path}: its tiles have no bounding volume, or one that isn't finite")
+        raise UnreadableFile(say("tiles-have-no-bounding-volume", file=path))
     distance = np.linalg.norm(corners, axis=1)
     if distance.min() > NEAR_EARTH_M:
         return None, _box(corners)
     if declared.anchor is None:
-        raise UnknownAnchor(
-            f"{path}: its tiles have no place on the earth (they lie up to {distance.max():.0f} m from the origin): "
-            "an anchor, longitude, latitude and height, says where their origin stands"
-        )
+        raise UnknownAnchor(say("tiles-have-no-place-earth", file=path, distance=distance.max()))
     if declared.crs:
-        raise BadSettings(f"{path}: the anchor of a set is longitude, latitude, height; leave out the crs")
+        raise BadSettings(say("anchor-set-longitude", file=path))
     lon, lat, height = declared.anchor
     anchor = [float(lon), float(lat), float(height)]
     return anchor, _box(from_plane(corners, anchor, declared.heading or 0.0))

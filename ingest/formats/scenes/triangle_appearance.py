@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cim.geometry.appearance import MOST_PAINTS, Appearance, Paint
+from cim.messages import say
 
-TOO_MANY_COLOURS = "colours of more kinds than a body can have left out"
+TOO_MANY_COLOURS = say("colours-more-kinds-than-body")
 
 
 class Images:

@@ -17,6 +17,7 @@ from pyproj import CRS
 from cim.errors import BadSettings, UnknownAnchor, UnreadableFile
 from cim.features import BATCH_SIZE, Anchor, Features, Header, ReadOptions, Source
 from cim.geometry.body_batch import Bodies, concatenate, from_sizes
+from cim.messages import say
 from cim.reference.crs import split
 from ingest.formats.scenes.triangle_appearance import TOO_MANY_COLOURS, Images, appearance_of
 
@@ -40,15 +41,12 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
             (str(name), mesh) for name, mesh in _placed(scene) if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)
         ]
     except _FAULTS as fault:
-        raise UnreadableFile(f"{path}: not readable as a model ({fault})") from fault
+        raise UnreadableFile(say("not-readable-model", file=path, reason=fault)) from fault
     if not meshes:
-        raise UnreadableFile(f"{path}: no triangle in it; points alone are taken from LAS or LAZ")
+        raise UnreadableFile(say("no-triangle", file=path))
     anchor = options.anchor
     if anchor is None and options.crs is None:
-        raise UnknownAnchor(
-            f"{path}: nothing says where it stands: an anchor, longitude, latitude and height, does, or a crs where "
-            "its x and y are coordinates"
-        )
+        raise UnknownAnchor(say("nothing-says-where-stands", file=path))
     header = Header(crs=_crs(anchor, options, path), layer_hint=path.stem, images=Path(gettempdir()))
     yield Source(header, _batches(meshes, path, options))
 
@@ -70,7 +68,7 @@ def _crs(anchor: Anchor | None, options: ReadOptions, path: Path) -> CRS | None:
         lon, lat = anchor.place[:2]
         return CRS.from_proj4(f"+proj=tmerc +lat_0={lat:.10f} +lon_0={lon:.10f} +k=1 +datum=WGS84 +units=m +type=crs")
     if split(options.crs)[0].is_geographic:
-        raise BadSettings(f"{path}: an anchor is in degrees where no crs is declared; leave out the crs")
+        raise BadSettings(say("anchor-degrees-where-no-crs", file=path))
     return options.crs
 
 

@@ -14,6 +14,7 @@ from rasterio.windows import Window
 
 from cim.catalog.model import Layer
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
+from cim.messages import say
 from cim.reference.crs import Float, Operation, check_place, label, operation, split, to_wgs84
 from cim.reference.heights import datum_of, to_city_heights
 from cim.store.assets import put_asset
@@ -59,9 +60,7 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
         west, south, east, north = _extent(shape, transform, horizontal, store, path, report)
         datum = declared.vertical_datum or datum_of(crs)
         if datum is None:
-            raise UnknownVerticalDatum(
-                f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
-            )
+            raise UnknownVerticalDatum(say("nothing-tells-vertical-datum-heights", file=path))
         to_city = operation(horizontal, CRS.from_epsg(store.city.srid), store.city.extent)
         name, heights = to_city_heights(datum, heights_city(declared, store.city))
 
@@ -88,13 +87,13 @@ def _opened(path: Path) -> Iterator[Any]:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path, driver="GTiff") as file:
             yield file
     except RasterioIOError as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
 
 
 def _crs_of(file: Any, path: Path, declared: Declared) -> CRS:
     crs = declared_crs(declared) or (CRS.from_wkt(file.crs.to_wkt()) if file.crs else None)
     if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
+        raise UnknownCrs(say("nothing-tells-crs", file=path))
     return crs
 
 
@@ -201,9 +200,9 @@ def _store_heights(
                 target.write(in_city(values, *_centres(window, file.transform)).astype(np.float32), 1, window=window)
             target.update_tags(AREA_OR_POINT=file.tags().get("AREA_OR_POINT", "Area"))
         if voids:
-            report.warn(f"{voids} cells with a void value ({void:g}) that the file doesn't declare")
+            report.warn(say("cells-void-value", voids=voids, void=void))
         if not known:
-            raise UnreadableFile(f"{path}: no cell has a value")
+            raise UnreadableFile(say("no-cell-has-value", file=path))
         return put_asset(store.settings, kept)
 
 
@@ -222,5 +221,5 @@ def _store_as_it_is(store: Store, file: Any, horizontal: CRS, path: Path) -> tup
                 total += float(np.nansum(values))
                 known = known or bool(np.isfinite(values).any())
         if not known:
-            raise UnreadableFile(f"{path}: no cell has a value")
+            raise UnreadableFile(say("no-cell-has-value", file=path))
         return put_asset(store.settings, kept), total

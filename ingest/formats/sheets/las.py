@@ -23,6 +23,7 @@ from pyproj.exceptions import CRSError
 
 from cim.city import Extent
 from cim.errors import UnknownCrs, UnknownVerticalDatum, UnreadableFile
+from cim.messages import say
 from cim.reference.crs import Float, Operation, check_place, label, operation, split, to_wgs84
 from cim.reference.heights import ToCityHeight, datum_of, to_city_heights
 from cim.store.assets import put_asset
@@ -59,11 +60,11 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
                 kept = folder / "cloud.laz"
                 seen = _rewritten(reader, placing, kept, report)
                 if not seen.count:
-                    raise UnreadableFile(f"{path}: no point in it")
+                    raise UnreadableFile(say("no-point", file=path))
                 report.extent, outside = _check_place(seen.raw_low, seen.raw_high, placing, store, path)
                 sha256 = put_asset(store.settings, kept)
     except _FAULTS as fault:
-        raise UnreadableFile(f"{path}: not readable as LAS, or cut short ({fault})") from fault
+        raise UnreadableFile(say("not-readable-las", file=path, reason=fault)) from fault
     report.lies_outside(outside)
     report.layers, report.read = [layer.id], reader.header.point_count
     report.crs, report.vertical_datum = label(placing.horizontal), placing.datum
@@ -118,16 +119,14 @@ class _Placing:
 def _placing(header: laspy.LasHeader, declared: Declared, store: Store, path: Path, report: FileReport) -> _Placing:
     crs = declared_crs(declared) or _crs_of(header)
     if crs is None:
-        raise UnknownCrs(f"{path}: nothing tells its CRS: name it as EPSG:N")
+        raise UnknownCrs(say("nothing-tells-crs", file=path))
     horizontal, vertical = split(crs)
     datum = declared.vertical_datum or datum_of(crs)
     if datum is None:
-        raise UnknownVerticalDatum(
-            f"{path}: nothing tells the vertical datum of its heights: EPSG:N, ellipsoidal, or city"
-        )
+        raise UnknownVerticalDatum(say("nothing-tells-vertical-datum-heights", file=path))
     unit = declared.z_unit_m or _z_unit(header, horizontal, vertical)
     if unit != 1.0 and vertical is None:
-        report.warn(f"heights read in units of {unit:.7g} m, as x and y are")
+        report.warn(say("heights-read-units-m", unit=unit))
     city = CRS.from_epsg(store.city.srid)
     to_city = operation(horizontal, city, store.city.extent)
     report.heights, heights = to_city_heights(datum, heights_city(declared, store.city))
@@ -195,14 +194,14 @@ def _rewritten(reader: laspy.LasReader, placing: _Placing, kept: Path, report: F
             if not placing.exact:
                 steps = np.rint((placed - header.offsets) / header.scales)
                 if np.abs(steps).max() > np.iinfo(np.int32).max:
-                    raise ValueError("its points lie farther apart than LAS can say")
+                    raise ValueError(say("points-lie-farther-apart-than"))
                 for axis, name in enumerate("XYZ"):
                     record.array[name] = steps[:, axis].astype(np.int32)
             seen.add(raw, placed, np.asarray(chunk.classification))
             report.told(seen.count / max(reader.header.point_count, 1), seen.count)
             writer.write_points(record)
     if seen.count + report.refused != reader.header.point_count:
-        raise ValueError(f"{seen.count} of {reader.header.point_count} points are there")
+        raise ValueError(say("points", count=seen.count, point_count=reader.header.point_count))
     return seen
 
 
@@ -216,7 +215,7 @@ def _placed_chunks(
         placed = raw if placing.exact else placing(raw)
         whole = np.isfinite(placed).all(axis=1)
         for index in np.flatnonzero(~whole):
-            report.refuse(f"point {begin + index}", "its place can't be transformed")
+            report.refuse(f"point {begin + index}", say("place-cannot-transformed"))
         begin += len(chunk)
         if whole.all():
             yield raw, placed, chunk

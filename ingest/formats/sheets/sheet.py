@@ -13,6 +13,7 @@ import numpy as np
 from cim.catalog.model import KindName, Layer
 from cim.errors import UnknownLayer
 from cim.loads.load import DatasetNote
+from cim.messages import say
 from cim.reference.crs import Float
 from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared
@@ -61,7 +62,7 @@ def sheet_layer(path: Path, declared: Declared, store: Store, kind: KindName) ->
         first = ground if ground in of_kind else next(iter(of_kind), None)
         layer = named if named and named.kind == kind else first
     if layer is None or layer.kind != kind:
-        raise UnknownLayer(f"{path}: {declared.layer or 'the catalog'} isn't or has no layer of kind {kind}")
+        raise UnknownLayer(say("layer-of-other-kind", file=path, layer=declared.layer or "the catalog", kind=kind))
     return layer
 
 
@@ -94,7 +95,7 @@ def enter(cursor: Cursor, sheet: Sheet, incoming: Incoming) -> None:
     if met:
         _warn_of_change(met, dataset, report)
     if identifier != sheet.name and known_as is None:
-        report.warn("another of this name is there, elsewhere or of this call: this one has its own id", [identifier])
+        report.warn(say("another-of-this-name"), [identifier])
     room = _room(cursor, met, versions, since)
     _write(cursor, sheet, identifier, dataset, room, srid, load, report, public=public, surveyed=declared.date)
     report.updated, report.loaded = (sheet.records, 0) if known_as else (0, sheet.records)
@@ -264,9 +265,9 @@ def _free_id(cursor: Cursor, sheet: Sheet) -> str:
 def _warn_of_change(met: _Version, dataset: str, report: FileReport) -> None:
     """Say what isn't plain about a new version."""
     if met.dataset != dataset:
-        report.warn("id belonged to another dataset, at the same place: a new version", [met.id])
+        report.warn(say("id-belonged-another-dataset"), [met.id])
     if met.covered < LEAST_COVERED:
-        report.warn("the version before reaches farther: what lies beyond this one is no longer shown", [met.id])
+        report.warn(say("version-before-reaches-farther"), [met.id])
 
 
 def _correct_access(cursor: Cursor, fid: int, load: int, report: FileReport, *, public: bool) -> None:

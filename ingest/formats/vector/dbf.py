@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mmap import mmap
 
 from cim.errors import UndecidableEncoding
+from cim.messages import say
 
 # language driver ids of the dBASE header, byte 29; 0 says nothing, and 0x57 ("ANSI") is written by default
 _LANGUAGE = {0x4D: "gb18030", 0x78: "big5", 0x7A: "gb18030", 0x7B: "cp932", 0x79: "cp949"}
@@ -39,7 +40,7 @@ class Text:
             except UnicodeDecodeError as fault:
                 if fault.start < len(raw) - _LONGEST:
                     break
-        raise UndecidableEncoding(f"text {raw[:24]!r} isn't {self.encoding}: name its encoding (GBK, UTF-8, …)")
+        raise UndecidableEncoding(say("text-not-of-encoding", raw=raw[:24], encoding=self.encoding))
 
 
 def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text:
@@ -62,16 +63,14 @@ def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text
         return Text(said, rows)
     evidence = _evidence(dbf) if len(dbf) >= 32 else _Evidence()
     if said and evidence.values >= _EVIDENCE and evidence.utf8:
-        return Text("utf-8", rows, (f"its text is said to be {said}, and is UTF-8 throughout: read as UTF-8",))
+        return Text("utf-8", rows, (say("text-said", text=said),))
     if said:
         return Text(said, rows)
     if evidence.utf8:
         return Text("utf-8", rows)
     if evidence.gbk:
-        return Text("gb18030", rows, ("no .cpg and no language byte: text read as GBK (GB 18030)",))
-    raise UndecidableEncoding(
-        f"{where}: nothing tells its encoding, and it is neither UTF-8 nor GBK: name its encoding"
-    )
+        return Text("gb18030", rows, (say("no-cpg-no-language-byte"),))
+    raise UndecidableEncoding(say("nothing-tells-encoding", file=where))
 
 
 def _known(name: str, where: str, said_by: str) -> str:
@@ -79,7 +78,7 @@ def _known(name: str, where: str, said_by: str) -> str:
     try:
         return codecs.lookup(spelled.get(name.lower().replace("cp", "").strip(), name)).name
     except LookupError:
-        raise UndecidableEncoding(f"{where}: {said_by} says {name!r}, which is no encoding known here") from None
+        raise UndecidableEncoding(say("which-no-encoding-known-here", file=where, source=said_by, name=name)) from None
 
 
 @dataclass

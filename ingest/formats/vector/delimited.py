@@ -12,6 +12,7 @@ import shapely
 
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.messages import say
 
 SEPARATORS = ",;\t|"
 # columns that give a place, x (or longitude), y (or latitude), height
@@ -32,7 +33,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     encoding = options.encoding or encoding_of(path)
     names, separator = _head(path, encoding)
     place = _place_columns(names)
-    warnings = ("read as GBK (GB 18030): it isn't UTF-8",) if encoding == "gb18030" and not options.encoding else ()
+    warnings = (say("read-gbk"),) if encoding == "gb18030" and not options.encoding else ()
     header = Header(layer_hint=path.stem, warnings=warnings, spatial=place is not None)
     yield Source(header, _batches(path, encoding, names, separator, place))
 
@@ -57,7 +58,7 @@ def encoding_of(path: Path) -> str:
         except UnicodeDecodeError:
             continue
         return encoding
-    raise UndecidableEncoding(f"{path}: nothing tells its encoding, and it is neither UTF-8 nor GBK: name its encoding")
+    raise UndecidableEncoding(say("nothing-tells-encoding", file=path))
 
 
 def _head(path: Path, encoding: str) -> tuple[list[str], str]:
@@ -68,11 +69,11 @@ def _head(path: Path, encoding: str) -> tuple[list[str], str]:
             file.seek(0)
             names = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
     except (LookupError, UnicodeDecodeError) as fault:
-        raise UndecidableEncoding(f"{path}: not readable as {encoding} ({fault}): name its encoding") from fault
+        raise UndecidableEncoding(say("not-readable", file=path, encoding=encoding, reason=fault)) from fault
     except csv.Error as fault:
-        raise UnreadableFile(f"{path}: not a table ({fault})") from fault
+        raise UnreadableFile(say("not-table", file=path, reason=fault)) from fault
     if not any(names) or len(set(names)) < len(names):
-        raise UnreadableFile(f"{path}: its first row must name each column once; it is {first.strip()[:80]!r}")
+        raise UnreadableFile(say("first-row-must-name-each", file=path, first=first.strip()[:80]))
     return names, separator
 
 
@@ -96,7 +97,7 @@ def _batches(
             while batch := list(islice(rows, BATCH_SIZE)):
                 yield _features(batch, names, place)
     except (UnicodeDecodeError, csv.Error) as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
 
 
 def _rows(file: TextIO, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -110,7 +111,7 @@ def _features(
     batch: list[tuple[int, list[str]]], names: list[str], place: tuple[int, int, int | None] | None
 ) -> Features:
     refused = tuple(
-        Refusal(f"line {line}", f"{len(row)} values in a table of {len(names)} columns", {"line": ",".join(row)})
+        Refusal(f"line {line}", say("row-of-other-length", count=len(row), columns=len(names)), {"line": ",".join(row)})
         for line, row in batch
         if len(row) != len(names)
     )

@@ -19,6 +19,7 @@ from pyproj.exceptions import CRSError
 
 from cim.errors import UndecidableEncoding, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Source
+from cim.messages import say
 from cim.reference.crs import parse_reference
 from ingest.formats.elsewhere import check_references, leave_our_formats
 from ingest.formats.vector.curves import is_curve, linear
@@ -62,7 +63,7 @@ def _datasets(path: Path) -> Iterator[_Dataset]:
     if path.suffix.lower() == ".shp":
         beside = {p.suffix.lower(): p for p in path.parent.glob(f"{_glob_safe(path.stem)}.*")}
         if ".shx" not in beside:
-            raise UnreadableFile(f"{path}: its index, the .shx, isn't beside it: deliver all files of the Shapefile")
+            raise UnreadableFile(say("index-of-shapefile-missing", file=path))
         dbf = _mapped(beside[".dbf"]) if ".dbf" in beside else b""
         cpg = beside[".cpg"].read_text("ascii", "replace") if ".cpg" in beside else None
         yield _Dataset(str(path), path.stem, dbf, cpg)
@@ -86,20 +87,20 @@ def _tables(address: str, path: Path) -> list[str]:
     try:
         return [str(name) for name, kind in pyogrio.list_layers(address) if kind is not None]
     except (DataSourceError, DataLayerError) as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
 
 
 def _source(dataset: _Dataset, table: str, text: Text | None, path: Path, *, declared: bool) -> Source:
     try:
         info = pyogrio.read_info(dataset.address, layer=table, encoding=_LATIN if text else None)
     except (DataSourceError, DataLayerError) as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
     several = info["driver"] in ("GPKG",) or table == dataset.stem
     warnings = [*(text.warnings if text else ())]
     if text and text.rows is None:
-        warnings.append("no .dbf beside it: shapes without attributes")
+        warnings.append(say("no-dbf-beside"))
     if text and text.rows is not None and info["features"] > text.rows:
-        warnings.append(f"the .dbf has {text.rows} rows for {info['features']} shapes: the rest have no attributes")
+        warnings.append(say("dbf-rows-differ-from-shapes", rows=text.rows, shapes=info["features"]))
     # TopoJSON says no CRS: it is that of GeoJSON
     crs = _crs(info["crs"] or ("EPSG:4326" if info["driver"] == "TopoJSON" else None))
     if info["driver"] == "GeoJSON" and not declared:
@@ -148,7 +149,7 @@ def _batches(dataset: _Dataset, table: str, text: Text | None, path: Path) -> It
             for batch in reader:
                 yield _features(batch, meta["geometry_name"] or "wkb_geometry", text)
     except (DataSourceError, DataLayerError, pa.ArrowInvalid, OSError) as fault:
-        raise UnreadableFile(f"{path}: {fault}") from fault
+        raise UnreadableFile(say("file-cannot-be-read", file=path, reason=fault)) from fault
 
 
 def _features(batch: pa.RecordBatch, geometry_name: str, text: Text | None) -> Features:
@@ -171,9 +172,7 @@ def _made(columns: dict[str, Any], geometry: NDArray[Any], text: Text | None) ->
     try:
         values = [column.to_pylist() for column in columns.values()]
     except UnicodeDecodeError as fault:
-        raise UndecidableEncoding(
-            f"its text isn't UTF-8, as its format wants ({fault.reason}): write it anew"
-        ) from fault
+        raise UndecidableEncoding(say("text-not-utf-8", reason=fault.reason)) from fault
     warnings: dict[str, tuple[str, ...]] = {}
     if text:
         names = [text.decode(name)[0] for name in names]
@@ -181,7 +180,7 @@ def _made(columns: dict[str, Any], geometry: NDArray[Any], text: Text | None) ->
         values = [column for column, _ in decoded]
         cut = sum(count for _, count in decoded)
         if cut:
-            warnings["text cut in the middle of a character by the field's width: the broken end dropped"] = ()
+            warnings[say("text-cut-middle-character-field")] = ()
     records = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)] if values else []
     count = len(geometry)
     has_m = shapely.has_m(geometry)
@@ -212,15 +211,15 @@ def _parquet(path: Path) -> Source:
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as fault:
-        raise UnreadableFile(f"{path}: not a Parquet file ({fault})") from fault
+        raise UnreadableFile(say("not-parquet-file", file=path, reason=fault)) from fault
     metadata = file.schema_arrow.metadata or {}
     if b"geo" not in metadata:
-        raise UnreadableFile(f"{path}: no GeoParquet metadata in it")
+        raise UnreadableFile(say("no-geoparquet-metadata", file=path))
     geo = json.loads(metadata[b"geo"])
     primary = geo["primary_column"]
     declared = geo["columns"][primary]
     if declared.get("encoding") != "WKB":
-        raise UnreadableFile(f"{path}: geometry encoding {declared.get('encoding')!r}; readable is WKB")
+        raise UnreadableFile(say("geometry-encoding", file=path, encoding=declared.get("encoding")))
     crs: CRS | None = CRS.from_user_input("OGC:CRS84")  # what GeoParquet means where it says nothing
     if "crs" in declared:
         crs = CRS.from_json_dict(declared["crs"]) if declared["crs"] else None

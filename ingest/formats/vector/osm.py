@@ -22,6 +22,7 @@ from pyproj import CRS
 from cim.catalog.model import Catalog, Layer
 from cim.errors import UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
+from cim.messages import say
 
 RESTRICTION = "type=restriction"
 _BIG_FILE = 200 << 20  # bytes, from which the places of nodes are kept on disk
@@ -118,9 +119,9 @@ class _Reading:
                         self._pending = _Gathered()
                 self._take_turns(turns, objects.node_location_storage)
         except (RuntimeError, OSError, ValueError, osmium.InvalidLocationError) as fault:
-            raise UnreadableFile(f"{self._path}: not readable as OpenStreetMap ({fault})") from fault
+            raise UnreadableFile(say("not-readable-openstreetmap", file=self._path, reason=fault)) from fault
         for key, kind in self._open.items():
-            self._refused.append(Refusal(key.split(" ")[0], f"{kind}: its ways don't close to an area"))
+            self._refused.append(Refusal(key.split(" ")[0], say("ways-not-close-area", kind=kind)))
         yield self._pending.batch(self._flush_refused(), self._warnings())
 
     def _flush_refused(self) -> tuple[Refusal, ...]:
@@ -154,7 +155,7 @@ class _Reading:
             try:
                 self._take_as(identifier, item, name, _SHAPES[layer.geometry or "Point"])
             except (osmium.InvalidLocationError, RuntimeError, ValueError) as fault:
-                self._refused.append(Refusal(identifier, f"{name}: a node of it isn't in the file ({fault})"))
+                self._refused.append(Refusal(identifier, say("node-not-in-file", name=name, reason=fault)))
 
     def _take_as(self, identifier: str, item: Any, name: str, shape: str) -> None:
         if item.is_node() and shape == "point":
@@ -188,7 +189,7 @@ class _Reading:
         groups = [list(run) for inside, run in groupby(places, key=lambda place: place is not None) if inside]
         runs = [run for run in groups if len(run) > 1]
         if not runs:
-            raise ValueError("not two that follow each other")
+            raise ValueError(say("not-two-follow-each-other"))
         self._cut.append(f"way/{way.id}")
         return shapely.MultiLineString(runs)
 
@@ -211,7 +212,7 @@ class _Reading:
                         turn.point = shapely.Point(place.lon, place.lat) if place.valid() else None
             if turn.point is None or not members["from"] or not members["to"]:
                 missing = next((role for role, refs in members.items() if not refs), "via")
-                self._refused.append(Refusal(turn.id, f"turn restriction without its {missing!r} in the file"))
+                self._refused.append(Refusal(turn.id, say("turn-restriction-without-file", names=missing)))
                 continue
             attributes = turn.tags | {role: ";".join(refs) for role, refs in members.items()}
             self._pending.add(turn.id, attributes, shapely.to_wkb(turn.point, hex=True), RESTRICTION)
