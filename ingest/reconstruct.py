@@ -23,7 +23,7 @@ from cim.catalog.model import Layer
 from cim.concurrency.process_pool import in_order, process_pool
 from cim.errors import NotFound
 from cim.features import Features
-from cim.geometry import measures as geo
+from cim.geometry import extrusion, outlines
 from cim.geometry.body_batch import concatenate, select
 from cim.loads.load import DatasetNote
 from cim.loads.load import load as begin_load
@@ -366,7 +366,10 @@ def _batch(layer: Layer, mine: Sequence[_Building], found: dict[str, tuple[Measu
         if height and not row.attributes.get(height.name):
             values[height.name] = round(float(metres), 2)
     roofs = [(r, found[row.id][1]) for r, row in enumerate(mine) if found[row.id][1] is not None]
-    bodies = [geo.extrude(geo.as_multipolygons(shapes), base, np.maximum(rise, 0.1)), *(body for _, body in roofs)]
+    bodies = [
+        extrusion.extrude(outlines.as_multipolygons(shapes), base, np.maximum(rise, 0.1)),
+        *(body for _, body in roofs),
+    ]
     return Features(
         ids=[row.id for row in mine],
         attributes=[row.attributes | values for row, values in zip(mine, stored, strict=True)],

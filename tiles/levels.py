@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.catalog.model import Layer
-from cim.geometry import measures as geo
+from cim.geometry import extrusion, measures, outlines, triangulation
 from cim.geometry.appearance import Appearance
 from cim.geometry.body_batch import GROUND, ROOF, Bodies, Bool, Float
 from cim.geometry.canonical import canonical
@@ -70,7 +70,7 @@ def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame,
     if level == "detail":
         return _content(features.bodies, features, np.arange(len(features.ids)), 0.0, cell, layer, frame, path_of)
     top, error_m = _mean_roofs(features.bodies)
-    low, _ = geo.z_ranges(features.bodies)
+    low, _ = measures.z_ranges(features.bodies)
     footprints = shapely.force_2d(features.footprints)
     keep = np.ones(len(features.ids), bool)
     error = float(error_m.max(initial=0.0))
@@ -83,14 +83,14 @@ def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame,
     if not keep.any():
         return None
     shown = np.flatnonzero(keep)
-    outcome = canonical(geo.extrude(geo.as_multipolygons(footprints[shown]), low[shown], (top - low)[shown]))
+    outcome = canonical(extrusion.extrude(outlines.as_multipolygons(footprints[shown]), low[shown], (top - low)[shown]))
     return _content(outcome.bodies, features, shown[outcome.kept], max(error, 0.05), cell, layer, frame, path_of)
 
 
 def _mean_roofs(bodies: Bodies) -> tuple[Float, Float]:
     """Return where each body's block ends, at its mean roof, and how far the roof departs from that, in metres."""
-    roof = geo.surface_classes(bodies) == ROOF
-    low, high = geo.z_ranges(bodies)
+    roof = measures.surface_classes(bodies) == ROOF
+    low, high = measures.z_ranges(bodies)
     first = bodies.index_start[bodies.ring_start[:-1]]
     z = bodies.vertices[bodies.indices, 2]
     face_z = np.add.reduceat(z, first) / np.diff(np.append(first, len(z)))
@@ -135,7 +135,7 @@ def _primitives(bodies: Bodies, local: Float, path_of: ImagePath) -> list[Primit
     Faces that the source gave a colour or an image have that instead.
     """
     cut = Cut(bodies, local)
-    classes = geo.surface_classes(bodies)
+    classes = measures.surface_classes(bodies)
     shown = (classes != GROUND) & ~cut.degenerate
     painted = bodies.appearance.face_paint >= 0 if bodies.appearance else np.zeros(len(classes), bool)
     primitives = []
@@ -173,8 +173,8 @@ class Cut:
         lengths = np.linalg.norm(vectors, axis=1)
         self.degenerate = lengths < 1e-9
         self._normals = vectors / np.maximum(lengths, 1e-12)[:, None]
-        self._triangles, self._face = geo.triangulate(self.in_tile)
-        self._low, _ = geo.z_ranges(bodies)
+        self._triangles, self._face = triangulation.triangulate(self.in_tile)
+        self._low, _ = measures.z_ranges(bodies)
         self._face_of_index = bodies.face_of_ring[bodies.ring_of_index]
 
     def primitive(

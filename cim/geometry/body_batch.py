@@ -1,7 +1,7 @@
 """Batches of 3D bodies: thousands of boundary representations in a handful of arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -176,3 +176,13 @@ def _with_faces(bodies: Bodies, faces: Int, faces_per_body: Int) -> Bodies:
         face_class=bodies.face_class[faces],
         appearance=bodies.appearance and bodies.appearance.pick(faces, indices),
     )
+
+
+def reversed_faces(bodies: Bodies, wrong: Bool) -> Bodies:
+    """Return the bodies with every ring of the `wrong` ones run through the other way."""
+    ring = bodies.ring_of_index
+    mirrored = bodies.index_start[ring] + bodies.index_start[ring + 1] - 1 - np.arange(len(bodies.indices))
+    source = np.where(wrong[bodies.body_of_index], mirrored, np.arange(len(bodies.indices)))
+    looks = bodies.appearance
+    turned = looks and replace(looks, uv=looks.uv[source])
+    return replace(bodies, indices=bodies.indices[source], appearance=turned)

@@ -7,7 +7,7 @@ import shapely
 
 from cim.geometry.body_batch import Bodies, Int, empty, from_sizes
 from cim.geometry.canonical import canonical
-from cim.geometry.measures import Shapes
+from cim.geometry.outlines import Shapes
 
 
 def multipolygons(bodies: Bodies) -> Shapes:

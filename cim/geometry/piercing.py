@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cim.geometry.body_batch import Bodies, Bool, Float, ranges, select
-from cim.geometry.measures import triangulate
+from cim.geometry.triangulation import triangulate
 
 MARGIN_M = 0.01  # what reaches through by less touches: faces may leave their planes by as much
 _MOST_PAIRS = 20_000  # of a face and a vertex, up to which a body is tested for being convex

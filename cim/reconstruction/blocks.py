@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cim.geometry import measures as geo
+from cim.geometry import measures
 from cim.geometry.body_batch import ROOF, Bodies, concatenate, empty
 from cim.geometry.canonical import canonical
 from cim.reconstruction.ground import (
@@ -235,7 +235,7 @@ def _as_one(parts: Sequence[Bodies]) -> Bodies | None:
             together.face_class,
         )
     ).bodies
-    return one if len(one) and bool(geo.closed(one)[0]) and float(geo.volumes(one)[0]) > 0 else None
+    return one if len(one) and bool(measures.closed(one)[0]) and float(measures.volumes(one)[0]) > 0 else None
 
 
 def _is_roof(points: NDArray[np.void], ground_m: float) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from cim.catalog.model import Layer
 from cim.clock import Clock
 from cim.errors import NothingToLoad
 from cim.features import Features, take
-from cim.geometry import measures as geo
+from cim.geometry import body_batch, extrusion, measures, outlines
 from cim.geometry.body_batch import Bool, Float, Int, concatenate, select
 from cim.geometry.canonical import RESOLUTION_M, canonical, on_earth
 from cim.geometry.faults import FAULTS, find_faults
@@ -137,9 +137,9 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     outcome = canonical(features.bodies)
     record = features.body_record
     standing = outcome.bodies
-    inside_out = geo.closed(standing) & (geo.volumes(standing) < 0)
+    inside_out = measures.closed(standing) & (measures.volumes(standing) < 0)
     if inside_out.any():
-        standing = canonical(geo.reversed_faces(standing, inside_out)).bodies
+        standing = canonical(body_batch.reversed_faces(standing, inside_out)).bodies
         report.warn(say("inside-out"), _names(features, record[outcome.kept][inside_out]))
     if (dropped := outcome.dropped_faces[outcome.kept] > 0).any():
         names = _names(features, record[outcome.kept][dropped])
@@ -209,13 +209,13 @@ def _footprints_from_bodies(features: Features, shapes: NDArray[Any]) -> NDArray
     record = features.body_record[by_record]
     last = np.append(record[1:] != record[:-1], True)
     chosen, chosen_record = by_record[last], record[last]
-    shapes[chosen_record] = geo.footprints(select(features.bodies, chosen))
+    shapes[chosen_record] = outlines.footprints(select(features.bodies, chosen))
     bare = np.flatnonzero(shapely.is_missing(shapes))
     if len(bare):
         row = {identifier: r for r, identifier in enumerate(features.ids)}
         parent = np.array([row.get(p or "", -1) for p in features.parent_id], np.int64)
         of_bare = np.isin(parent, bare) & ~shapely.is_missing(shapes)
-        merged = geo.merged_polygons(shapes[of_bare], parent[of_bare], len(features))
+        merged = outlines.merged_polygons(shapes[of_bare], parent[of_bare], len(features))
         shapes[bare] = merged[bare]
     return shapes
 
@@ -230,7 +230,7 @@ def _lod_order(lod: str) -> float:
 def _as_type(shapes: NDArray[Any], layer: Layer) -> NDArray[Any]:
     """Return shapes in the layer's one type; None where a shape isn't of it."""
     if layer.geometry == "MultiPolygon":
-        polygons = geo.as_multipolygons(shapes)
+        polygons = outlines.as_multipolygons(shapes)
         # one ring start, order and direction, whatever format the polygon came in
         return np.asarray(shapely.orient_polygons(shapely.normalize(polygons)))
     kinds = shapely.get_type_id(shapes)
@@ -256,7 +256,7 @@ def _against_ground(features: Features, ids: list[str], incoming: Incoming) -> N
     mine = np.flatnonzero(whole[features.body_record])
     if not len(mine):
         return
-    low, high = geo.z_ranges(features.bodies)
+    low, high = measures.z_ranges(features.bodies)
     points, owner = shapely.get_coordinates(features.geometry[features.body_record[mine]], return_index=True)
     ground = incoming.ground(points[:, 0], points[:, 1])
     lowest, highest = np.full(len(mine), np.inf), np.full(len(mine), -np.inf)
@@ -380,7 +380,7 @@ def _raised(
     rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
     if not len(rise):
         return _Raised(features, standing)
-    prisms = canonical(geo.extrude(features.geometry[rise], base, height[rise])).bodies
+    prisms = canonical(extrusion.extrude(features.geometry[rise], base, height[rise])).bodies
     with_prisms = replace(
         features,
         bodies=concatenate([features.bodies, prisms]),
@@ -447,7 +447,7 @@ def _rows(
     wkb = shapely.to_wkb(shapely.set_srid(_on_raster(features.geometry), incoming.srid), include_srid=True)
     blobs = encode(features.bodies)
     hashes = [content_hash(blob) for blob in blobs]
-    is_closed = geo.closed(features.bodies)
+    is_closed = measures.closed(features.bodies)
     solid_lods = {lod for lod in set(features.body_lod) if _lod_order(lod) >= 1}
     solid = np.array([lod in solid_lods for lod in features.body_lod], bool)
     open_records = np.unique(features.body_record[~is_closed & solid]) if len(solid) else np.empty(0, np.int64)
@@ -470,8 +470,8 @@ def _rows(
     }
     records = {c.name: encoded(c, columns[c.name]) for c in record_columns(layer) if c.name != "content"}
     content = _content(records)
-    low, high = geo.z_ranges(features.bodies)
-    volume = geo.volumes(features.bodies)
+    low, high = measures.z_ranges(features.bodies)
+    volume = measures.volumes(features.bodies)
     stored = {h: b for b, h in enumerate(hashes)}
     order = list(stored.values())
     bodies: list[Sequence[Any]] = [

@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cim.geometry import measures as geo
+from cim.geometry import extrusion, measures, outlines, triangulation
 from cim.geometry.body_batch import ROOF, WALL, Bodies, concatenate, from_sizes, select
 from cim.geometry.canonical import canonical
 from cim.geometry.stored_form import decode, encode
@@ -17,16 +17,16 @@ COURTYARD = shapely.Polygon([(0, 0), (20, 0), (20, 20), (0, 20)], [[(5, 5), (5, 
 def prisms(*polygons: shapely.Polygon, base: float = 700.0, height: float = 9.0) -> Bodies:
     shapes = np.array([shapely.MultiPolygon([p]) for p in polygons], object)
     n = len(polygons)
-    return canonical(geo.extrude(shapes, np.full(n, base), np.full(n, height))).bodies
+    return canonical(extrusion.extrude(shapes, np.full(n, base), np.full(n, height))).bodies
 
 
 def test_a_courtyard_stays_open() -> None:
     body = prisms(COURTYARD)
-    assert geo.volumes(body) == pytest.approx([2700.0])
-    assert geo.closed(body).all()
+    assert measures.volumes(body) == pytest.approx([2700.0])
+    assert measures.closed(body).all()
     roof = body.area_vectors[body.face_class == ROOF]
     assert np.linalg.norm(roof, axis=1).sum() == pytest.approx(300.0)
-    assert shapely.area(geo.footprints(body)) == pytest.approx([300.0])
+    assert shapely.area(outlines.footprints(body)) == pytest.approx([300.0])
 
 
 @given(
@@ -44,9 +44,9 @@ def test_prisms_of_any_polygon_have_area_times_height(shapes: list[tuple[float, 
         polygons.append(shapely.Polygon(np.c_[x + radius * np.cos(angles), y + radius * np.sin(angles)]))
     bodies = prisms(*polygons)
     areas = shapely.area(np.array(polygons, object))
-    assert geo.volumes(bodies) == pytest.approx(9.0 * areas, rel=1e-3)
-    assert geo.closed(bodies).all()
-    triangles, face = geo.triangulate(bodies)
+    assert measures.volumes(bodies) == pytest.approx(9.0 * areas, rel=1e-3)
+    assert measures.closed(bodies).all()
+    triangles, face = triangulation.triangulate(bodies)
     corners_ = bodies.vertices[bodies.indices[triangles]]
     cross = 0.5 * np.cross(corners_[:, 1] - corners_[:, 0], corners_[:, 2] - corners_[:, 0])
     summed = np.zeros((len(bodies.face_class), 3))
@@ -68,8 +68,8 @@ def test_the_footprint_of_a_cambered_deck_is_the_whole_deck() -> None:
     deck = from_sizes(
         vertices, np.array(quads).ravel(), np.full(34, 4), np.ones(34, np.int64), np.array([34]), np.full(34, WALL)
     )
-    assert geo.closed(deck).all()
-    (footprint,) = geo.footprints(deck)
+    assert measures.closed(deck).all()
+    (footprint,) = outlines.footprints(deck)
     assert footprint.bounds == (0.0, 0.0, 80.0, 10.0)
     assert footprint.area == pytest.approx(800.0)
 
@@ -84,7 +84,7 @@ def test_an_open_box_is_open_and_its_neighbour_is_not() -> None:
     faces = [sizes[0] - 1, sizes[1]]
     one_ring = np.ones(keep.sum(), int)
     opened = from_sizes(whole.vertices, indices, ring_sizes, one_ring, faces, whole.face_class[keep])
-    assert geo.closed(opened).tolist() == [False, True]
+    assert measures.closed(opened).tolist() == [False, True]
 
 
 def test_the_same_body_has_the_same_form_however_its_vertices_are_numbered() -> None:

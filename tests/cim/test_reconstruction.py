@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cim.geometry import measures as geo
+from cim.geometry import measures, outlines
 from cim.geometry.body_batch import GROUND, ROOF, WALL
 from cim.geometry.canonical import canonical
 from cim.geometry.faults import find_faults
@@ -94,11 +94,11 @@ def test_a_roof_comes_back_as_it_was(shape: shapely.Polygon, height: Callable[[F
     assert roof.within > 0.98
     assert shapely.area(roof.polygons).sum() == pytest.approx(shape.area, rel=1e-9)
     body = canonical(solid_of(roof, 0.0)).bodies
-    assert geo.closed(body).all()
-    assert geo.volumes(body)[0] == pytest.approx(true_volume(shape, height), rel=0.01)
+    assert measures.closed(body).all()
+    assert measures.volumes(body)[0] == pytest.approx(true_volume(shape, height), rel=0.01)
     assert not np.array(find_faults(body))[:4].any()
     assert set(body.face_class) == {GROUND, WALL, ROOF}
-    assert geo.footprints(body)[0].symmetric_difference(at_home(shape)).area < 0.01
+    assert outlines.footprints(body)[0].symmetric_difference(at_home(shape)).area < 0.01
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,8 +114,8 @@ def test_a_solid_is_closed_whatever_the_planes(planes: list[tuple[float, float, 
     of = draw.integers(0, len(planes), len(parts))
     roof = Roof(np.asarray(parts), np.array(planes)[of], np.zeros(2), 0.0, 1.0)
     body = canonical(solid_of(roof, -2.0)).bodies
-    assert geo.closed(body).all()
-    assert geo.volumes(body)[0] > 0
+    assert measures.closed(body).all()
+    assert measures.volumes(body)[0] > 0
 
 
 def test_a_court_stays_open() -> None:
@@ -123,8 +123,8 @@ def test_a_court_stays_open() -> None:
     roof = model_roof(at_home(shape), cloud(shape, flat))
     assert roof is not None
     body = canonical(solid_of(roof, 0.0)).bodies
-    assert geo.closed(body).all()
-    assert geo.volumes(body)[0] == pytest.approx(800 * 9.0, rel=0.01)
+    assert measures.closed(body).all()
+    assert measures.volumes(body)[0] == pytest.approx(800 * 9.0, rel=0.01)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 11])

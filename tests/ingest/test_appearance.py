@@ -10,9 +10,8 @@ import trimesh
 from PIL import Image
 
 from cim.geometry.appearance import Appearance, Paint
-from cim.geometry.body_batch import WALL, Bodies, from_sizes
+from cim.geometry.body_batch import WALL, Bodies, from_sizes, reversed_faces
 from cim.geometry.canonical import canonical
-from cim.geometry.measures import reversed_faces
 from cim.geometry.stored_form import decode, encode
 from cim.store.assets import asset_path
 from cim.store.connection import Store

@@ -24,7 +24,7 @@ from pyproj import CRS
 from cim.errors import UnknownCrs, UnreadableFile
 from cim.features import BATCH_SIZE, Features, Header, ReadOptions, Refusal, Source
 from cim.geometry.body_batch import Float, Int, from_sizes
-from cim.geometry.measures import footprints
+from cim.geometry.outlines import footprints
 from cim.messages import say
 from cim.reference.crs import parse, parse_reference
 from ingest.formats.city_models.ifc_parts import Entity, Part, Parts, parts_of

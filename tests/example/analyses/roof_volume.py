@@ -10,7 +10,8 @@ from cim.analysis.engine.parameters import titled
 from cim.analysis.engine.result import Check, Result, rows_of
 from cim.analysis.engine.unknown import Unknown, absent
 from cim.catalog.row import Text
-from cim.geometry.measures import closed, footprints, volumes
+from cim.geometry.measures import closed, volumes
+from cim.geometry.outlines import footprints
 
 
 class Parameters(parameters.Parameters):
