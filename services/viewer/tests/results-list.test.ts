@@ -2,6 +2,7 @@ import { beforeEach, expect, test, vi } from "vitest";
 import { resultsList, type Actions } from "../src/analysis/results-list";
 import type { Job } from "../src/generated";
 import { state } from "../src/state";
+import { asText } from "../src/value";
 
 const job = (id: string, more: Partial<Job> = {}): Job => ({
   jobID: id,
@@ -21,7 +22,7 @@ const job = (id: string, more: Partial<Job> = {}): Job => ({
   links: [],
   ...more,
 });
-const shown = (opened: string | null = null) => ({ opened, timeZone: "Asia/Shanghai" });
+const shown = (opened: string | null = null) => ({ opened, timeZone: "Asia/Shanghai", called: (v: unknown) => (v === "lamps" ? "Street lamps" : asText(v)) });
 const actions = () => ({ open: vi.fn<Actions["open"]>(), share: vi.fn<Actions["share"]>(), remove: vi.fn<Actions["remove"]>() });
 const button = (list: HTMLElement, id: string, name: string) => list.querySelector<HTMLButtonElement>(`[data-job="${id}"] .${name}`);
 
@@ -33,7 +34,7 @@ test("a result is opened, and two of one analysis are told apart by what was ask
   const [first, second] = [job("a"), job("b", { inputs: { layer: "trees", radius: 70 } })];
   const does = actions();
   const list = resultsList([first, second], shown("b"), does);
-  expect(button(list, "a", "open")?.textContent).toContain("lamps, 50");
+  expect(button(list, "a", "open")?.textContent).toContain("Street lamps, 50");
   expect(button(list, "a", "open")?.textContent).toContain("11:04"); // by the city's clock
   expect(button(list, "b", "open")?.textContent).toContain("trees, 70");
   expect(button(list, "a", "open")?.getAttribute("aria-current")).toBe("false");

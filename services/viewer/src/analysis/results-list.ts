@@ -3,7 +3,6 @@ import { element } from "../dom";
 import type { Job } from "../generated";
 import { text, type TextKey } from "../i18n";
 import { state } from "../state";
-import { asText } from "../value";
 
 /** What a planner does with a result of the list. */
 export type Actions = { open(job: Job): void; share(job: Job, shared: boolean): void; remove(job: Job): void };
@@ -16,8 +15,8 @@ const STANDS: Record<Job["status"], TextKey | null> = {
   dismissed: null, // it isn't listed
 };
 
-/** Which result the map shows, and by whose clock times are told. */
-export type Shown = { opened: string | null; timeZone: string };
+/** Which result the map shows, by whose clock times are told, and what a person calls a value such as a layer's id. */
+export type Shown = { opened: string | null; timeZone: string; called: (value: unknown) => string };
 
 /** The results that the asker may see, the newest first. */
 export function resultsList(jobs: Job[], shown: Shown, actions: Actions): HTMLElement {
@@ -26,9 +25,10 @@ export function resultsList(jobs: Job[], shown: Shown, actions: Actions): HTMLEl
   return element("ul", { className: "results" }, ...rows);
 }
 
-function row(job: Job, { opened, timeZone }: Shown, actions: Actions): HTMLElement {
-  const open = element("button", { type: "button", className: "open", title: inputsOf(job), disabled: job.status !== "successful" });
-  open.append(element("b", {}, job.title ?? job.processID), element("small", {}, [startOf(job, timeZone), inputsOf(job)].filter(Boolean).join(" · ")));
+function row(job: Job, { opened, timeZone, called }: Shown, actions: Actions): HTMLElement {
+  const inputs = inputsOf(job, called);
+  const open = element("button", { type: "button", className: "open", title: inputs, disabled: job.status !== "successful" });
+  open.append(element("b", {}, job.title ?? job.processID), element("small", {}, [startOf(job, timeZone), inputs].filter(Boolean).join(" · ")));
   open.setAttribute("aria-current", String(job.jobID === opened));
   open.onclick = () => actions.open(job);
   const stands = STANDS[job.status];
@@ -61,4 +61,5 @@ const startOf = (job: Job, timeZone: string): string =>
   job.created ? shownTime(Date.parse(job.created), timeZone, state.language.value) : "";
 
 /** What was asked for, so that two results of one analysis are told apart. */
-const inputsOf = (job: Job): string => Object.values(job.inputs ?? {}).map(asText).filter(Boolean).join(", ");
+const inputsOf = (job: Job, called: Shown["called"]): string =>
+  Object.values(job.inputs ?? {}).map(called).filter(Boolean).join(", ");

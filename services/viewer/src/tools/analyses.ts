@@ -43,7 +43,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     };
     const form = formOf(process);
     const outcome = element("div", { id: "analysis-outcome" });
-    slot.replaceChildren(choice, element("p", { className: "soft" }, process.description), form, outcome, results());
+    slot.replaceChildren(choice, element("p", { className: "soft" }, process.description), form, results(), outcome);
     if (answer?.process.id === chosen) {
       answer = { ...answer, process };
       outcome.replaceChildren(...outcomeOf(answer, catalog.city.timezone));
@@ -182,6 +182,11 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     return element("label", {}, text("key"), input);
   };
 
+  const called = (value: unknown): string => {
+    const layer = catalog.layers.find((l) => l.id === value);
+    return layer ? local(layer.title) : asText(value);
+  };
+
   /** Lists the results anew. */
   const list = async () => {
     const place = slot.querySelector("#analysis-results > div");
@@ -189,7 +194,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const after = (change: Promise<unknown>) => void change.catch(tell).then(list);
     const jobs = await readJobs().catch((fault: unknown) => (tell(fault), []));
     place.replaceChildren(
-      resultsList(jobs, { opened: state.job.value, timeZone: catalog.city.timezone }, {
+      resultsList(jobs, { opened: state.job.value, timeZone: catalog.city.timezone, called }, {
         open: (chosenJob) => void reopen(chosenJob.jobID),
         share: (shared, on) => after(shareJob(shared.jobID, on)),
         remove: (gone) => {
