@@ -117,7 +117,8 @@ def layer_datasets(
         f"""SELECT v.dataset, (
                      SELECT max(s.surveyed)::text FROM cim.survey s JOIN cim.load l USING (load)
                      WHERE s.layer = %(layer)s AND s.dataset = v.dataset AND l.undone IS NULL
-                       AND s.surveyed <= (coalesce(%(at)s::timestamptz, now()) AT TIME ZONE 'UTC')::date),
+                       AND s.surveyed <= (coalesce(%(at)s::timestamptz, now()) AT TIME ZONE
+                         (SELECT coalesce(value->>'timezone', 'UTC') FROM cim.setting WHERE key = 'city'))::date),
                    min(d.licence), count(*)
             FROM {table(layer)} v LEFT JOIN cim.dataset d ON d.name = v.dataset
             WHERE {current()} GROUP BY 1 ORDER BY 2 DESC NULLS LAST, 1""",

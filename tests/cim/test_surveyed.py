@@ -113,12 +113,15 @@ def test_every_read_says_when_a_version_was_surveyed(store: Store, tmp_path: Pat
         export(cursor, store, Extract(hydrant), tmp_path / "h.csv")
         before = layer_datasets(cursor, hydrant, at=datetime(2019, 1, 1, tzinfo=UTC))
         sheets = layer_datasets(cursor, terrain)
+        begins = store.city.clock.begins(date(2018, 5, 1))  # the evening before, in UTC
+        on_the_day = layer_datasets(cursor, hydrant, at=begins)
         sheet = provenance(cursor, terrain, "terrain", None) or {}
     assert set(told.values()) == {"2018-05-01", "2021-07-09"}
     assert {f["id"].removeprefix("hydrant-"): f["properties"]["surveyed"] for f in page} == told
     with (tmp_path / "h.csv").open(encoding="utf-8-sig") as file:
         assert {row["id"].removeprefix("hydrant-"): row["surveyed"] for row in csv.DictReader(file)} == told
     assert [row[1:3] for row in before] == [("2018-05-01", "open")]
+    assert [row[1:3] for row in on_the_day] == [("2018-05-01", "open")]
     assert [row[1:3] for row in sheets] == [("2018-05-01", "open")]
     assert sheet["surveyed"] == "2018-05-01"
 

@@ -10,14 +10,17 @@ CREATE TABLE IF NOT EXISTS cim.survey (
 CREATE INDEX IF NOT EXISTS survey_of_layer ON cim.survey (layer, dataset);
 ALTER TABLE cim.asset ADD COLUMN IF NOT EXISTS surveyed date;
 
--- Of a city from before: a dated delivery's versions begin to hold at midnight (UTC) of their survey's day.
+-- Of a city from before: a dated delivery's versions begin to hold at midnight of their survey's day, by the city's
+-- clock, or by that of UTC where they are older.
 DO $$
 DECLARE
     layer text;
-    dated constant text := $sql$
-        surveyed = (lower(v.valid) AT TIME ZONE 'UTC')::date
-        FROM cim.load l WHERE l.load = v.load AND NOT coalesce(l.report ? 'edit', false)
-          AND lower(v.valid) = date_trunc('day', lower(v.valid), 'UTC') $sql$;
+    clock text := (SELECT coalesce(value->>'timezone', 'UTC') FROM cim.setting WHERE key = 'city');
+    dated constant text := format($sql$
+        surveyed = (lower(v.valid) AT TIME ZONE zone)::date
+        FROM cim.load l, (VALUES (%1$L), ('UTC')) zones(zone)
+        WHERE l.load = v.load AND NOT coalesce(l.report ? 'edit', false)
+          AND lower(v.valid) = date_trunc('day', lower(v.valid), zone) $sql$, coalesce(clock, 'UTC'));
 BEGIN
     IF NOT EXISTS (SELECT FROM information_schema.columns
                    WHERE (table_schema, table_name, column_name) = ('cim', 'dataset', 'surveyed')) THEN
