@@ -275,3 +275,55 @@ def test_a_layer_loaded_beside_a_running_server_is_tiled_by_it(store: Store, tmp
             assert time.monotonic() < deadline, "it wasn't tiled"
             time.sleep(0.5)
     assert root_of(store)
+
+
+def pnts(points: int = 3, **header: object) -> bytes:
+    """A pnts of some points, or with what its feature table says replaced."""
+    positions = np.arange(3 * points, dtype="<f4").tobytes()
+    table = json.dumps({"POINTS_LENGTH": points, "POSITION": {"byteOffset": 0}} | header).encode()
+    table += b" " * (-len(table) % 8)
+    length = 28 + len(table) + len(positions)
+    return struct.pack("<4sIIIIII", b"pnts", 1, length, len(table), len(positions), 0, 0) + table + positions
+
+
+def lengthened(content: bytes, field: int) -> bytes:
+    """The content with one of the four lengths of its tables beyond its end."""
+    return content[: 12 + 4 * field] + struct.pack("<I", len(content)) + content[16 + 4 * field :]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (pnts(), None),
+        (b3dm(glb()), None),
+        *((lengthened(pnts(), field), "longer") for field in range(4)),
+        *((lengthened(b3dm(glb()), field), "longer") for field in range(4)),
+        (pnts(POINTS_LENGTH=None, POSITION=None), "can't be read"),
+        (pnts().replace(b'"POINTS_LENGTH"', b'"POINTS_LENGHT"'), "can't be read"),
+        (pnts().replace(b'{"POINTS', b'["POINTS'), "can't be read"),
+    ],
+)
+def test_tables_of_a_content_that_do_not_hold_are_set_aside(
+    store: Store, tmp_path: Path, content: bytes, fault: str | None
+) -> None:
+    folder = write_set(tmp_path / "old town", version="1.0")
+    (folder / "a.b3dm").write_bytes(content)
+    (file,) = ingest(store, [folder], Declared()).files
+    faults = " ".join(map(str, file.reasons))
+    assert (fault in faults) if fault else not faults
+
+
+def test_what_is_served_of_a_set_is_read_by_py3dtiles(store: Store, tmp_path: Path) -> None:
+    from py3dtiles.tileset.content import read_binary_tile_content
+
+    folder = write_set(tmp_path / "old town", version="1.0")
+    (folder / "a.b3dm").write_bytes(pnts(7))
+    assert ingest(store, [folder], Declared()).exit_code == 0
+    tile_sets(store, store.catalog.layer("reality_mesh"))
+    served = [p for p in (store.settings.tile_store / "reality_mesh").rglob("*") if p.suffix in (".pnts", ".b3dm")]
+    (content,) = [read_binary_tile_content(path) for path in served]
+    assert (
+        content.get_vertex_count() == 7
+        if hasattr(content, "get_vertex_count")
+        else content.body.feature_table.nb_points() == 7
+    )

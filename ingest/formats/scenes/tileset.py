@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -186,15 +186,49 @@ def _inside(uri: str, within: str) -> str | None:
 
 
 def _fault(path: Path) -> str:
-    """Return what is wrong with a content, judged by its header."""
+    """Return what is wrong with a content, judged by its header and, of b3dm and pnts, by its tables."""
     if path.suffix.lower() == ".gltf":
-        return "glTF with files of its own beside it; GLB can be read"
+        return say("gltf-with-files-beside")
     with path.open("rb") as file:
-        head = file.read(12)
-    if len(head) < 12 or head[:4] not in HEADED:
-        return say("not-content-3d-tiles")
-    length = struct.unpack("<8xI", head)[0]
-    return "" if length == path.stat().st_size else say("cut-short-longer-than-says")
+        head = file.read(_TABLES_FROM)
+        if len(head) < 12 or head[:4] not in HEADED:
+            return say("not-content-3d-tiles")
+        length = struct.unpack_from("<8xI", head)[0]
+        if length != path.stat().st_size:
+            return say("cut-short-longer-than-says")
+        return _fault_of_tables(head, length, file) if head[:4] in _TABLED else ""
+
+
+_TABLED = (b"b3dm", b"pnts")
+_TABLES_FROM = 28  # bytes of the header of both
+_OF_2015 = 0x2200_0000  # JSON where a length is looked for: of b3dm before version 1, whose headers were shorter
+
+
+def _fault_of_tables(head: bytes, length: int, file: BinaryIO) -> str:
+    """Return what is wrong with the tables of a b3dm or pnts, or with what a pnts says of its points (py3dtiles)."""
+    from py3dtiles.exceptions import Py3dtilesException
+    from py3dtiles.tileset.content.b3dm import B3dmHeader
+    from py3dtiles.tileset.content.pnts import PntsHeader
+    from py3dtiles.tileset.content.pnts_feature_table import PntsFeatureTableHeader
+
+    if len(head) < _TABLES_FROM:
+        return say("cut-short-longer-than-says")
+    kind = B3dmHeader if head[:4] == b"b3dm" else PntsHeader
+    header = kind.from_array(np.frombuffer(head, np.uint8))
+    feature, batch = (
+        (header.ft_json_byte_length, header.ft_bin_byte_length),
+        (header.bt_json_byte_length, header.bt_bin_byte_length),
+    )
+    if kind is B3dmHeader and max(*feature, *batch) >= _OF_2015:
+        return ""
+    if min(*feature, *batch) < 0 or _TABLES_FROM + sum(feature) + sum(batch) > length:
+        return say("tables-longer-than-content")
+    if kind is PntsHeader:
+        try:
+            PntsFeatureTableHeader.from_array(np.frombuffer(file.read(feature[0]), np.uint8))
+        except (Py3dtilesException, ValueError, KeyError, TypeError) as fault:
+            return say("tables-cannot-be-read", reason=str(fault))
+    return ""
 
 
 def _corners(volume: dict[str, Any], matrix: Float) -> Float:
