@@ -10,6 +10,7 @@ import shapely
 
 from cim.errors import BadRequest, NotFound
 from cim.loads.quarantine import SetAside, hand_out, list_set_aside, set_aside
+from cim.messages import told
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
@@ -47,9 +48,13 @@ def test_each_record_is_kept_with_its_reason_its_source_and_its_shape(with_fault
     )
     assert found == [("hydrant", "area", "面", False, 4547, True), ("hydrant", "none", "无", True, None, True)]
     reasons = dict(rows(with_faults, "SELECT record, reason FROM cim.quarantine"))
-    assert reasons == {
+    assert {record: told(reason, "en") for record, reason in reasons.items()} == {
         "area": "a Polygon has no place in the layer hydrant of Points",
         "none": "no geometry",
+    }
+    assert {record: told(reason, "zh") for record, reason in reasons.items()} == {
+        "area": "图层 hydrant 只收 Point，不收 Polygon",
+        "none": "没有几何图形",
     }
 
 
