@@ -1,6 +1,7 @@
 # The two commands of the README (`make run`, `make test`) and the ones of a developer.
 SHELL := /bin/sh
 PORT ?= 8000
+BUDGET_S ?= 120
 PYTHON := .venv/bin/python
 STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
@@ -28,9 +29,10 @@ quick: .venv/.ready
 	$(MAKE) --no-print-directory lint units
 	$(PYTHON) -m pytest -q -m "not database and not client"
 
-# what takes minutes: whole cities by the hundred thousand
+# what takes minutes: whole cities by the hundred thousand; kills and broken files, each test for BUDGET_S seconds
 long: .venv/.ready
 	$(PYTHON) -m pytest -m long
+	CIM_TEST_BUDGET_S=$(BUDGET_S) $(PYTHON) -m pytest tests/test_kills.py tests/ingest/test_kills_of_readers.py tests/ingest/test_fuzz.py
 
 lint: .venv/.ready $(MODULES)
 	ruff check .

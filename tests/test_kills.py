@@ -1,7 +1,6 @@
 """Kill -9 in the middle: a load is whole or absent, the served tileset whole, the next run ends as if undisturbed."""
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from cim.store import cluster
 from cim.store.connection import Store, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
+from tests.budget import draws
 from tests.conftest import SAMPLE_ROWS, MakeStore
 from tiles.build import tile_layer
 from tiles.check import check_tileset
@@ -85,27 +85,28 @@ def test_kills_at_random_moments(make_store: MakeStore, deliveries: Path) -> Non
     whole = counts(undisturbed)
     tiles_s = seconds_of(undisturbed, ["tiles", "--layer", "building"])
 
-    rng = random.Random(7)
     store = make_store()
-    hits = 0
-    for _ in range(INGEST_KILLS):
-        hits += killed(store, ["ingest", str(deliveries)], rng.uniform(0.2, ingest_s))
+    hits = kills = 0
+    for chance in draws(7, INGEST_KILLS):
+        kills += 1
+        hits += killed(store, ["ingest", str(deliveries)], chance.uniform(0.2, ingest_s))
         assert counts(store)[:3] in ((0, 0, 0), whole[:3])
         assert not list(store.settings.asset_store.rglob("*.tif"))
     assert ingest(store, [deliveries], Declared()).exit_code == 0
     assert counts(store)[:3] == whole[:3]
 
-    for _ in range(TILE_KILLS):
+    for chance in draws(8, TILE_KILLS):
         with store.connect() as connection:
             connection.execute(
                 "DELETE FROM cim.tile"
             )  # what was built before is built again, or soon nothing would run
-        hits += killed(store, ["tiles", "--layer", "building"], rng.uniform(0.2, tiles_s))
+        kills += 1
+        hits += killed(store, ["tiles", "--layer", "building"], chance.uniform(0.2, tiles_s))
         assert served_problems(store) == []
     tile_layer(store, building(store))
     assert roots(store) == roots(undisturbed)
     assert served_problems(store) == []
-    assert hits >= (INGEST_KILLS + TILE_KILLS) // 3
+    assert hits >= kills // 3
 
 
 def test_the_postmaster_is_killed_in_the_middle_of_a_load(tmp_path: Path, deliveries: Path) -> None:

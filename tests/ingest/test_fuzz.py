@@ -20,6 +20,7 @@ from ingest.delivery.declared import Declared
 from ingest.formats.city_models import ifc_parts
 from ingest.formats.drawings import dxf_parts
 from ingest.load.pipeline import ingest
+from tests.budget import PATIENT, SEED, draws
 from tests.factory import cityjson
 
 UNEXPECTED = "a fault that this program doesn't know how to say"
@@ -167,6 +168,10 @@ def broken(name: str) -> Iterator[tuple[str, bytes]]:
     for way, times in WAYS:
         for seed in range(times):
             yield f"{way.__name__} {seed}", way(text, random.Random(f"{name}{way.__name__}{seed}"))
+    if PATIENT:
+        for number, chance in enumerate(draws(0, 0)):
+            way = chance.choice(WAYS)[0]
+            yield f"{way.__name__}, the {number}th of {SEED}", way(text, chance)
     if text.startswith("<"):
         head, sep, body = text.partition("?>")
         for bomb in (BOMB, SPY):

@@ -1,7 +1,6 @@
 """Kill -9 while models, photogrammetry and clouds go in, while roofs are made, while a feed runs: whole or absent."""
 
 import json
-import random
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import shapely
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
+from tests.budget import draws
 from tests.conftest import MakeStore
 from tests.factory import cityjson
 from tests.ingest.test_appearance import gradient, model
@@ -75,14 +75,14 @@ def test_a_mixed_delivery_is_killed_at_random_moments(make_store: MakeStore, mix
     assert len(whole[0]) == 402
     assert {layer for layer, *_ in whole[1]} >= {"point_cloud", "reality_mesh"}
 
-    rng = random.Random(11)
     store = make_store()
     nothing = held(store)
-    hits = 0
-    for _ in range(KILLS):
-        hits += killed(store, ["ingest", str(mixed)], rng.uniform(0.4, takes_s))
+    hits = kills = 0
+    for chance in draws(11, KILLS):
+        kills += 1
+        hits += killed(store, ["ingest", str(mixed)], chance.uniform(0.4, takes_s))
         assert held(store) in (nothing, whole)
-    assert hits >= KILLS // 3
+    assert hits >= kills // 3
     report = ingest(store, [mixed], Declared())
     assert report.exit_code == 0, report.summary()
     assert held(store) == whole
@@ -108,9 +108,8 @@ def test_making_roofs_is_killed_at_random_moments(make_store: MakeStore, tmp_pat
     takes_s = seconds_of(undisturbed, ["reconstruct"])
     whole = held(undisturbed)
     assert whole != before
-    rng = random.Random(5)
-    for _ in range(KILLS // 2):
-        killed(store, ["reconstruct"], rng.uniform(0.4, takes_s))
+    for chance in draws(5, KILLS // 2):
+        killed(store, ["reconstruct"], chance.uniform(0.4, takes_s))
         assert held(store) in (before, whole)
     assert held(store) == whole or seconds_of(store, ["reconstruct"])
     assert held(store) == whole
@@ -125,14 +124,13 @@ def test_a_drop_folder_is_killed_while_it_is_taken_in(make_store: MakeStore, tmp
     store.settings.feeds_file.write_text(
         f'[field]\ndrop = "{folder}"\nevery = "1s"\nlayer = "hydrant"\ncrs = "EPSG:4547"\n', "utf-8"
     )
-    rng = random.Random(3)
     total = 0
-    for number in range(KILLS // 2):
+    for number, chance in enumerate(draws(3, KILLS // 2)):
         rows = "".join(f"D{number}-{k},{462000 + k},{4190000 + number}\n" for k in range(300))
         (folder / f"{number}.csv").write_text(f"id,x,y\n{rows}", "utf-8")
         total += 300
         time.sleep(0.1)
-        killed(store, ["feeds", "run", "field"], rng.uniform(0.5, 3.0))
+        killed(store, ["feeds", "run", "field"], chance.uniform(0.5, 3.0))
     seconds_of(store, ["feeds", "run", "field"])
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and list(folder.glob("*.csv")):
