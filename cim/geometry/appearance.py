@@ -1,6 +1,6 @@
 """How the faces of bodies look: colours, and images laid over them; and the stored form of both.
 
-Stored form, behind that of the body itself (`cim.geometry.measures.bodies`), little-endian:
+Stored form, behind that of the body itself (`cim.geometry.stored_form`), little-endian:
 
 | part | type | length |
 |---|---|---|
