@@ -100,13 +100,13 @@ def read_dataset_file(path: Path, root: Path | None = None) -> DatasetFile:
 
 def _beside[D: Declared](declared: D, folder: Path, root: Path | None) -> D:
     """Return what is said with the files that it names (a CRS, a grid) found in a folder."""
-    found: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     if declared.crs and _is_within(folder / declared.crs, root) and _is_file(folder / declared.crs):
-        found["crs"] = str(folder / declared.crs)
+        paths["crs"] = str(folder / declared.crs)
     if declared.height_anomaly_grid:
-        found["height_anomaly_grid"] = folder / declared.height_anomaly_grid
-    said = declared.model_copy(update=found)
-    return said if root is None else of_others(said, root)
+        paths["height_anomaly_grid"] = folder / declared.height_anomaly_grid
+    located = declared.model_copy(update=paths)
+    return located if root is None else of_others(located, root)
 
 
 def of_others[D: Declared](declared: D, root: Path | None) -> D:
@@ -121,15 +121,15 @@ def of_others[D: Declared](declared: D, root: Path | None) -> D:
         UnknownCrs: they name none that PROJ knows.
 
     """
-    said: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     if declared.crs and not unshift(declared.crs):
         theirs = root is not None and _is_within(Path(declared.crs), root)
         crs = declared_crs(declared) if theirs else parse(declared.crs)
-        said["crs"] = crs.to_json() if crs else None
+        changes["crs"] = crs.to_json() if crs else None
     grid = declared.height_anomaly_grid
     if grid and (root is None or not _is_within(grid, root)):
         raise BadSettings(say("grid-height-anomaly-must-lie", grid=grid.name))
-    return declared.model_copy(update=said)
+    return declared.model_copy(update=changes)
 
 
 def _is_within(file: Path, root: Path | None) -> bool:
@@ -148,14 +148,14 @@ def heights_city(declared: Declared, city: City) -> City:
         BadSettings: the grid of it isn't there.
 
     """
-    said: dict[str, Any] = {}
+    anomaly: dict[str, Any] = {}
     if declared.height_anomaly_grid is not None:
         if not declared.height_anomaly_grid.is_file():
             raise BadSettings(say("no-such-grid-height-anomaly", height_anomaly_grid=declared.height_anomaly_grid))
-        said["height_anomaly_grid"] = declared.height_anomaly_grid
+        anomaly["height_anomaly_grid"] = declared.height_anomaly_grid
     elif declared.height_anomaly_m is not None:
-        said |= {"height_anomaly_m": declared.height_anomaly_m, "height_anomaly_grid": None}
-    return city.model_copy(update=said)
+        anomaly |= {"height_anomaly_m": declared.height_anomaly_m, "height_anomaly_grid": None}
+    return city.model_copy(update=anomaly)
 
 
 def declared_for(
@@ -176,7 +176,7 @@ def declared_for(
     if folder is None:
         return options
     whole = Declared(**{k: v for k, v in folder if k != "files"})
-    entry = next((said for pattern, said in folder.files.items() if fnmatch(path.name, pattern)), Declared())
+    entry = next((declared for pattern, declared in folder.files.items() if fnmatch(path.name, pattern)), Declared())
     return options.over(entry.over(whole))
 
 

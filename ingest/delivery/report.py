@@ -17,8 +17,8 @@ def _untold(share: float, read: int) -> None:
     """Tell nobody: a function of its own, which goes to other processes."""
 
 
-def _far(metres: float, what: str) -> str:
-    return say("lies-outside", distance_m=metres, area=what)
+def _far(metres: float, area: str) -> str:
+    return say("lies-outside", distance_m=metres, area=area)
 
 
 @dataclass
@@ -46,7 +46,7 @@ class FileReport:
     setting: str | None = None  # that gives what the error misses
     seconds: float = 0.0
     set_aside: list[SetAside] = field(default_factory=list)  # until they are kept in the store
-    told: Callable[[float, int], None] = _untold  # the share that is done, if known, and the records read
+    report_progress: Callable[[float, int], None] = _untold  # the share that is done, if known, and the records read
     source: int | None = None  # the row of cim.source that its versions name
     datasets: list[DatasetNote] = field(default_factory=list)  # that it is of
 
@@ -65,18 +65,18 @@ class FileReport:
         self.refused_ids[reason].append(identifier)
         self.set_aside.append(SetAside(identifier, reason, layer, source, wkb))
 
-    def warn(self, what: str, identifiers: Iterable[str] = ()) -> None:
+    def warn(self, warning: str, identifiers: Iterable[str] = ()) -> None:
         """Note what was dropped, repaired, clipped or assumed, and on which records."""
-        self.warned[what] += list(identifiers)
+        self.warned[warning] += list(identifiers)
 
     def lies_outside(self, distances: Mapping[str, float]) -> None:
         """Note what the file lies outside of, and by how many metres; the farthest of its parts tells."""
-        for what, metres in distances.items():
-            before = self.outside.get(what, 0.0)
+        for area, metres in distances.items():
+            before = self.outside.get(area, 0.0)
             if metres > before:
-                self.warned.pop(_far(before, what), None)
-                self.warn(_far(metres, what))
-                self.outside[what] = metres
+                self.warned.pop(_far(before, area), None)
+                self.warn(_far(metres, area))
+                self.outside[area] = metres
 
     def absorb(self, other: "FileReport") -> None:
         """Take in what is reported of a part of the file's records."""
@@ -84,13 +84,13 @@ class FileReport:
         self.refused += other.refused
         self.reasons += other.reasons
         self.set_aside += other.set_aside
-        for mine, others in ((self.refused_ids, other.refused_ids), (self.warned, other.warned)):
-            for what, ids in others.items():
-                mine[what] += ids
-        for what, metres in other.outside.items():
-            del self.warned[_far(metres, what)]
-        for what, metres in self.outside.items():
-            self.warn(_far(metres, what))
+        for merged, others in ((self.refused_ids, other.refused_ids), (self.warned, other.warned)):
+            for sentence, ids in others.items():
+                merged[sentence] += ids
+        for area, metres in other.outside.items():
+            del self.warned[_far(metres, area)]
+        for area, metres in self.outside.items():
+            self.warn(_far(metres, area))
         self.lies_outside(other.outside)
         if other.extent:
             self.widen(*other.extent)
@@ -105,7 +105,7 @@ class FileReport:
     def as_json(self) -> dict[str, Any]:
         """Return the file's part of the JSON report, in the shape of the contract."""
         warnings = [
-            {"warning": what, "count": len(ids) or 1, "ids": ids[:IDS_SHOWN]} for what, ids in self.warned.items()
+            {"warning": warning, "count": len(ids) or 1, "ids": ids[:IDS_SHOWN]} for warning, ids in self.warned.items()
         ]
         reasons = dict(self.reasons)
         refused = {reason: ids[:IDS_SHOWN] for reason, ids in self.refused_ids.items()}
@@ -149,10 +149,10 @@ class LoadReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON report of the contract."""
-        said: dict[str, Any] = {"files": [f.as_json() for f in self.files], "load": self.load}
+        report: dict[str, Any] = {"files": [f.as_json() for f in self.files], "load": self.load}
         if self.quality:
-            said["findings"] = findings_of(self.quality)
-        return said
+            report["findings"] = findings_of(self.quality)
+        return report
 
     def summary(self, how_to_give: Callable[[str | None], str] = lambda _: "") -> str:
         """Return what a person reads after a load; `how_to_give` says of a setting how it is given where one reads."""
@@ -166,8 +166,8 @@ class LoadReport:
             for reason, count in file.reasons.most_common():
                 shown = ", ".join(file.refused_ids[reason][:5])
                 lines.append(f"  refused {count}: {reason} ({shown}{', …' if count > 5 else ''})")
-            for what, ids in file.warned.items():
+            for warning, ids in file.warned.items():
                 names = f" ({', '.join(ids[:5])}{', …' if len(ids) > 5 else ''})" if ids else ""
-                lines.append(f"  warning{f' on {len(ids)}' if ids else ''}: {what}{names}")
+                lines.append(f"  warning{f' on {len(ids)}' if ids else ''}: {warning}{names}")
         lines += [f"  {finding}" for finding in (findings_of(self.quality) if self.quality else [])]
         return "\n".join(lines)

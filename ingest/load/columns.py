@@ -48,7 +48,7 @@ class Mapped:
             {name: [values[r] for r in keep] for name, values in self.columns.items()},
             [self.extra[r] for r in keep],
             [self.ids[r] for r in keep],
-            {what: [place[r] for r in records if r in place] for what, records in self.misfits.items()},
+            {warning: [place[r] for r in records if r in place] for warning, records in self.misfits.items()},
         )
 
 
@@ -142,8 +142,8 @@ class _Gathered:
                 misfits.append(position)
             self._extra[position][name] = value
         if misfits:
-            what = say("value-of-other-type-kept-in-extra", name=name, type=target.type, target=target.name)
-            self._misfits[what] = sorted([*self._misfits.get(what, ()), *misfits])
+            warning = say("value-of-other-type-kept-in-extra", name=name, type=target.type, target=target.name)
+            self._misfits[warning] = sorted([*self._misfits.get(warning, ()), *misfits])
 
     def mapped(self) -> Mapped:
         """Return all of it."""
@@ -206,8 +206,8 @@ def convert_column(column: Sequence[Json], field: LayerField, catalog: Catalog) 
         meanings = {text: convert(text, field, catalog) for text in set(column)}
         return [meanings[text] for text in column]
     keys = list(zip(map(type, column), column, strict=True))  # 1, 1.0 and true are one key to a dict
-    known = {key: convert(key[1], field, catalog) for key in set(keys)}
-    return [known[key] for key in keys]
+    converted = {key: convert(key[1], field, catalog) for key in set(keys)}
+    return [converted[key] for key in keys]
 
 
 def convert(value: Json, field: LayerField, catalog: Catalog) -> Any:

@@ -53,12 +53,12 @@ def find_files(paths: list[Path], scratch: Path, *, of_others: bool = False) -> 
             inside = {path: reader}
         root = (path if path.is_dir() else path.parent) if of_others else None
         for file, reader in inside.items():
-            found = (
+            expanded = (
                 _unpacked(file, scratch / str(len(files)), root)
                 if is_archive(file)
                 else [_file(File(file, str(file), _nearest(file.parent, path) or file.parent, "", root, root, reader))]
             )
-            files |= {f.path: f for f in found if f.path not in files}
+            files |= {f.path: f for f in expanded if f.path not in files}
     # LoD1 stands on rasters; the sort is stable
     return sorted(files.values(), key=lambda f: f.reader is None or f.reader.kind != "raster")
 

@@ -119,14 +119,14 @@ def apply_edit(cursor: Cursor, store: Store, edit: Edit, asker: Asker, wait_s: f
         with begin_load(cursor, asker, edit.action, [layer.id], wait_s=wait_s) as load:
             wait_at_most(cursor, wait_s)
             edited = _delete(cursor, edit, load) if edit.action == "delete" else _put(cursor, store, edit, asker, load)
-            said: dict[str, Any] = {
+            report: dict[str, Any] = {
                 "edit": edited.action,
                 "layer": layer.id,
                 "id": edit.id,
                 "account": asker.account,
                 "files": [],
             }
-            load.action, load.layer, load.identifier, load.report = edited.action, layer.id, edit.id, said
+            load.action, load.layer, load.identifier, load.report = edited.action, layer.id, edit.id, report
             load.detail = {"at": edit.at and edit.at.isoformat(), "warnings": edited.warnings}
     except LockNotAvailable as fault:
         raise LayerBusy(say("another-load-writing-what-needs", layer=layer.id, object=edit.id)) from fault
@@ -252,12 +252,12 @@ def _mapped(edit: Edit, before: Version | None, asker: Asker, store: Store) -> M
     if not isinstance(properties, dict):
         raise BadRequest(say("properties-feature-object"))
     names = {f.name for f in layer.fields}
-    said = {k: v for k, v in properties.items() if k not in READ_ONLY and k != "extra"}
-    rest = _extra(properties) | {k: v for k, v in said.items() if k not in names}
+    editable = {k: v for k, v in properties.items() if k not in READ_ONLY and k != "extra"}
+    rest = _extra(properties) | {k: v for k, v in editable.items() if k not in names}
     stored = before.extra if before else {}
     # what stays in extra isn't looked at again: a name there may be an alias of a field
     stays = {k: v for k, v in rest.items() if (k in stored and stored[k] == v) or k.casefold() in ID_NAMES}
-    given = {k: v for k, v in said.items() if k in names} | {k: v for k, v in rest.items() if k not in stays}
+    given = {k: v for k, v in editable.items() if k in names} | {k: v for k, v in rest.items() if k not in stays}
     mapped = map_fields([given], layer, store.catalog, {}).by(AS_SERVED, layer)
     extra = {k: v for k, v in (stays | (mapped.extra[0] or {})).items() if v is not None}
     columns = dict(mapped.columns)

@@ -38,10 +38,10 @@ def prepare_observations(features: Features, incoming: Incoming) -> Rows:
     layer, report = incoming.layer, incoming.report
     records = with_times(features.attributes, layer, incoming.columns)
     wide = incoming.values
-    told = [{name: value for name, value in record.items() if name not in wide} for record in records]
-    mapped = map_fields(told if wide else records, layer, incoming.catalog, incoming.columns)
-    for what, positions in mapped.misfits.items():
-        report.warn(what, [_label(mapped.ids, p) for p in positions])
+    narrow = [{name: value for name, value in record.items() if name not in wide} for record in records]
+    mapped = map_fields(narrow if wide else records, layer, incoming.catalog, incoming.columns)
+    for warning, positions in mapped.misfits.items():
+        report.warn(warning, [_label(mapped.ids, p) for p in positions])
     clock = Clock(incoming.timezone)
     columns: dict[str, list[Any]] = {c.name: [] for c in record_columns(layer)}
     coded = list(incoming.catalog.coded_fields(layer))
@@ -126,7 +126,7 @@ def with_times(
     names = dict.fromkeys(name for record in records for name in record)
     if any(columns.get(name, name).casefold() in _names_of_time(layer) for name in names):
         return records
-    parts = [next((name for name in names if name.casefold() in known), None) for known in TIME_PARTS]
+    parts = [next((name for name in names if name.casefold() in aliases), None) for aliases in TIME_PARTS]
     if None in parts[:3]:
         return records
     given = [name for name in parts if name]

@@ -64,8 +64,8 @@ def ingest(
             say("no-such-layer-to-load-into", layer=options.layer, layers=", ".join(store.catalog.layers))
         )
     with TemporaryDirectory() as scratch, rarely_collecting():
-        found = find_files(paths, Path(scratch), of_others=of_others)
-        files = [(file, _declared(file, options, settings)) for file in found]
+        discovered = find_files(paths, Path(scratch), of_others=of_others)
+        files = [(file, _declared(file, options, settings)) for file in discovered]
         layers = {layer for file, declared in files for layer in layers_of(store, file, declared)}
         while True:
             try:
@@ -110,7 +110,7 @@ def _ingest_files(
             report.load = None
             return report
         load.report, load.detail = report.as_json(), {"files": [file.path for file in report.files]}
-        load.datasets = [said for file in report.files for said in file.datasets]
+        load.datasets = [note for file in report.files for note in file.datasets]
         if report.quality:
             keep_quality(cursor, load.number, report.quality)
     return report
@@ -121,8 +121,8 @@ def _incoming(
 ) -> Iterator[Incoming]:
     """Yield for each file the context that goes with it; the report of one that can't be read says why."""
     for number, (file, declared) in enumerate(files):
-        told = partial(_told, progress, number, len(files), file.shown)
-        report = FileReport(file.shown, told=told, error=file.fault or None)
+        report_progress = partial(_told, progress, number, len(files), file.shown)
+        report = FileReport(file.shown, report_progress=report_progress, error=file.fault or None)
         yield Incoming(file.path, declared, store, load.number, report, file.reader, root=file.root)
 
 
@@ -149,7 +149,7 @@ def _ingest_file(connection: Connection, incoming: Incoming, tables: Iterator[Ta
     """Load one file in a savepoint of its own."""
     report = incoming.report
     shown = report.path
-    report.told(0.0, 0)
+    report.report_progress(0.0, 0)
     if report.error:
         return report
     started = time.perf_counter()
@@ -169,8 +169,8 @@ def _ingest_file(connection: Connection, incoming: Incoming, tables: Iterator[Ta
         raise
     except Exception as fault:  # noqa: BLE001 - one file never takes the others with it; what it was is in the log
         traceback.print_exc()
-        said = f"{type(fault).__name__}: {fault}"[:_LONGEST_FAULT]
-        report = FileReport(shown, error=say("unexpected-fault", file=shown, reason=said), layers=report.layers)
+        fault_text = f"{type(fault).__name__}: {fault}"[:_LONGEST_FAULT]
+        report = FileReport(shown, error=say("unexpected-fault", file=shown, reason=fault_text), layers=report.layers)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -219,7 +219,7 @@ def _load_table(cursor: Cursor, table: Table, incoming: Incoming, layers: Collec
         for batch in batches:  # the next ones are prepared while the database takes this one in
             report.absorb(batch.report)
             _keep_set_aside(cursor, incoming)
-            report.told(0.0, report.read)
+            report.report_progress(0.0, report.read)
             for layer, rows in batch.rows:
                 if layer.id not in layers:
                     raise UnforeseenLayer(layer.id)

@@ -140,9 +140,9 @@ def place(features: Features, placement: Placement, report: FileReport) -> Featu
         points = points.copy()
         points[:, 0], points[:, 1] = placement.operation(points[:, 0], points[:, 1])
         if points.shape[1] == 3:
-            known = np.isfinite(points[:, 2])
+            has_height = np.isfinite(points[:, 2])
             report.heights, to_city = placement.heights()
-            points[known, 2] = to_city(points[known, 0], points[known, 1], points[known, 2])
+            points[has_height, 2] = to_city(points[has_height, 0], points[has_height, 1], points[has_height, 2])
         geometry = shapely.set_coordinates(geometry.copy(), points)
     return replace(features, geometry=geometry, bodies=replace(features.bodies, vertices=placed))
 

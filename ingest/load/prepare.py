@@ -73,8 +73,8 @@ def prepare(features: Features, incoming: Incoming) -> Rows:
         mapped = mapped.take(keep)
         ids, flags = [ids[r] for r in keep], [flags[r] for r in keep]
     features = take(raised.features, raised.standing)
-    for what, positions in mapped.misfits.items():
-        incoming.report.warn(what, [ids[p] for p in positions])
+    for warning, positions in mapped.misfits.items():
+        incoming.report.warn(warning, [ids[p] for p in positions])
     return _rows(features, mapped, ids, flags, incoming)
 
 
@@ -103,15 +103,15 @@ def prepare_edited(
     _flag_unknown_codes(mapped, ids, flags, incoming)
     if stays is None:
         features = _raised(features, mapped, ids, flags, incoming, base_m).features
-    for what, positions in mapped.misfits.items():
-        incoming.report.warn(what, [ids[p] for p in positions])
+    for warning, positions in mapped.misfits.items():
+        incoming.report.warn(warning, [ids[p] for p in positions])
     return _rows(features, mapped, ids, flags, incoming, stays)
 
 
 def _label(features: Features, record: int) -> str:
     """Return what a record is called: its id, or what a column of ids says, else its place in the batch."""
-    said = features.attributes[record]
-    named = (str(value) for name, value in said.items() if name.casefold() in ID_NAMES and value not in (None, ""))
+    fields = features.attributes[record]
+    named = (str(value) for name, value in fields.items() if name.casefold() in ID_NAMES and value not in (None, ""))
     place = (features.places[record] if features.places else None) or str(record + 1)
     return features.ids[record] or next(named, place if " " in place else f"record {place}")
 
@@ -159,7 +159,7 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
         features,
         bodies=standing,
         body_record=record[outcome.kept],
-        body_lod=[lod for lod, kept in zip(features.body_lod, outcome.kept, strict=True) if kept],
+        body_lod=[lod for lod, valid in zip(features.body_lod, outcome.kept, strict=True) if valid],
     )
     return take(placed, ~refused)
 
@@ -253,22 +253,22 @@ def _against_ground(features: Features, ids: list[str], incoming: Incoming) -> N
     if not incoming.ground.files or not len(features.bodies):
         return
     whole = np.array([parent is None for parent in features.parent_id], bool)
-    mine = np.flatnonzero(whole[features.body_record])
-    if not len(mine):
+    whole_bodies = np.flatnonzero(whole[features.body_record])
+    if not len(whole_bodies):
         return
     low, high = measures.z_ranges(features.bodies)
-    points, owner = shapely.get_coordinates(features.geometry[features.body_record[mine]], return_index=True)
+    points, owner = shapely.get_coordinates(features.geometry[features.body_record[whole_bodies]], return_index=True)
     ground = incoming.ground(points[:, 0], points[:, 1])
-    lowest, highest = np.full(len(mine), np.inf), np.full(len(mine), -np.inf)
+    lowest, highest = np.full(len(whole_bodies), np.inf), np.full(len(whole_bodies), -np.inf)
     np.fmin.at(lowest, owner, ground)
     np.fmax.at(highest, owner, ground)
-    known = np.isfinite(lowest)
-    for what, wrong in (
-        (say("stands-in-the-air", air_m=AIR_M), known & (low[mine] > highest + AIR_M)),
-        (say("lies-under-terrain"), known & (high[mine] < lowest)),
+    has_ground = np.isfinite(lowest)
+    for warning, wrong in (
+        (say("stands-in-the-air", air_m=AIR_M), has_ground & (low[whole_bodies] > highest + AIR_M)),
+        (say("lies-under-terrain"), has_ground & (high[whole_bodies] < lowest)),
     ):
         if wrong.any():
-            incoming.report.warn(what, [ids[r] for r in np.unique(features.body_record[mine[wrong]])])
+            incoming.report.warn(warning, [ids[r] for r in np.unique(features.body_record[whole_bodies[wrong]])])
 
 
 def _fill_object_class(features: Features, mapped: Mapped, layer: Layer) -> None:
@@ -283,8 +283,8 @@ def _identified(features: Features, mapped: Mapped, incoming: Incoming) -> Featu
     ids: list[str] = []
     named: list[str | None] = []  # what the source calls them, where that isn't their id
     prefix, places = incoming.id_prefix, features.places or [None] * len(features)
-    for r, (own, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
-        identifier = column or own
+    for r, (source_id, column) in enumerate(zip(features.ids, mapped.ids, strict=True)):
+        identifier = column or source_id
         identifier = identifier and identifier.replace("\x00", "")
         named.append(places[r] if not identifier else identifier if prefix else None)
         if not identifier:
@@ -300,9 +300,9 @@ def _identified(features: Features, mapped: Mapped, incoming: Incoming) -> Featu
 
 def _flag_faults(features: Features, ids: list[str], flags: list[list[str]], incoming: Incoming) -> None:
     """Flag what the checks find in the bodies that the source gave; those raised from footprints are made whole."""
-    for fault, found in zip(FAULTS, find_faults(features.bodies), strict=True):
-        if found.any():
-            wrong = np.unique(features.body_record[found]).tolist()
+    for fault, faulty in zip(FAULTS, find_faults(features.bodies), strict=True):
+        if faulty.any():
+            wrong = np.unique(features.body_record[faulty]).tolist()
             incoming.report.warn(fault.warning, [ids[r] for r in wrong])
             for r in wrong:
                 flags[r].append(fault.flag)
@@ -374,8 +374,8 @@ def _raised(
     rise = np.flatnonzero(bare & (height > 0))
     if not len(rise):
         return _Raised(features, standing)
-    known = base_m is not None
-    base = np.full(len(rise), base_m) if known else _base_heights(features, mapped, rise, ids, incoming)
+    base_given = base_m is not None
+    base = np.full(len(rise), base_m) if base_given else _base_heights(features, mapped, rise, ids, incoming)
     standing[rise[np.isnan(base)]] = False
     rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
     if not len(rise):
@@ -519,12 +519,12 @@ def _versions_bodies(
     record_of = features.body_record.tolist()
     for b in order:
         record = record_of[b]
-        known_lods, known = lods[record], lists[record]
-        if known_lods is None or known is None:
+        record_lods, record_hashes = lods[record], lists[record]
+        if record_lods is None or record_hashes is None:
             lods[record], lists[record] = [features.body_lod[b]], [hashes[b]]
         else:
-            known_lods.append(features.body_lod[b])
-            known.append(hashes[b])
+            record_lods.append(features.body_lod[b])
+            record_hashes.append(hashes[b])
     return lods, lists
 
 

@@ -67,8 +67,8 @@ class Preparing:
             batch = replace(batch, places=[str(first + n) for n in range(len(batch))])
         if incoming.header.images:
             batch = with_stored_images(batch, incoming.header.images, incoming.settings)
-        for what, ids in batch.warnings.items():
-            report.warn(what, ids)
+        for warning, ids in batch.warnings.items():
+            report.warn(warning, ids)
         placed = place(batch, self.placement, report) if self.placement else batch
         for layer, features in _by_layer(incoming, placed):
             rows = PREPARED[layer.kind](features, incoming.going_into(layer, report))

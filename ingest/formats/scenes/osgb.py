@@ -174,7 +174,7 @@ class _Delivery:
                     self.report.refuse(path.name, scene)
                     continue
                 self.files += 1
-                self.report.told(0.0, self.files)
+                self.report.report_progress(0.0, self.files)
                 for paged in scene:
                     node = self._node(paged, archive)
                     if node is not None:

@@ -198,7 +198,7 @@ def _rewritten(reader: laspy.LasReader, placing: _Placing, kept: Path, report: F
                 for axis, name in enumerate("XYZ"):
                     record.array[name] = steps[:, axis].astype(np.int32)
             seen.add(raw, placed, np.asarray(chunk.classification))
-            report.told(seen.count / max(reader.header.point_count, 1), seen.count)
+            report.report_progress(seen.count / max(reader.header.point_count, 1), seen.count)
             writer.write_points(record)
     if seen.count + report.refused != reader.header.point_count:
         raise ValueError(say("points", count=seen.count, point_count=reader.header.point_count))
