@@ -101,7 +101,7 @@ class Ran:
 
     name: str
     load: int | None
-    said: str
+    outcome: str
     mark: str | None = None  # by which the same content is known again
     failed: bool = False
 
@@ -156,10 +156,10 @@ def _fetched(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | Non
 
 def _downloaded(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | None) -> tuple[Path | None, str | None]:
     """Fetch a file over HTTP, unless its server says that it is what was loaded last."""
-    known = json.loads(mark) if mark and mark.startswith("{") else {}
+    previous = json.loads(mark) if mark and mark.startswith("{") else {}
     asked = {name: substituted(value, folder / "feeds.toml") for name, value in feed.headers.items()}
-    asked |= {"If-None-Match": known["etag"]} if "etag" in known else {}
-    asked |= {"If-Modified-Since": known["last-modified"]} if "last-modified" in known else {}
+    asked |= {"If-None-Match": previous["etag"]} if "etag" in previous else {}
+    asked |= {"If-Modified-Since": previous["last-modified"]} if "last-modified" in previous else {}
     source = substituted(feed.source or "", folder / "feeds.toml")
     with _answer(source, asked) as answer:
         if answer.status_code == httpx.codes.NOT_MODIFIED:
@@ -176,10 +176,10 @@ def _downloaded(feed: Feed, name: str, folder: Path, scratch: Path, mark: str | 
                     )
                 digest.update(piece)
                 file.write(piece)
-        said = {key: answer.headers[key] for key in _MARKED if key in answer.headers}
-    if known.get("sha256") == digest.hexdigest():
+        validators = {key: answer.headers[key] for key in _MARKED if key in answer.headers}
+    if previous.get("sha256") == digest.hexdigest():
         return None, mark
-    return path, json.dumps(said | {"sha256": digest.hexdigest()})
+    return path, json.dumps(validators | {"sha256": digest.hexdigest()})
 
 
 @contextmanager
@@ -212,13 +212,13 @@ def _suffix(answer: httpx.Response) -> str:
     if path.suffix:
         return "".join(path.suffixes[-2:]) if path.name.lower().endswith((".city.json", ".city.jsonl")) else path.suffix
     kind = answer.headers.get("content-type", "").split(";")[0].strip()
-    known = {
+    suffix_by_type = {
         "application/geo+json": ".geojson",
         "text/csv": ".csv",
         "application/zip": ".zip",
         "application/json": ".json",
     }
-    return known.get(kind, "")
+    return suffix_by_type.get(kind, "")
 
 
 def _empty_drop(store: Store, name: str, feed: Feed, folder: Path) -> list[Ran]:
@@ -257,7 +257,7 @@ def _is_settled(path: Path) -> bool:
 
 def run_due(
     store: Store, path: Path, *, names: tuple[str, ...] = (), now: datetime | None = None,
-    told: Callable[[Ran], None] = lambda _: None,
+    report_run: Callable[[Ran], None] = lambda _: None,
 ) -> datetime | None:  # fmt: skip
     """Run the feeds of a file whose time has come, or those that are named; return when the next one is due.
 
@@ -276,7 +276,7 @@ def run_due(
                 if name in names or (not names and (last is None or moment - last >= feed.every)):
                     for ran in run_feed(store, name, feed, path.parent, mark):
                         _note(cursor, ran, moment)
-                        told(ran)
+                        report_run(ran)
                     if feed.drop is not None:
                         _note(cursor, Ran(name, None, "looked into the folder"), moment, only_time=True)
             due = [(_known(cursor, name)[1] or datetime.now(UTC)) + feed.every for name, feed in feeds.items()]
@@ -291,15 +291,15 @@ def _known(cursor: Cursor, name: str) -> tuple[str | None, datetime | None]:
 
 
 def _note(cursor: Cursor, ran: Ran, moment: datetime, *, only_time: bool = False) -> None:
-    said = (
+    updates = (
         ""
         if only_time
         else ", load = coalesce(excluded.load, feed.load), said = excluded.said, failed = excluded.failed"
     )
     cursor.execute(
         f"""INSERT INTO cim.feed (name, ran, load, said, failed, mark) VALUES (%s, %s, %s, %s, %s, %s)
-            ON CONFLICT (name) DO UPDATE SET ran = excluded.ran, mark = coalesce(excluded.mark, feed.mark){said}""",
-        [ran.name, moment, ran.load, ran.said, ran.failed, ran.mark],
+            ON CONFLICT (name) DO UPDATE SET ran = excluded.ran, mark = coalesce(excluded.mark, feed.mark){updates}""",
+        [ran.name, moment, ran.load, ran.outcome, ran.failed, ran.mark],
     )
 
 

@@ -110,12 +110,12 @@ def _shape_column(connection: psycopg.Connection[Any], described: Described) -> 
         if not shapes:
             return None, None
         column = sql.Identifier(shapes[0])
-        found = cursor.execute(
+        srid_row = cursor.execute(
             sql.SQL("SELECT ST_SRID({0}) FROM ({1}) t WHERE {0} IS NOT NULL LIMIT 1").format(
                 column, _statement(described)
             )
         ).fetchone()
-    return shapes[0], found[0] if found else None
+    return shapes[0], srid_row[0] if srid_row else None
 
 
 def _crs(srid: int | None) -> CRS | None:
@@ -143,7 +143,7 @@ _WKB = "cim_wkb"
 
 
 def _features(names: list[str], rows: list[tuple[Any, ...]], described: Described, shape: str | None) -> Features:
-    kept = [(k, name) for k, name in enumerate(names) if name not in (shape, _WKB, described.id)]
+    attribute_columns = [(k, name) for k, name in enumerate(names) if name not in (shape, _WKB, described.id)]
     geometry = np.full(len(rows), None, object)
     if shape is not None:
         place = names.index(_WKB)
@@ -151,7 +151,7 @@ def _features(names: list[str], rows: list[tuple[Any, ...]], described: Describe
     named = names.index(described.id) if described.id in names else None
     return Features(
         ids=[None if named is None or row[named] is None else str(row[named]) for row in rows],
-        attributes=[{name: row[k] for k, name in kept} for row in rows],
+        attributes=[{name: row[k] for k, name in attribute_columns} for row in rows],
         geometry=geometry,
         object_class=[None] * len(rows),
         parent_id=[None] * len(rows),

@@ -110,9 +110,9 @@ def load_upload(
 
     """
 
-    def ending(cursor: Cursor, said: LoadReport) -> bool:
-        said.quality = examine(cursor, store, said.load or 0, said.layers)
-        return finish(cursor, _said(upload, said, []))
+    def ending(cursor: Cursor, report: LoadReport) -> bool:
+        report.quality = examine(cursor, store, report.load or 0, report.layers)
+        return finish(cursor, _said(upload, report, []))
 
     report = ingest(
         store,

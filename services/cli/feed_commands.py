@@ -35,8 +35,8 @@ def feeds_run(names: tuple[str, ...]) -> int:
 
     def told(ran: Ran) -> None:
         failed.append(ran.failed)
-        click.echo(f"{ran.name}: {ran.said}")
+        click.echo(f"{ran.name}: {ran.outcome}")
 
     with open_store(settings) as store:
-        run_due(store, settings.feeds_file, names=names, told=told)
+        run_due(store, settings.feeds_file, names=names, report_run=told)
     return 1 if any(failed) and all(failed) else 3 if any(failed) else 0

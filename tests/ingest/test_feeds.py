@@ -43,7 +43,7 @@ def count(store: Store, layer: str = "hydrant") -> int:
 
 def run(store: Store, path: Path, *names: str, now: datetime = NOW) -> list[Ran]:
     ran: list[Ran] = []
-    run_due(store, path, names=names, now=now, told=ran.append)
+    run_due(store, path, names=names, now=now, report_run=ran.append)
     return ran
 
 
@@ -132,7 +132,7 @@ def test_a_feed_of_a_table_follows_it(store: Store, other: str, tmp_path: Path) 
         connection.execute("DELETE FROM wells WHERE gid = 1")
         connection.execute("UPDATE wells SET 型号 = '新' WHERE gid = 2")
     (ran,) = run(store, path, now=NOW + timedelta(minutes=61))
-    assert "1 updated, 9 unchanged, 1 ended" in ran.said
+    assert "1 updated, 9 unchanged, 1 ended" in ran.outcome
     assert count(store) == 10
 
 
@@ -180,7 +180,7 @@ def test_a_feed_over_http_is_fetched_when_it_changed(store: Store, server: Serve
     server.body, server.etag = points("a", "b").encode(), etag
     assert [ran.failed for ran in run(store, path)] == [False], "the suffix is told by the media type"
     (again,) = run(store, path, now=NOW + timedelta(minutes=16))
-    assert (again.said, again.load) == ("unchanged", None)
+    assert (again.outcome, again.load) == ("unchanged", None)
     assert ("if-none-match" in server.asked[-1]) == bool(etag)
     server.body, server.etag = points("a", "b", "c").encode(), etag and '"v2"'
     (fresh,) = run(store, path, now=NOW + timedelta(minutes=32))
@@ -212,7 +212,7 @@ def test_a_feed_that_fails_says_why_and_comes_again(
     server.status, server.body = status, body
     (ran,) = run(store, path)
     assert ran.failed
-    assert ran.said
+    assert ran.outcome
     server.status, server.body = 200, points("a").encode()
     assert run(store, path, now=NOW + timedelta(minutes=16))[0].failed is False
     assert count(store) == 1
