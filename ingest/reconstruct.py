@@ -123,22 +123,22 @@ def reconstruct(
         if closed:
             outcome.why[NOT_PUBLIC] = closed
         rasters = _Rasters(Path(scratch), _around(clouds), cell_m, store.city.srid)
-        found: dict[str, tuple[Measured, Any]] = {}
+        measurements: dict[str, tuple[Measured, Any]] = {}
         for worked in _worked(store, clouds, rows, cell_m, Path(scratch), progress):
             rasters.add(worked)
             roof_of = dict(zip(worked.roof_of.tolist(), range(len(worked.roof_of)), strict=True))
-            for k, (identifier, said) in enumerate(zip(worked.ids, worked.measured, strict=True)):
+            for k, (identifier, measured) in enumerate(zip(worked.ids, worked.measured, strict=True)):
                 body = select(worked.roofs, np.array([roof_of[k]])) if k in roof_of else None
-                found[identifier] = said, body
+                measurements[identifier] = measured, body
         progress(0.95, "writing")
         since = max((c.since for c in clouds if c.since), default=None)
         _load_rasters(cursor, store, rasters, clouds, since, outcome.report)
-        if buildings and found:
-            _load_buildings(cursor, store, buildings, rows, found, clouds, since, outcome)
+        if buildings and measurements:
+            _load_buildings(cursor, store, buildings, rows, measurements, clouds, since, outcome)
         outcome.report.quality = examine(cursor, store, load.number, outcome.report.layers)
         keep_quality(cursor, load.number, outcome.report.quality)
         load.report, load.detail = outcome.report.as_json(), {"clouds": [c.id for c in clouds]}
-        load.datasets = [said for file in outcome.report.files for said in file.datasets]
+        load.datasets = [note for file in outcome.report.files for note in file.datasets]
     return outcome
 
 
@@ -150,10 +150,10 @@ def _clouds(cursor: Cursor, store: Store, names: Sequence[str]) -> list[Cloud]:
            WHERE layer = ANY(%s) AND upper_inf(recorded) AND valid @> now() ORDER BY id""",
         [layers],
     )
-    found = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5], r[6:10]) for r in cursor.fetchall()]
-    if missing := sorted(set(names) - {cloud.id for cloud in found}):
-        raise NotFound(say("no-cloud", names=", ".join(missing), clouds=", ".join(c.id for c in found) or "none"))
-    chosen = [cloud for cloud in found if not names or cloud.id in names]
+    stored = [Cloud(r[0], asset_path(store.settings, r[1]), r[2], r[3], r[4], r[5], r[6:10]) for r in cursor.fetchall()]
+    if missing := sorted(set(names) - {cloud.id for cloud in stored}):
+        raise NotFound(say("no-cloud", names=", ".join(missing), clouds=", ".join(c.id for c in stored) or "none"))
+    chosen = [cloud for cloud in stored if not names or cloud.id in names]
     if not chosen:
         raise NotFound(say("no-cloud-stored"))
     return chosen
@@ -181,7 +181,7 @@ class _Building:
 def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud], srid: int) -> list[_Building]:
     """Return the buildings under the clouds that are footprints or blocks raised from such, and have no parts."""
     fields = "".join(f', v."{f.name}"' for f in layer.fields)
-    found: dict[str, _Building] = {}
+    buildings: dict[str, _Building] = {}
     for cloud in clouds:
         cursor.execute(
             f"""SELECT v.id, ST_AsBinary(ST_Force2D(v.geom)), v.dataset, v.public, v.extra, v.content{fields}
@@ -195,8 +195,8 @@ def _bare(cursor: Cursor, layer: Layer, clouds: Sequence[Cloud], srid: int) -> l
         for row in cursor.fetchall():
             values = zip((f.name for f in layer.fields), row[6:], strict=True)
             attributes = (row[4] or {}) | {name: value for name, value in values if value is not None}
-            found[row[0]] = _Building(row[0], bytes(row[1]), row[2], row[3], attributes, bytes(row[5]))
-    return list(found.values())
+            buildings[row[0]] = _Building(row[0], bytes(row[1]), row[2], row[3], attributes, bytes(row[5]))
+    return list(buildings.values())
 
 
 def _worked(
@@ -209,7 +209,7 @@ def _worked(
     side = np.ceil(side / cell_m) * cell_m  # blocks end where cells do
     shapes: NDArray[Any] = shapely.from_wkb([row.wkb for row in rows])
     planned = list(blocks.blocks_of(blocks.cut(_around(clouds), float(side)), [row.id for row in rows], shapes))
-    boxes = np.array([_reach(box, shapes[mine]) for box, mine in planned])
+    boxes = np.array([_reach(box, shapes[members]) for box, members in planned])
     passed = 0
 
     def seen(count: int) -> None:
@@ -225,9 +225,9 @@ def _worked(
             box,
             cell_m,
             classified,
-            Footprints([rows[m].id for m in mine], [rows[m].wkb for m in mine]),
+            Footprints([rows[m].id for m in members], [rows[m].wkb for m in members]),
         )
-        for k, (box, mine) in enumerate(planned)
+        for k, (box, members) in enumerate(planned)
         if (scratch / str(k)).is_file()
     ]
     workers = store.settings.worker_count
@@ -296,14 +296,14 @@ def _load_rasters(
         if layer is None:
             continue
         file = FileReport(f"{layer.id} of {', '.join(c.id for c in clouds)}")
-        kept = path.with_name(f"{clouds[0].id}_{layer.id}.tif" if len(clouds) == 1 else f"clouds_{layer.id}.tif")
-        path.rename(kept)
-        said = Declared(
+        target = path.with_name(f"{clouds[0].id}_{layer.id}.tif" if len(clouds) == 1 else f"clouds_{layer.id}.tif")
+        path.rename(target)
+        declared = Declared(
             layer=layer.id, dataset=f"{name} · {layer.id}", vertical_datum="city",
             date=store.city.clock.day(since) if since else None,
             public=all(cloud.public for cloud in clouds),
         )  # fmt: skip
-        raster.load(cursor, Incoming(kept, said, store, report.load or 0, file))
+        raster.load(cursor, Incoming(target, declared, store, report.load or 0, file))
         report.files.append(file)
 
 
@@ -312,7 +312,7 @@ def _load_buildings(
     store: Store,
     layer: Layer,
     rows: Sequence[_Building],
-    found: dict[str, tuple[Measured, Any]],
+    measurements: dict[str, tuple[Measured, Any]],
     clouds: Sequence[Cloud],
     since: datetime | None,
     outcome: Reconstructed,
@@ -321,23 +321,23 @@ def _load_buildings(
     report = FileReport(f"{layer.id} from {', '.join(c.id for c in clouds)}", layers=[layer.id])
     errors = []
     for dataset, public in sorted({(row.dataset, row.public) for row in rows}):
-        known = [row for row in rows if (row.dataset, row.public) == (dataset, public) and row.id in found]
-        for row in known:
-            said = found[row.id][0]
-            if said.why:
-                outcome.why[said.why] = outcome.why.get(said.why, 0) + 1
-        mine = [row for row in known if np.isfinite(found[row.id][0].ridge_m)]
-        if not mine:
+        candidates = [row for row in rows if (row.dataset, row.public) == (dataset, public) and row.id in measurements]
+        for row in candidates:
+            measured = measurements[row.id][0]
+            if measured.why:
+                outcome.why[measured.why] = outcome.why.get(measured.why, 0) + 1
+        buildings = [row for row in candidates if np.isfinite(measurements[row.id][0].ridge_m)]
+        if not buildings:
             continue
-        batch = _batch(layer, mine, found)
-        outcome.measured += len(mine)
-        errors += [found[row.id][0].rms_m for row in mine if found[row.id][1] is not None]
+        batch = _batch(layer, buildings, measurements)
+        outcome.measured += len(buildings)
+        errors += [measurements[row.id][0].rms_m for row in buildings if measurements[row.id][1] is not None]
         incoming = Incoming(
             path=Path(report.path), declared=Declared(), store=store, load=outcome.report.load or 0, report=report,
             ground=ground_of(cursor, store, public_only=public), into=layer,
         )  # fmt: skip
         ready = prepare(batch, incoming)
-        report.read += len(mine)
+        report.read += len(buildings)
         create_staging(cursor, layer)
         take_turn_with_bodies(cursor)
         store_bodies(cursor, ready.bodies)
@@ -353,33 +353,33 @@ def _load_buildings(
     outcome.report.files.append(report)
 
 
-def _batch(layer: Layer, mine: Sequence[_Building], found: dict[str, tuple[Measured, Any]]) -> Features:
+def _batch(layer: Layer, buildings: Sequence[_Building], measurements: dict[str, tuple[Measured, Any]]) -> Features:
     """Return the buildings with what was measured, a block (LoD1) each, and the roofs (LoD2) that there are."""
-    said = [found[row.id][0] for row in mine]
-    shapes: NDArray[Any] = shapely.from_wkb([row.wkb for row in mine])
-    base = np.array([m.ground_m for m in said])
+    measured = [measurements[row.id][0] for row in buildings]
+    shapes: NDArray[Any] = shapely.from_wkb([row.wkb for row in buildings])
+    base = np.array([m.ground_m for m in measured])
     # to the middle between eave and ridge: GB 50016-2014 (2018), appendix A.0.1
-    rise = np.array([(m.eave_m + m.ridge_m) / 2 - m.ground_m for m in said])
-    stored = [_named(layer, m) for m in said]
+    rise = np.array([(m.eave_m + m.ridge_m) / 2 - m.ground_m for m in measured])
+    stored = [_named(layer, m) for m in measured]
     height = layer.field("height")
-    for row, values, metres in zip(mine, stored, rise, strict=True):
+    for row, values, metres in zip(buildings, stored, rise, strict=True):
         if height and not row.attributes.get(height.name):
             values[height.name] = round(float(metres), 2)
-    roofs = [(r, found[row.id][1]) for r, row in enumerate(mine) if found[row.id][1] is not None]
+    roofs = [(r, measurements[row.id][1]) for r, row in enumerate(buildings) if measurements[row.id][1] is not None]
     bodies = [
         extrusion.extrude(outlines.as_multipolygons(shapes), base, np.maximum(rise, 0.1)),
         *(body for _, body in roofs),
     ]
     return Features(
-        ids=[row.id for row in mine],
-        attributes=[row.attributes | values for row, values in zip(mine, stored, strict=True)],
+        ids=[row.id for row in buildings],
+        attributes=[row.attributes | values for row, values in zip(buildings, stored, strict=True)],
         geometry=np.asarray(shapes),
-        object_class=[None] * len(mine),
-        parent_id=[None] * len(mine),
+        object_class=[None] * len(buildings),
+        parent_id=[None] * len(buildings),
         bodies=concatenate(bodies),
-        body_record=np.array([*range(len(mine)), *(r for r, _ in roofs)], np.int64),
-        body_lod=["1"] * len(mine) + ["2"] * len(roofs),
-        derived_from=[row.content for row in mine],
+        body_record=np.array([*range(len(buildings)), *(r for r, _ in roofs)], np.int64),
+        body_lod=["1"] * len(buildings) + ["2"] * len(roofs),
+        derived_from=[row.content for row in buildings],
     )
 
 
