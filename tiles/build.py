@@ -77,14 +77,14 @@ def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None)
     with store.connect() as connection, connection.cursor() as cursor:
         versions = versions_in_tiles(cursor, layer)
         heights = _ground_under(cursor, store, layer, versions) if layer.symbol else {}
-        known = known_tiles(cursor, _folder(store, layer))
+        built_tiles = known_tiles(cursor, _folder(store, layer))
     jobs_by_interval = _plan(versions, layer, frame, heights)
     jobs = {job.fingerprint: job for plan in jobs_by_interval.values() for job in plan}
-    missing = [job for print_, job in jobs.items() if print_ not in known]
+    missing = [job for print_, job in jobs.items() if print_ not in built_tiles]
     place = WorkPlace(store.url, store.city, _folder(store, layer), store.settings)
     fresh: dict[bytes, Tile | None] = {}
     for done, built in enumerate(_build_all(missing, place, store.settings.worker_count), 1):
-        known[built.fingerprint] = built.tile
+        built_tiles[built.fingerprint] = built.tile
         fresh[built.fingerprint] = built.tile
         if len(fresh) >= REMEMBER_EVERY or done == len(missing):
             remember(store, fresh)
@@ -92,7 +92,7 @@ def tile_layer(store: Store, layer: Layer, progress: Progress = lambda *_: None)
         progress(done, len(missing))
     outcome = Outcome(layer.id, tiles=len(jobs), built=len(missing))
     for interval, plan in jobs_by_interval.items():
-        contents = {job.cell: tile for job in plan if (tile := known[job.fingerprint]) is not None}
+        contents = {job.cell: tile for job in plan if (tile := built_tiles[job.fingerprint]) is not None}
         name, files = compose(contents, layer.leaf_level)
         outcome.written_files += write_files(files, place.folder / "tileset")
         outcome.roots[interval] = name
@@ -130,8 +130,8 @@ def _folder(store: Store, layer: Layer) -> Path:
 
 def _ground_under(cursor: Cursor, store: Store, layer: Layer, versions: Sequence[Version]) -> dict[int, float]:
     """Return the height of each version's foot: its own where it has one, else the ground's; where none, zero."""
-    own = point_heights(cursor, layer)
-    z = np.array([np.nan if (h := own[v[0]]) is None else h for v in versions])
+    stored_heights = point_heights(cursor, layer)
+    z = np.array([np.nan if (h := stored_heights[v[0]]) is None else h for v in versions])
     bare = np.flatnonzero(np.isnan(z))
     if len(bare):
         x, y = (np.array([versions[i][k] for i in bare]) for k in (5, 6))

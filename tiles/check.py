@@ -103,9 +103,9 @@ class Findings:
     contents: list[TileContent] = field(default_factory=list)
     leaf_count: Counter[str] = field(default_factory=Counter)  # feature id → leaves that hold it
 
-    def say(self, where: str, what: str) -> None:
+    def say(self, where: str, problem: str) -> None:
         """Note a problem."""
-        self.problems.append(f"{where}: {what}")
+        self.problems.append(f"{where}: {problem}")
 
 
 def check_tileset(folder: Path, root: str, rows: Mapping[str, Mapping[str, Any]] | None = None) -> Findings:

@@ -31,13 +31,13 @@ def known_tiles(cursor: Cursor, folder: Path) -> dict[bytes, Tile | None]:
     """Return the tiles that were built before and whose file is still there; None: there was nothing to see."""
     inside = (folder / "content", folder / "tileset")  # a cloud is known by its tileset
     present = {entry.name for place in inside if place.is_dir() for entry in os.scandir(place)}
-    known: dict[bytes, Tile | None] = {}
+    built_tiles: dict[bytes, Tile | None] = {}
     for fingerprint, name, about in cursor.execute("SELECT fingerprint, name, about FROM cim.tile"):
         if not name:
-            known[bytes(fingerprint)] = None
+            built_tiles[bytes(fingerprint)] = None
         elif name in present:
-            known[bytes(fingerprint)] = Tile(name, tuple(about["region"]), float(about["error_m"]))
-    return known
+            built_tiles[bytes(fingerprint)] = Tile(name, tuple(about["region"]), float(about["error_m"]))
+    return built_tiles
 
 
 def remember(store: Store, built: Mapping[bytes, Tile | None]) -> None:
@@ -63,10 +63,10 @@ def publish(store: Store, layer: Layer, roots: Mapping[Interval, str]) -> None:
     wanted = dict(roots)
     with store.connect() as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('cim.tile_root'))")
-        held = connection.execute(
+        published = connection.execute(
             "SELECT lower(valid), upper(valid), name FROM cim.tile_root WHERE layer = %s", [layer.id]
         ).fetchall()
-        if {(start, end): name for start, end, name in held} == wanted:
+        if {(start, end): name for start, end, name in published} == wanted:
             return
         connection.execute("DELETE FROM cim.tile_root WHERE layer = %s", [layer.id])
         for (start, end), name in wanted.items():

@@ -152,14 +152,14 @@ def _painted(cut: "Cut", looks: Appearance, shown: Bool, path_of: ImagePath) -> 
     primitives = []
     layers, uv = lay_out(cut.in_tile, shown, path_of)
     for number, layer in enumerate(layers):
-        mine = np.zeros(len(shown), bool)
-        mine[layer.faces] = True
-        primitives.append(cut.primitive(mine, f"Image {number + 1}", WHITE, uv=uv, texture=layer.texture))
+        faces = np.zeros(len(shown), bool)
+        faces[layer.faces] = True
+        primitives.append(cut.primitive(faces, f"Image {number + 1}", WHITE, uv=uv, texture=layer.texture))
     colors = np.array([paint_color(paint) for paint in looks.paints], np.float32)
     imaged = np.array([bool(paint.image) for paint in looks.paints])[looks.face_paint]
     opaque = colors[looks.face_paint, 3] >= 1
-    for name, mine in (("Colour", opaque), ("Glass", ~opaque)):
-        primitives.append(cut.primitive(shown & ~imaged & mine, name, WHITE, colors=colors[looks.face_paint]))
+    for name, faces in (("Colour", opaque), ("Glass", ~opaque)):
+        primitives.append(cut.primitive(shown & ~imaged & faces, name, WHITE, colors=colors[looks.face_paint]))
     return primitives
 
 
@@ -198,8 +198,8 @@ class Cut:
             colors: (F, 4) of each face, linear.
 
         """
-        mine = self._triangles[faces[self._face]]
-        corners, renumbered = np.unique(mine, return_inverse=True)
+        selected = self._triangles[faces[self._face]]
+        corners, renumbered = np.unique(selected, return_inverse=True)
         corner_face = self._face_of_index[corners]
         body = self.bodies.body_of_face[corner_face]
         vertex = self.bodies.indices[corners]

@@ -60,23 +60,23 @@ def tile_clouds(store: Store, layer: Layer, progress: Progress = lambda *_: None
     """Bring the tiles of a layer of clouds up to date, for every stretch of city time between two changes."""
     frame, folder = Frame(store.city), store.settings.tile_store / layer.id
     with store.connect() as connection, connection.cursor() as cursor:
-        known = known_tiles(cursor, folder)
+        built_tiles = known_tiles(cursor, folder)
         sheets = cursor.execute(
             f"""SELECT sha256, lower(valid), upper(valid) FROM cim.asset
                WHERE layer = %s AND {IN_TILES} ORDER BY id""",
             [layer.id],
         ).fetchall()
     prints = {sha: content_hash(_basis(layer, frame), sha.encode()) for sha, _, _ in sheets}
-    missing = [sha for sha in dict.fromkeys(prints) if prints[sha] not in known]
+    missing = [sha for sha in dict.fromkeys(prints) if prints[sha] not in built_tiles]
     outcome = Outcome(layer.id)
     for done, sha in enumerate(missing, 1):
         cloud = Cloud(asset_path(store.settings, sha), folder, frame, layer, store.settings.memory_bytes)
-        known[prints[sha]] = tile = cloud.build()
+        built_tiles[prints[sha]] = tile = cloud.build()
         remember(store, {prints[sha]: tile})
         outcome.built += cloud.written
         progress(done, len(missing))
     outcome.tiles = len(sheets)
-    tiles = {sha: known[prints[sha]] for sha in prints}
+    tiles = {sha: built_tiles[prints[sha]] for sha in prints}
     publish_sheets(store, layer, folder, [Sheet(*sheet) for sheet in sheets], tiles, outcome)
     return outcome
 
@@ -153,19 +153,19 @@ class Cloud:
             for root in np.unique(chunk["root"]):
                 codes = chunk["code"][chunk["root"] == root] >> 3 * (BITS - COUNTED_DEPTH)
                 counts[int(root)] += np.bincount(codes, minlength=8**COUNTED_DEPTH)
-        found: list[Place] = []
+        places: list[Place] = []
         for root, of_root in sorted(counts.items()):
             waiting = [Place(root, 0, 0)]
             while waiting:
                 place = waiting.pop()
                 width = 8 ** (COUNTED_DEPTH - place.depth)
-                held = int(of_root[place.code * width : (place.code + 1) * width].sum())
-                if held and (held <= share or place.depth == COUNTED_DEPTH):
-                    found.append(place)
-                elif held:
+                point_count = int(of_root[place.code * width : (place.code + 1) * width].sum())
+                if point_count and (point_count <= share or place.depth == COUNTED_DEPTH):
+                    places.append(place)
+                elif point_count:
                     waiting += [Place(root, place.depth + 1, 8 * place.code + n) for n in range(8)]
         # in the order of the octree: what a tile above them holds doesn't depend on how points were shared out
-        return sorted(found, key=lambda n: (n.root, n.code << 3 * (BITS - n.depth)))
+        return sorted(places, key=lambda n: (n.root, n.code << 3 * (BITS - n.depth)))
 
     def _share_out(self, nodes: Sequence[Place], folder: Path) -> None:
         first = np.array([n.code << 3 * (BITS - n.depth) for n in nodes], np.int64)
@@ -176,9 +176,9 @@ class Cloud:
             for chunk in self._read():
                 number = np.empty(len(chunk), np.int64)
                 for r in np.unique(chunk["root"]):
-                    mine = np.flatnonzero(chunk["root"] == r)
+                    in_root = np.flatnonzero(chunk["root"] == r)
                     of_root = order[root[order] == r]
-                    number[mine] = of_root[np.searchsorted(first[of_root], chunk["code"][mine], side="right") - 1]
+                    number[in_root] = of_root[np.searchsorted(first[of_root], chunk["code"][in_root], side="right") - 1]
                 by_node = np.argsort(number, kind="stable")
                 ends = np.cumsum(np.bincount(number, minlength=len(nodes)))
                 for n, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):

@@ -64,8 +64,8 @@ class Rim:
         way = np.linspace(0.0, at_corner[-1], int(at_corner[-1] / self.surface.resolution_m) + 2)
         column, row = (np.interp(way, at_corner, corners[:, axis]) for axis in (0, 1))
         z = self.surface.raster.sample(*self.surface.raster.places(column, row))
-        known = ~np.isnan(z)
-        z = np.interp(way, way[known], z[known]) if known.any() else np.full(len(way), self.middle_m)
+        has_value = ~np.isnan(z)
+        z = np.interp(way, way[has_value], z[has_value]) if has_value.any() else np.full(len(way), self.middle_m)
         return way, np.concatenate([[0.0], np.cumsum(np.diff(way) * (z[1:] + z[:-1]) / 2)])
 
     @cached_property

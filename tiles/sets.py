@@ -32,7 +32,7 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
     """Bring the tiles of a layer of sets up to date, for every stretch of city time between two changes."""
     frame, folder = Frame(store.city), store.settings.tile_store / layer.id
     with store.connect() as connection, connection.cursor() as cursor:
-        known = known_tiles(cursor, folder)
+        built_tiles = known_tiles(cursor, folder)
         sheets = cursor.execute(
             f"""SELECT sha256, about, ST_X(ST_Centroid(footprint)), ST_Y(ST_Centroid(footprint)), lower(valid),
                       upper(valid) FROM cim.asset WHERE layer = %s AND {IN_TILES} ORDER BY id""",
@@ -43,7 +43,7 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
     for done, (sha256, about, x, y, *_) in enumerate(sheets):
         basis = json.dumps(["set", recipe(), layer.id, frame.signature, about], sort_keys=True)
         print_ = content_hash(basis.encode(), sha256.encode())
-        tile = known.get(print_)
+        tile = built_tiles.get(print_)
         if tile is None:
             path = asset_path(store.settings, sha256)
             if about["form"] == "osgb":
@@ -52,14 +52,14 @@ def tile_sets(store: Store, layer: Layer, progress: Progress = lambda *_: None) 
             else:
                 rise = float(frame.rise(np.array([x]), np.array([y]))[0])
                 tile, written = _rebased(path, about, rise, folder)
-            known[print_] = tile
+            built_tiles[print_] = tile
             remember(store, {print_: tile})
             outcome.built += written
         tile_of[str(done)] = tile
         outcome.tiles += int(about["contents"])
         progress(done + 1, len(sheets))
-    held = [Sheet(str(k), sheet[4], sheet[5]) for k, sheet in enumerate(sheets)]
-    publish_sheets(store, layer, folder, held, tile_of, outcome)
+    dated_sheets = [Sheet(str(k), sheet[4], sheet[5]) for k, sheet in enumerate(sheets)]
+    publish_sheets(store, layer, folder, dated_sheets, tile_of, outcome)
     return outcome
 
 

@@ -86,8 +86,8 @@ def build(
         float(up.min() - 0.5),
         float((up + tall).max() + 0.1),
     )
-    kept: dict[str, Sequence[Any]] = {name: values for name, values in columns.items() if name}
-    return Content(encode_instances(groups, layer, kept), region, error_m)
+    properties: dict[str, Sequence[Any]] = {name: values for name, values in columns.items() if name}
+    return Content(encode_instances(groups, layer, properties), region, error_m)
 
 
 def _numbers(columns: dict[str, Any], layer: Layer, role: Any, default: float) -> Float:

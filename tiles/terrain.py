@@ -74,10 +74,10 @@ class Ground:
         near_lat = np.clip(lat.ravel(), south - FARTHEST_DEG, north + FARTHEST_DEG)
         places = self._to_city(near_lon, near_lat)
         z = heights(list(self.surfaces), *places)
-        known = np.isfinite(z)
-        z[known] = self.frame.ellipsoidal(places[0][known], places[1][known], z[known])
-        if not known.all():
-            z[~known] = self._beyond(near_lon[~known], near_lat[~known])
+        has_value = np.isfinite(z)
+        z[has_value] = self.frame.ellipsoidal(places[0][has_value], places[1][has_value], z[has_value])
+        if not has_value.all():
+            z[~has_value] = self._beyond(near_lon[~has_value], near_lat[~has_value])
         return z.reshape(lon.shape)
 
     def _beyond(self, lon: Float, lat: Float) -> Float:
@@ -135,13 +135,13 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
     frame, folder = Frame(store.city), store.settings.tile_store / layer.id
     outcome = Outcome(layer.id)
     with store.connect() as connection, connection.cursor() as cursor:
-        known = known_tiles(cursor, folder)
+        built_tiles = known_tiles(cursor, folder)
         bounds = f"SELECT lower(valid), upper(valid) FROM cim.asset WHERE layer = %s AND {IN_TILES}"
         moments = _moments(cursor.execute(bounds, [layer.id]).fetchall())
         grounds: list[tuple[Interval, Ground | None]] = []
         for interval in moments:
-            found = surfaces(cursor, store, layer, _moment_in(interval), public_only=True)
-            grounds.append((interval, ground_between(found, frame) if found else None))
+            rasters = surfaces(cursor, store, layer, _moment_in(interval), public_only=True)
+            grounds.append((interval, ground_between(rasters, frame) if rasters else None))
     for interval, ground in grounds:
         if ground is None:
             continue
@@ -151,12 +151,12 @@ def tile_terrain(store: Store, layer: Layer, progress: Progress = lambda *_: Non
             built: dict[bytes, Tile] = {}
             for cell in cells[first : first + _AT_ONCE]:
                 fingerprint = _fingerprint(cell, ground)
-                tile = known.get(fingerprint)
+                tile = built_tiles.get(fingerprint)
                 if tile is None:
                     content = build_tile(cell, ground)
                     tile = Tile(hashlib.sha256(content).hexdigest() + ".terrain", (0.0,) * 6, 0.0)
                     write_whole(folder / "content" / tile.name, content)
-                    known[fingerprint] = built[fingerprint] = tile
+                    built_tiles[fingerprint] = built[fingerprint] = tile
                 names[f"{cell.level}/{cell.x}/{cell.y}"] = tile.name
             if built:
                 remember(store, built)
@@ -200,17 +200,17 @@ def _moment_in(interval: Interval) -> datetime | None:
     return start or (end - timedelta(seconds=1) if end else None)
 
 
-def ground_between(found: Sequence[Surface], frame: Frame) -> Ground:
+def ground_between(rasters: Sequence[Surface], frame: Frame) -> Ground:
     """Return the ground of rasters and what lies between and beyond them."""
     extents, outlines = [], []
-    for surface in found:
+    for surface in rasters:
         rows, columns = surface.raster.shape
         column, row = np.meshgrid(np.linspace(0, columns - 1, 9), np.linspace(0, rows - 1, 9))
         lon, lat = operation(surface.raster.crs, WGS84)(*surface.raster.places(column.ravel(), row.ravel()))
         extents.append((float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())))
         outlines.append(shapely.convex_hull(shapely.multipoints(np.c_[lon, lat])))
-    rims = [Rim(found[k], extents[k]) for k in range(len(found)) if not _surrounded(outlines, k)]
-    return Ground(tuple(found), tuple(extents), tuple(rims), frame)
+    rims = [Rim(rasters[k], extents[k]) for k in range(len(rasters)) if not _surrounded(outlines, k)]
+    return Ground(tuple(rasters), tuple(extents), tuple(rims), frame)
 
 
 def _surrounded(outlines: Sequence[Any], k: int) -> bool:

@@ -27,15 +27,15 @@ def tile_mesh(archive: zipfile.ZipFile, frame: Frame, folder: Path) -> tuple[Til
     made: dict[int, Node] = {}
     files: dict[str, bytes] = {}
     for number in reversed(_depth_first(tree)):
-        said = tree["nodes"][number]
-        meshes = [(part, *_mesh(archive.read(part["mesh"]))) for part in said["parts"]]
+        described = tree["nodes"][number]
+        meshes = [(part, *_mesh(archive.read(part["mesh"]))) for part in described["parts"]]
         blob, region = _content(meshes, archive, frame)
         name = f"{hashlib.sha256(blob).hexdigest()}.glb"
         written += write_whole(folder / "content" / name, blob)
-        below = [made[child] for child in said["children"]]
+        below = [made[child] for child in described["children"]]
         around = region_union([region, *(node.region for node in below)])
         # what is finer was made to be seen; a coarser level never claims to be as good as it
-        error = max([said["error_m"], *(node.error_m for node in below)]) if below else 0.0
+        error = max([described["error_m"], *(node.error_m for node in below)]) if below else 0.0
         entry: dict[str, Any] = {
             "boundingVolume": {"region": list(around)},
             "geometricError": error,
@@ -92,18 +92,18 @@ def _content(
     materials: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
     start = 0
-    for said, points, uv, triangles in meshes:
+    for part, points, uv, triangles in meshes:
         local = _y_up(places[start : start + len(points)] - centre).astype(np.float32)
         start += len(points)
         attributes = {"POSITION": buffer.accessor(local, "VEC3", bounds=True)}
         material: dict[str, Any] = {"extensions": {"KHR_materials_unlit": {}}, "doubleSided": True}
         if uv is not None:
             attributes["TEXCOORD_0"] = buffer.accessor(uv, "VEC2")
-            kind = "image/png" if said["image"].endswith(".png") else "image/jpeg"
-            images.append({"bufferView": buffer.view(archive.read(said["image"])), "mimeType": kind})
+            kind = "image/png" if part["image"].endswith(".png") else "image/jpeg"
+            images.append({"bufferView": buffer.view(archive.read(part["image"])), "mimeType": kind})
             material["pbrMetallicRoughness"] = {"baseColorTexture": {"index": len(images) - 1}, "metallicFactor": 0}
         else:
-            material["pbrMetallicRoughness"] = {"baseColorFactor": [*said["colour"], 1.0], "metallicFactor": 0}
+            material["pbrMetallicRoughness"] = {"baseColorFactor": [*part["colour"], 1.0], "metallicFactor": 0}
         index = buffer.accessor(triangles.astype(np.uint32).ravel(), "SCALAR")
         primitives.append({"attributes": attributes, "indices": index, "material": len(materials), "mode": 4})
         materials.append(material)

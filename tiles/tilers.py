@@ -75,9 +75,9 @@ def prune_store(store: Store) -> int:
         roots = connection.execute("SELECT layer, name FROM cim.tile_root").fetchall()
     removed = 0
     for folder in [p for p in store.settings.tile_store.glob("*") if p.is_dir()]:
-        kept = reached(folder, [name for layer, name in roots if layer == folder.name])
+        reachable = reached(folder, [name for layer, name in roots if layer == folder.name])
         for file in [*folder.glob("content/*"), *folder.glob("tileset/*")]:
-            if file.name not in kept and time.time() - file.stat().st_mtime > GRACE_S:
+            if file.name not in reachable and time.time() - file.stat().st_mtime > GRACE_S:
                 file.unlink()
                 removed += 1
     return removed

@@ -118,8 +118,8 @@ def to_file(node: Node, files: dict[str, bytes]) -> Node:
     tileset = document(node)
     name = named(tileset)
     files[name] = tileset
-    kept = {key: node.entry[key] for key in ("boundingVolume", "geometricError", "refine")}
-    return Node(kept | {"content": {"uri": f"../tileset/{name}"}}, node.region, node.error_m)
+    entry = {key: node.entry[key] for key in ("boundingVolume", "geometricError", "refine")}
+    return Node(entry | {"content": {"uri": f"../tileset/{name}"}}, node.region, node.error_m)
 
 
 def document(node: Node) -> bytes:
