@@ -125,13 +125,13 @@ def _of_json(path: Path) -> Iterator[str]:
             if not text.startswith(("{", "/")):
                 continue
             try:
-                said, _ = _DECODER.raw_decode(text)
+                members, _ = _DECODER.raw_decode(text)
             except ValueError as fault:
                 raise UnreadableFile(say("crs-member-cannot-read", file=path, reason=fault)) from fault
-            for key, value in said:
+            for key, value in members:
                 if key.lower() == "type" and str(value).lower().startswith(("link", "url")):
                     raise UnreadableFile(say("reference-leads-elsewhere", file=path))
-            yield from _strings(said)
+            yield from _strings(members)
 
 
 def _spelled(word: str) -> str:
@@ -143,11 +143,11 @@ _CRS_MEMBER = re.compile(rf"([\"']{_spelled('crs')}[\"'])\s*[:/]".encode())  # G
 _DECODER = json.JSONDecoder(object_pairs_hook=list)  # of members that stand twice, all
 
 
-def _strings(said: Any) -> Iterator[str]:
-    if isinstance(said, str):
-        yield said
-    elif isinstance(said, list | tuple):
-        for part in said:
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
             yield from _strings(part)
 
 

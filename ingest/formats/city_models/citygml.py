@@ -78,8 +78,8 @@ def _head(path: Path) -> tuple[str | None, int, str | None]:
         if event == "start":
             depth += 1
             reference = reference or element.get("srsName")
-            said = element.get("srsDimension") or ""
-            dimension = int(said) if said in ("2", "3") else dimension
+            declared = element.get("srsDimension") or ""
+            dimension = int(declared) if declared in ("2", "3") else dimension
             continue
         depth -= 1
         if depth == 1 and local_name(element) == "name":
@@ -132,102 +132,104 @@ class _Reading:
         for element in member:
             self._object(element, None)
 
-    def _look(self, polygon: Element, rings: list[list[list[float]]], own: "_Object") -> FaceLook | None:
+    def _look(self, polygon: Element, rings: list[list[list[float]]], city_object: "_Object") -> FaceLook | None:
         """Return how a polygon looks: as its object says, else as the file does."""
-        found = None
+        look = None
         for looks in filter(None, (self._own_looks, self._looks)):
-            found = found or looks.of(polygon, rings)
-            own.warnings |= looks.warnings
+            look = look or looks.of(polygon, rings)
+            city_object.warnings |= looks.warnings
             looks.warnings = set()
-        return found
+        return look
 
     def _object(self, element: Element, parent: str | None) -> None:
         """Add one city object and those inside it; one that can't be read is set aside with its reason."""
         gathered = self._gathered
         identifier = next((value for key, value in element.attrib.items() if key.endswith("}id")), None)
         record = len(gathered.ids)
-        own = _Object(identifier)
+        city_object = _Object(identifier)
         try:
-            self._properties(element, own)
-            bodies = list(self._levels(own))
+            self._properties(element, city_object)
+            bodies = list(self._levels(city_object))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as fault:
             gathered.refused.append(
-                Refusal(identifier or "", say("geometry-cannot-read", reason=fault), own.attributes)
+                Refusal(identifier or "", say("geometry-cannot-read", reason=fault), city_object.attributes)
             )
             return
         name = local_name(element)
         gathered.ids.append(identifier)
-        gathered.attributes.append(own.attributes)
+        gathered.attributes.append(city_object.attributes)
         gathered.object_class.append(_RENAMED.get(name, name))
         gathered.parent_id.append(parent)
         gathered.bodies += [(record, lod, faces) for lod, faces in bodies]
-        if own.plane is not None:
-            gathered.plane[record] = own.plane
-        for what in own.warnings:
-            gathered.warn(what, identifier)
-        for child in own.children:
+        if city_object.plane is not None:
+            gathered.plane[record] = city_object.plane
+        for warning in city_object.warnings:
+            gathered.warn(warning, identifier)
+        for child in city_object.children:
             self._object(child, identifier)
 
-    def _properties(self, element: Element, own: "_Object") -> None:
+    def _properties(self, element: Element, city_object: "_Object") -> None:
         """Gather what an object says of itself: geometries by level, surfaces, inner objects, attributes."""
         for prop in element:
             name = local_name(prop)
             level = _LOD.match(name)
             if level:
-                self._geometry_property(prop, level[1], level[2], own)
+                self._geometry_property(prop, level[1], level[2], city_object)
             elif name == "tin":
-                own.direct.setdefault(own.attributes.get("lod", ""), []).extend(self._faces(prop, 0))
+                city_object.direct.setdefault(city_object.attributes.get("lod", ""), []).extend(self._faces(prop, 0))
             elif name in ("boundedBy", "boundary", "opening", "fillingSurface") or self._holds_objects(prop):
                 for child in prop:
-                    self._inner(child, own)
+                    self._inner(child, city_object)
                 if not len(prop) and (target := self._target(prop)) is not None:
-                    self._inner(target, own)
+                    self._inner(target, city_object)
             elif name in _GENERIC or name in ("genericAttributeSet", "genericAttribute"):
-                own.attributes.update(generic(prop))
+                city_object.attributes.update(generic(prop))
             elif name not in ("appearance", "extent"):
-                self._attribute(prop, name, own.attributes)
+                self._attribute(prop, name, city_object.attributes)
 
     @staticmethod
     def _holds_objects(prop: Element) -> bool:
         return any(local_name(child) in _OBJECTS or local_name(child) in _TRANSPARENT for child in prop)
 
-    def _inner(self, child: Element, own: "_Object") -> None:
+    def _inner(self, child: Element, city_object: "_Object") -> None:
         name = local_name(child)
         if name in _OBJECTS:
-            own.children.append(child)
+            city_object.children.append(child)
         elif name in _TRANSPARENT:
-            self._properties(child, own)
+            self._properties(child, city_object)
         elif name in _SURFACES:
             surface = _Object(None)
             self._properties(child, surface)
             index = CLASS_INDEX.get(_AS_SURFACE.get(name, name), 0)
             for lod, faces in surface.direct.items():
-                own.thematic.setdefault(lod, []).extend((polygon, turned, index) for polygon, turned, _ in faces)
+                city_object.thematic.setdefault(lod, []).extend(
+                    (polygon, turned, index) for polygon, turned, _ in faces
+                )
             for lod, inner in surface.thematic.items():  # windows and doors in a wall
-                own.thematic.setdefault(lod, []).extend(inner)
-            own.warnings |= surface.warnings
+                city_object.thematic.setdefault(lod, []).extend(inner)
+            city_object.warnings |= surface.warnings
 
-    def _geometry_property(self, prop: Element, level: str, what: str, own: "_Object") -> None:
-        if what == "TerrainIntersection":
-            own.warnings.add(say("line-where-meets-terrain-left"))
+    def _geometry_property(self, prop: Element, level: str, kind: str, city_object: "_Object") -> None:
+        if kind == "TerrainIntersection":
+            city_object.warnings.add(say("line-where-meets-terrain-left"))
             return
-        if what == "ImplicitRepresentation":
-            self._implicit(prop, level, own)
+        if kind == "ImplicitRepresentation":
+            self._implicit(prop, level, city_object)
             return
-        if what == "RoofEdge" and level in own.direct:
+        if kind == "RoofEdge" and level in city_object.direct:
             return  # the footprint stands already
-        faces = self._faces(prop, 0, own.warnings)
+        faces = self._faces(prop, 0, city_object.warnings)
         if faces:
-            own.direct.setdefault(level, []).extend(faces)
+            city_object.direct.setdefault(level, []).extend(faces)
         else:
             shape = self._plane(prop)
-            own.plane = own.plane if shape is None else shape
+            city_object.plane = city_object.plane if shape is None else shape
 
-    def _levels(self, own: "_Object") -> Iterator[tuple[str, Faces]]:
+    def _levels(self, city_object: "_Object") -> Iterator[tuple[str, Faces]]:
         """Yield the faces of each level: those of its solid or surface, with the class of the surface each is of."""
-        for lod in sorted(own.direct.keys() | own.thematic.keys()):
-            class_of = {id(polygon): index for polygon, _, index in own.thematic.get(lod, ())}
-            chosen = own.direct.get(lod) or own.thematic[lod]
+        for lod in sorted(city_object.direct.keys() | city_object.thematic.keys()):
+            class_of = {id(polygon): index for polygon, _, index in city_object.thematic.get(lod, ())}
+            chosen = city_object.direct.get(lod) or city_object.thematic[lod]
             faces = Faces()
             flat = []
             for polygon, turned, _ in chosen:
@@ -235,40 +237,40 @@ class _Reading:
                 if dimension == 2:
                     flat.append(rings)
                     continue
-                faces.add(rings, turned, class_of.get(id(polygon), 0), self._look(polygon, rings, own))
-            if lod in own.direct:
-                used = {id(polygon) for polygon, _, _ in own.direct[lod]}
+                faces.add(rings, turned, class_of.get(id(polygon), 0), self._look(polygon, rings, city_object))
+            if lod in city_object.direct:
+                used = {id(polygon) for polygon, _, _ in city_object.direct[lod]}
                 if any(key not in used for key in class_of):
-                    own.warnings.add(say("surfaces-lod-solid-not-have", lod=lod))
-            if flat and own.plane is None:
-                own.plane = shapely.MultiPolygon([(rings[0], rings[1:]) for rings in flat])
+                    city_object.warnings.add(say("surfaces-lod-solid-not-have", lod=lod))
+            if flat and city_object.plane is None:
+                city_object.plane = shapely.MultiPolygon([(rings[0], rings[1:]) for rings in flat])
             if faces.rings:
                 yield lod, faces
-        yield from own.placed
+        yield from city_object.placed
 
     def _faces(self, element: Element, turns: int, warnings: set[str] | None = None) -> list[tuple[Element, bool, int]]:
         """Return the polygons and triangles under an element, following references; turned ones run the other way."""
-        found: list[tuple[Element, bool, int]] = []
+        polygons: list[tuple[Element, bool, int]] = []
         for child in element:
             name = local_name(child)
             if name in ("Polygon", "Triangle", "Rectangle", "PolygonPatch"):
-                found.append((child, bool(turns % 2), 0))
+                polygons.append((child, bool(turns % 2), 0))
             elif name == "OrientableSurface":
-                found += self._faces(child, turns + (child.get("orientation") == "-"), warnings)
+                polygons += self._faces(child, turns + (child.get("orientation") == "-"), warnings)
             elif name == "interior" and local_name(element) == "Solid":
-                found += self._faces(child, turns, warnings)
+                polygons += self._faces(child, turns, warnings)
             elif name not in ("posList", "pos", "Point", "LineString", "Curve"):
-                found += self._faces(child, turns, warnings)
+                polygons += self._faces(child, turns, warnings)
                 if not len(child) and child.get(XLINK):
                     target = self._target(child)
                     if target is None:
                         if warnings is not None:
                             warnings.add(say("reference-geometry-not-same-object"))
                     elif local_name(target) in ("Polygon", "Triangle"):
-                        found.append((target, bool(turns % 2), 0))
+                        polygons.append((target, bool(turns % 2), 0))
                     else:
-                        found += self._faces(target, turns, warnings)
-        return found
+                        polygons += self._faces(target, turns, warnings)
+        return polygons
 
     def _target(self, element: Element) -> Element | None:
         reference = element.get(XLINK) or ""
@@ -316,7 +318,7 @@ class _Reading:
             return shapely.Point(self._positions(points[0])[0][0])
         return shapely.MultiPoint([self._positions(p)[0][0] for p in points]) if points else None
 
-    def _implicit(self, prop: Element, level: str, own: "_Object") -> None:
+    def _implicit(self, prop: Element, level: str, city_object: "_Object") -> None:
         """Place a relative geometry: its vertices through the 4 × 4 matrix, then moved to the reference point."""
         implicit = next(iter(prop), None)
         if implicit is None:
@@ -324,7 +326,7 @@ class _Reading:
         parts = {local_name(child): child for child in implicit}
         relative = parts.get("relativeGMLGeometry", parts.get("relativeGeometry"))
         if relative is None or "referencePoint" not in parts:
-            own.warnings.add(say("implicit-geometry-another-file-left"))
+            city_object.warnings.add(say("implicit-geometry-another-file-left"))
             return
         template = next(iter(relative), None)
         reference = (relative.get(XLINK) or "").rpartition("#")[2]
@@ -335,21 +337,21 @@ class _Reading:
         else:
             template = self._templates.get(reference)
         if template is None:
-            own.warnings.add(say("implicit-geometry-no-earlier-object", reference=reference))
+            city_object.warnings.add(say("implicit-geometry-no-earlier-object", reference=reference))
             return
         matrix = np.eye(4)
         if "transformationMatrix" in parts:
             matrix = np.array(parts["transformationMatrix"].text.split(), np.float64).reshape(4, 4)
         origin = self._positions(parts["referencePoint"])[0][0]
         faces = Faces()
-        for polygon, turned, _ in self._faces([template], 0, own.warnings):
+        for polygon, turned, _ in self._faces([template], 0, city_object.warnings):
             rings, _ = self._rings(polygon)
-            faces.add([[origin] * len(ring) for ring in rings], turned, 0, self._look(polygon, rings, own))
+            faces.add([[origin] * len(ring) for ring in rings], turned, 0, self._look(polygon, rings, city_object))
             for ring in rings:
                 local = np.c_[np.array(ring), np.ones(len(ring))] @ matrix.T
                 faces.offsets += (local[:, :3] / local[:, 3:]).tolist()[:: -1 if turned else 1]
         if faces.rings:
-            own.placed.append((level, faces))
+            city_object.placed.append((level, faces))
 
     def _attribute(self, prop: Element, name: str, attributes: dict[str, Any]) -> None:
         if name == "height" and len(prop):
@@ -362,9 +364,9 @@ class _Reading:
             return
         if isinstance(value, str):
             value = typed(name, value, prop.get("uom") or "")
-        known = attributes.get(name)
-        if known is not None:
-            value = [*(known if isinstance(known, list) else [known]), value]
+        earlier = attributes.get(name)
+        if earlier is not None:
+            value = [*(earlier if isinstance(earlier, list) else [earlier]), value]
         attributes[name] = value
         if space := prop.get("codeSpace"):
             attributes[f"{name}_codeSpace"] = space
@@ -373,16 +375,16 @@ class _Reading:
 
     def _height(self, prop: Element, attributes: dict[str, Any]) -> None:
         """Take a height of CityGML 3.0, which says from where to where; one from foot to ridge is measuredHeight."""
-        said = value_of(prop)
-        if not isinstance(said, dict) or "value" not in said:
+        members = value_of(prop)
+        if not isinstance(members, dict) or "value" not in members:
             return
         unit = next((e.get("uom") or "" for e in prop.iter() if local_name(e) == "value"), "")
-        height = typed("measuredHeight", str(said["value"]), unit)
-        plain = (said.get("highReference"), said.get("lowReference"), said.get("status")) == _PLAIN_HEIGHT
+        height = typed("measuredHeight", str(members["value"]), unit)
+        plain = (members.get("highReference"), members.get("lowReference"), members.get("status")) == _PLAIN_HEIGHT
         if plain or "measuredHeight" not in attributes:
             attributes["measuredHeight"] = height
         if not plain:
-            attributes.setdefault("heights", []).append(said | {"value": height})
+            attributes.setdefault("heights", []).append(members | {"value": height})
 
     def _meaning(self, space: str, code: str | None) -> str | None:
         """Look a code up in its dictionary, where that lies beside the file, or in what was delivered with it."""

@@ -105,8 +105,8 @@ class Looks:
 
 
 def _identifier(target: Element) -> str:
-    said = target.get("uri") or target.get(XLINK) or target.text or ""
-    return said.strip().rpartition("#")[2]
+    reference = target.get("uri") or target.get(XLINK) or target.text or ""
+    return reference.strip().rpartition("#")[2]
 
 
 def _parameters(paint: Paint, element: Element) -> _Target:
@@ -139,12 +139,12 @@ def _places(target: _Target, polygon: Element, rings: Sequence[Ring]) -> list[li
     places = [target.of_ring.get(identifier) for identifier in identifiers]
     if len(places) != len(rings):
         return None
-    found = []
+    coordinates = []
     for place, ring in zip(places, rings, strict=True):
         if place is None or len(place) not in (len(ring), len(ring) + 1) or not np.isfinite(place).all():
             return None
-        found.append(place[: len(ring)].tolist())
-    return found
+        coordinates.append(place[: len(ring)].tolist())
+    return coordinates
 
 
 def _projected(matrix: NDArray[np.float64], ring: Ring) -> list[list[float]]:

@@ -21,15 +21,15 @@ def value_of(element: Element) -> Any:
         return (element.text or "").strip() or element.get(XLINK)
     if len(children) == 1 and local_name(children[0])[:1].isupper() and len(children[0]):
         return value_of(children[0])
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for child in children:
         value = value_of(child)
         if value is None:
             continue
         name = local_name(child)
-        held = found.get(name)
-        found[name] = value if held is None else [*(held if isinstance(held, list) else [held]), value]
-    return found or None
+        earlier = members.get(name)
+        members[name] = value if earlier is None else [*(earlier if isinstance(earlier, list) else [earlier]), value]
+    return members or None
 
 
 def typed(name: str, text: str, unit: str) -> Any:
@@ -63,12 +63,14 @@ def generic(prop: Element) -> dict[str, Any]:
     if not value:
         return {}
     unit = parts["value"].get("uom")
-    found: dict[str, Any] = {f"{name}_uom": unit} if unit else {}
+    attributes: dict[str, Any] = {f"{name}_uom": unit} if unit else {}
     try:
-        found[name] = int(value) if kind.startswith("int") else float(value) if kind[:4] in ("doub", "meas") else value
+        attributes[name] = (
+            int(value) if kind.startswith("int") else float(value) if kind[:4] in ("doub", "meas") else value
+        )
     except ValueError:
-        found[name] = value
-    return found
+        attributes[name] = value
+    return attributes
 
 
 def dictionary(file: Path) -> dict[str, str]:

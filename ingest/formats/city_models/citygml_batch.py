@@ -55,9 +55,9 @@ class Gathered:
     refused: list[Refusal] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
-    def warn(self, what: str, identifier: str | None = None) -> None:
+    def warn(self, warning: str, identifier: str | None = None) -> None:
         """Note what was dropped, of an object or of the file."""
-        self.warnings.setdefault(what, []).extend([identifier] if identifier else [])
+        self.warnings.setdefault(warning, []).extend([identifier] if identifier else [])
 
     def batch(self, swapped: bool) -> Features:
         """Return the records, x before y."""
@@ -78,7 +78,7 @@ class Gathered:
             body_record=np.array([record for record, _, _ in self.bodies], np.int64),
             body_lod=[lod for _, lod, _ in self.bodies],
             refused=tuple(self.refused),
-            warnings={what: tuple(ids) for what, ids in self.warnings.items()},
+            warnings={warning: tuple(ids) for warning, ids in self.warnings.items()},
         )
 
 

@@ -320,9 +320,9 @@ class _Surfaces:
             shell = self.shells[np.searchsorted(np.cumsum(sizes), position, side="right")]
             yield shell, f"vertex index {self.indices[position]} is beyond the list of {shell.count} vertices"
 
-    def bodies(self, vertices: Float, own: int) -> Bodies:
-        """Return the shells as bodies over `vertices`, of which the first `own` aren't placed ones."""
-        base = np.array([shell.base + own * shell.placed for shell in self.shells], np.int64)
+    def bodies(self, vertices: Float, unplaced_count: int) -> Bodies:
+        """Return the shells as bodies over `vertices`, of which the first `unplaced_count` aren't placed ones."""
+        base = np.array([shell.base + unplaced_count * shell.placed for shell in self.shells], np.int64)
         shift = np.repeat(base, self._indices_per_shell) if len(self.indices) else 0
         classes = np.fromiter(chain.from_iterable([s.classes for s in self.shells]), np.uint8)
         return from_sizes(
@@ -469,8 +469,8 @@ def _gather(gathered: _Gathered, identifier: str, city_object: dict[str, Any]) -
                 base = gathered.vertex_count - len(document.raw)
                 shells.append(_shell(record, geometry, base, len(document.raw), document.palette))
     except _UNREADABLE as fault:
-        said = city_object.get("attributes")
-        gathered.refused.append(Refusal(identifier, _reason(fault), said if isinstance(said, dict) else None))
+        declared = city_object.get("attributes")
+        gathered.refused.append(Refusal(identifier, _reason(fault), declared if isinstance(declared, dict) else None))
         return
     parents = city_object.get("parents") or [None]
     attributes = city_object.get("attributes")

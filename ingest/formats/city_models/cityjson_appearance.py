@@ -109,7 +109,7 @@ def read_palette(appearance: Mapping[str, Any] | None, path: Path) -> Palette:
         uv = np.asarray(appearance.get("vertices-texture") or np.empty((0, 2)), np.float32)
     except _UNREADABLE:
         return Palette()
-    themes = [appearance.get(f"default-theme-{what}") for what in ("texture", "material")]
+    themes = [appearance.get(f"default-theme-{kind}") for kind in ("texture", "material")]
     usable = uv.ndim == 2 and uv.shape[1] == 2 and np.isfinite(uv).all()
     return Palette(
         (*materials, *textures), len(materials), uv if usable else None, tuple(t for t in themes if isinstance(t, str))

@@ -143,8 +143,8 @@ def _by_site(model: Any, site: Entity) -> _Placing:
     project_m = units.calculate_unit_scale(model)
     height = (site.RefElevation or 0.0) * project_m
     crs = CRS.from_proj4(f"+proj=tmerc +lat_0={lat:.9f} +lon_0={lon:.9f} +k=1 +datum=WGS84 +units=m +type=crs")
-    said = say("placed-site-latitude-longitude", lat=lat, lon=lon)
-    return _Placing(crs, (0.0, 0.0, height), turn, warnings=(said,))
+    warning = say("placed-site-latitude-longitude", lat=lat, lon=lon)
+    return _Placing(crs, (0.0, 0.0, height), turn, warnings=(warning,))
 
 
 def _degrees(angle: Sequence[int]) -> float:
@@ -250,10 +250,10 @@ def _batches(parts: Parts, placing: _Placing, path: Path) -> Iterator[Features]:
 def _shaped(part: Part, placing: _Placing, path: Path) -> _Shaped:
     """Shape the elements of a part."""
     model, wanted = part.opened()
-    shaped, found = _Shaped(), set[int]()
+    shaped, shaped_numbers = _Shaped(), set[int]()
     for some in batched(_shapes(model, wanted, path), BATCH_SIZE):
         numbers, vertices, faces = zip(*some, strict=True)
-        found.update(numbers)
+        shaped_numbers.update(numbers)
         gathered = _Gathered([model.by_id(number) for number in numbers], vertices, faces)
         batch = gathered.features(placing)
         shaped.batches.append(batch)
@@ -267,7 +267,7 @@ def _shaped(part: Part, placing: _Placing, path: Path) -> _Shaped:
     shaped.bare = [
         _Bare(entity.id(), entity.GlobalId, entity.is_a(), bool(entity.Representation))
         for entity in wanted
-        if entity.id() not in found
+        if entity.id() not in shaped_numbers
     ]
     return shaped
 
@@ -277,8 +277,8 @@ def _left_out(bare: Sequence[_Bare]) -> Features:
     kinds = Counter(one.kind for one in bare if not one.represented)
     refused = tuple(Refusal(one.guid, say("geometry-cannot-built", kind=one.kind)) for one in bare if one.represented)
     items = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-    said: dict[str, tuple[str, ...]] = {say("without-geometry", items=items): ()} if kinds else {}
-    return Features([], [], np.empty(0, object), [], [], refused=refused, warnings=said)
+    warnings: dict[str, tuple[str, ...]] = {say("without-geometry", items=items): ()} if kinds else {}
+    return Features([], [], np.empty(0, object), [], [], refused=refused, warnings=warnings)
 
 
 def _shapes(model: Any, wanted: Sequence[Entity], path: Path) -> Iterator[tuple[int, Float, Int]]:
@@ -318,7 +318,7 @@ def _wholes(entity: Entity) -> Iterator[Entity]:
 
 def _attributes(entity: Entity) -> dict[str, Any]:
     """Return what an object says of itself, where it is, its type, material and property sets."""
-    said: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "name": entity.Name,
         "description": entity.Description,
         "long_name": getattr(entity, "LongName", None),
@@ -327,15 +327,15 @@ def _attributes(entity: Entity) -> dict[str, Any]:
         "predefined_type": getattr(entity, "PredefinedType", None),
     }
     for holder in _holders(entity):
-        said["storey_name" if holder.is_a("IfcBuildingStorey") else "building_id"] = (
+        attributes["storey_name" if holder.is_a("IfcBuildingStorey") else "building_id"] = (
             holder.Name if holder.is_a("IfcBuildingStorey") else holder.GlobalId
         )
     kind = elements.get_type(entity)
     material = elements.get_material(entity)
-    said["type"] = kind.Name if kind is not None else None
-    said["material"] = getattr(material, "Name", None) or (material.is_a() if material is not None else None)
-    said["properties"] = _plain(elements.get_psets(entity)) or None
-    return {key: value for key, value in said.items() if value not in (None, "")}
+    attributes["type"] = kind.Name if kind is not None else None
+    attributes["material"] = getattr(material, "Name", None) or (material.is_a() if material is not None else None)
+    attributes["properties"] = _plain(elements.get_psets(entity)) or None
+    return {key: value for key, value in attributes.items() if value not in (None, "")}
 
 
 def _plain(value: Any) -> Any:
@@ -354,26 +354,26 @@ def _outlined_part(part: Part, extents: Mapping[str, _Extent]) -> Features:
 
 def _outlined(records: Sequence[Entity], extents: Mapping[str, _Extent]) -> Features:
     """Return elements of parts, storeys or buildings over what they hold; one that holds nothing is set aside."""
-    kept = [entity for entity in records if entity.GlobalId in extents]
-    geometry = np.full(len(kept), None, object)
+    holders = [entity for entity in records if entity.GlobalId in extents]
+    geometry = np.full(len(holders), None, object)
     attributes = []
-    for row, entity in enumerate(kept):
+    for row, entity in enumerate(holders):
         extent = extents[entity.GlobalId]
         geometry[row] = shapely.union_all(extent.outlines)
-        said = _attributes(entity)
+        described = _attributes(entity)
         if entity.is_a("IfcBuilding"):
             storeys = [s for s in elements.get_decomposition(entity) if s.is_a("IfcBuildingStorey")]
-            said |= {"height": extent.high - extent.low, "base": extent.low, "storeys": len(storeys) or None}
-        attributes.append(said)
+            described |= {"height": extent.high - extent.low, "base": extent.low, "storeys": len(storeys) or None}
+        attributes.append(described)
     return Features(
-        ids=[entity.GlobalId for entity in kept],
+        ids=[entity.GlobalId for entity in holders],
         attributes=attributes,
         geometry=geometry,
-        object_class=[_CLASSES.get(entity.is_a(), ELEMENT) for entity in kept],
-        parent_id=[_whole_of(entity) for entity in kept],
+        object_class=[_CLASSES.get(entity.is_a(), ELEMENT) for entity in holders],
+        parent_id=[_whole_of(entity) for entity in holders],
         refused=tuple(
             Refusal(entity.GlobalId, say("holds-nothing-geometry", kind=entity.is_a()))
             for entity in records
-            if entity not in kept
+            if entity not in holders
         ),
     )

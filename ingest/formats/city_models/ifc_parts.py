@@ -99,8 +99,8 @@ class _Whole:
 
     def done[R](self, work: Callable[[Part], R], numbers: Sequence[int] | None = None) -> Iterator[R]:
         if numbers is None:
-            found = [entity for kind in ELEMENTS for entity in self.frame.by_type(kind)]
-            wanted = [entity for entity in found if not any(entity.is_a(other) for other in NO_ELEMENTS)]
+            entities = [entity for kind in ELEMENTS for entity in self.frame.by_type(kind)]
+            wanted = [entity for entity in entities if not any(entity.is_a(other) for other in NO_ELEMENTS)]
         else:
             wanted = [self.frame.by_id(number) for number in numbers]
         return (work(_Opened(self.frame, list(some))) for some in batched(wanted, PART_ELEMENTS))
@@ -163,12 +163,12 @@ class _Split:
         """Find where each instance begins, and which are elements, relations or the frame."""
         numbers, places = array("q"), array("q")
         text, kinds, match = self._text, self._kinds, _INSTANCE.match
-        while found := match(text, start):
-            number = int(found[1])
+        while instance := match(text, start):
+            number = int(instance[1])
             numbers.append(number)
             places.append(start)
-            start = found.end()
-            kind = kinds[found[2]]
+            start = instance.end()
+            kind = kinds[instance[2]]
             if kind == "element":
                 self._elements.append(number)
             elif kind == "relation":
@@ -213,9 +213,9 @@ class _Split:
         fresh = {number for number in wanted if number not in texts}
         while fresh:
             referred: set[int] = set()
-            for found in self._read(list(fresh)):
-                texts[int(found[1])] = found[0]
-                referred.update(_references(found[3]))
+            for instance in self._read(list(fresh)):
+                texts[int(instance[1])] = instance[0]
+                referred.update(_references(instance[3]))
             _, relations = self._relations.of(fresh)
             _, relating = self._relating.of(relations.tolist())
             fresh = {
@@ -228,17 +228,17 @@ class _Split:
         wanted = np.unique(np.array(numbers, np.int64))
         at = np.minimum(np.searchsorted(self._numbers, wanted), len(self._numbers) - 1)
         places = self._places[at[self._numbers[at] == wanted]]
-        return (found for place in places.tolist() if (found := _INSTANCE.match(self._text, place)))
+        return (instance for place in places.tolist() if (instance := _INSTANCE.match(self._text, place)))
 
     def _relation(self, number: int) -> "_Relation":
         if number in self._long:
             return self._long[number]
-        (found,) = self._read([number])
-        arguments, at = _split(found[3]), _RELATED[found[2].decode().upper()]
+        (instance,) = self._read([number])
+        arguments, at = _split(instance[3]), _RELATED[instance[2].decode().upper()]
         before, after = b",".join(arguments[:at]), b",".join((b"", *arguments[at + 1 :]))
         members = arguments[at] if at < len(arguments) else b""
         return _Relation(
-            b"\n#%d=%s(%s," % (number, found[2], before),
+            b"\n#%d=%s(%s," % (number, instance[2], before),
             after + b");",
             many=members.lstrip().startswith(b"("),
             members=tuple(_references(members)),

@@ -29,8 +29,8 @@ def beside(file: Path, reference: str) -> str:
         reference: the image by its path from the model's folder, with either kind of slash.
 
     """
-    said = reference.strip().replace("\\", "/")
-    return str(file.parent / said) if said and "://" not in said else ""
+    address = reference.strip().replace("\\", "/")
+    return str(file.parent / address) if address and "://" not in address else ""
 
 
 def with_stored_images(features: Features, folder: Path, settings: Settings) -> Features:
@@ -64,8 +64,8 @@ def _stored(image: str, folder: Path, settings: Settings) -> tuple[str, str]:
         return "", OUTSIDE
     if not path.is_file():
         return "", NO_IMAGE
-    said = path.stat()
-    return _put(path, (said.st_mtime_ns, said.st_size), settings)
+    status = path.stat()
+    return _put(path, (status.st_mtime_ns, status.st_size), settings)
 
 
 @lru_cache(maxsize=4096)

@@ -44,8 +44,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
 
     """
     drawing = drawing_of(path, options.encoding, options.workers)
-    crs, _, said = _georeference(drawing.frame)
-    header = Header(crs=crs, layer_hint=path.stem, warnings=(*drawing.warnings, *said))
+    crs, _, warnings = _georeference(drawing.frame)
+    header = Header(crs=crs, layer_hint=path.stem, warnings=(*drawing.warnings, *warnings))
     yield Source(
         header, _batches(drawing, _Setting(options, options.catalog.named_by((path.stem,)), has_handles(path)))
     )
@@ -84,10 +84,10 @@ class _Gathered:
         )  # fmt: skip
 
 
-def _fits(layer: Layer, what: str, *, closed: bool) -> bool:
+def _fits(layer: Layer, kind: str, *, closed: bool) -> bool:
     """Whether a layer's geometry can be what an entity is; a closed line may be an area."""
     kinds = {"MultiLineString": (LINE,), "Point": (POINT,), "MultiPolygon": (AREA, BODY, *((LINE,) if closed else ()))}
-    return layer.geometry is not None and what in kinds[layer.geometry]
+    return layer.geometry is not None and kind in kinds[layer.geometry]
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class _Setting:
     named: Layer | None  # by the file's own name
     handles: bool  # its entities have names of their own
 
-    def class_of(self, layer: str, what: str, *, closed: bool = False) -> str | None:
+    def class_of(self, layer: str, kind: str, *, closed: bool = False) -> str | None:
         """Return the drawing layer where a layer of the city takes it, else what the entity is.
 
         Nothing where the file's own name says a layer that takes it.
         """
         target = self.options.layer_of(layer)
-        if target and _fits(target, what, closed=closed):
+        if target and _fits(target, kind, closed=closed):
             return layer
-        return None if self.named and _fits(self.named, what, closed=closed) else what
+        return None if self.named and _fits(self.named, kind, closed=closed) else kind
 
 
 @dataclass
@@ -213,22 +213,22 @@ class _Reading:
         kind = entity.dxftype()
         if kind == "MESH":
             mesh = MeshBuilder.from_mesh(entity)  # type: ignore[arg-type]
-            found = [[mesh.vertices[i] for i in face] for face in mesh.faces]
+            faces = [[mesh.vertices[i] for i in face] for face in mesh.faces]
         elif kind == "POLYLINE":
             mesh = MeshBuilder.from_polyface(entity)  # type: ignore[arg-type]
-            found = [[mesh.vertices[i] for i in face] for face in mesh.faces]
+            faces = [[mesh.vertices[i] for i in face] for face in mesh.faces]
         else:
-            found = [entity.wcs_vertices()]  # type: ignore[attr-defined]
-        for face in found:
+            faces = [entity.wcs_vertices()]  # type: ignore[attr-defined]
+        for face in faces:
             self.rest.faces[decode_dxf_unicode(entity.dxf.layer)].append(self._placed(face, solid=True))
 
     def _take_block(self, entity: Insert, around: dict[str, Any], depth: int) -> None:
         name = entity.dxf.name
         if entity.block() is None:
             raise ValueError(say("drawing-has-no-block", name=name))
-        said = around | {"block": name} | {a.dxf.tag: a.plain_text() for a in entity.attribs}
+        attributes = around | {"block": name} | {a.dxf.tag: a.plain_text() for a in entity.attribs}
         if self._is_symbol(entity) or depth >= _DEEPEST:
-            self._add(entity, POINT, shapely.Point(*self._placed([entity.dxf.insert])[0]), said)
+            self._add(entity, POINT, shapely.Point(*self._placed([entity.dxf.insert])[0]), attributes)
             return
         for inner in entity.virtual_entities():
             self._take(inner, around | {"block": name}, depth + 1)
@@ -245,16 +245,16 @@ class _Reading:
     def _placed(self, points: Any, *, solid: bool = False) -> Float:
         """Return (n, 2 or 3) coordinates where the drawing's GEODATA puts them; 2 where Z is zero all over."""
         placed = self._matrix.transform_vertices(points) if self._matrix is not None else points
-        found = np.array([tuple(p) for p in placed], np.float64).reshape(-1, 3)
-        return found if solid or np.any(found[:, 2]) else found[:, :2]
+        coordinates = np.array([tuple(p) for p in placed], np.float64).reshape(-1, 3)
+        return coordinates if solid or np.any(coordinates[:, 2]) else coordinates[:, :2]
 
-    def _add(self, entity: DXFEntity, what: str, shape: Any, attributes: dict[str, Any]) -> None:
+    def _add(self, entity: DXFEntity, kind: str, shape: Any, attributes: dict[str, Any]) -> None:
         gathered, layer = self._gathered, decode_dxf_unicode(entity.dxf.layer)
         named = self._setting.handles and entity.dxf.handle
-        said = {name: decode_dxf_unicode(v) if isinstance(v, str) else v for name, v in attributes.items()}
-        object_class = self._setting.class_of(layer, what, closed=shape.geom_type == "LinearRing")
+        decoded = {name: decode_dxf_unicode(v) if isinstance(v, str) else v for name, v in attributes.items()}
+        object_class = self._setting.class_of(layer, kind, closed=shape.geom_type == "LinearRing")
         gathered.ids.append(f"dxf-{named}" if named else None)
-        gathered.attributes.append({"图层": layer, "layer": layer, **said})
+        gathered.attributes.append({"图层": layer, "layer": layer, **decoded})
         gathered.geometry.append(shape)
         gathered.object_class.append(object_class)
 

@@ -160,8 +160,8 @@ class _OfPart[R]:
     def __call__(self, text: bytes) -> tuple[list[Features], R]:
         document, warnings = _opened_text(text, self.file, self.encoding)
         batches, rest = self.work(document)
-        told = Features([], [], np.empty(0, object), [], [], warnings=dict.fromkeys(warnings, ()))
-        return [*batches, told], rest
+        remarks = Features([], [], np.empty(0, object), [], [], warnings=dict.fromkeys(warnings, ()))
+        return [*batches, remarks], rest
 
 
 def _opened_text(text: bytes, file: Path, encoding: str | None) -> tuple[Any, list[str]]:

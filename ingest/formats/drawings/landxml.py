@@ -158,8 +158,13 @@ class _Content:
         body = from_sizes(places, corners.ravel(), faces, np.ones(count, np.int64), [count], np.zeros(count, np.uint8))
         self.body_record.append(len(self.ids))
         self.bodies.append(body)
-        said = {"name": identifier, "description": element.get("desc"), "points": surface.points, "triangles": count}
-        self._add(identifier, said, None, SURFACE)
+        attributes = {
+            "name": identifier,
+            "description": element.get("desc"),
+            "points": surface.points,
+            "triangles": count,
+        }
+        self._add(identifier, attributes, None, SURFACE)
 
     def _survey_point(self, element: Any) -> None:
         name = element.get("name") or element.get("oID")
@@ -169,12 +174,12 @@ class _Content:
         except (ValueError, IndexError):
             self.refused.append(Refusal(name or "", say("point-needs-northing-easting")))
             return
-        said = {"name": name, "code": element.get("code"), "description": element.get("desc")}
-        self._add(name, said, shape, POINT)
+        attributes = {"name": name, "code": element.get("code"), "description": element.get("desc")}
+        self._add(name, attributes, shape, POINT)
 
-    def _add(self, identifier: str | None, said: dict[str, Any], shape: Any, object_class: str) -> None:
+    def _add(self, identifier: str | None, attributes: dict[str, Any], shape: Any, object_class: str) -> None:
         self.ids.append(identifier)
-        self.attributes.append({key: value for key, value in said.items() if value is not None})
+        self.attributes.append({key: value for key, value in attributes.items() if value is not None})
         self.geometry.append(shape)
         self.classes.append(object_class)
 
@@ -182,7 +187,7 @@ class _Content:
         """Say which unit was read, and what was left out."""
         unit = [f"coordinates in {self.unit}, read as {self.unit_m:.7g} m"] if self.unit_m not in (None, 1.0) else []
         none = [say("no-unit-file")] if self.unit_m is None else []
-        shown = ", ".join(f"{count} {what}" for what, count in self.left_out.most_common())
+        shown = ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())
         return (*unit, *none, *([f"left out: {shown}"] if shown else []))
 
     def batch(self) -> Features:

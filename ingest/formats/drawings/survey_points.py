@@ -47,9 +47,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Source]:
     form = _FORMS[widths.most_common(1)[0][0]]
     swapped = _is_swapped(lines, form, options)
     warnings = (say("northing-first"),) if swapped else ()
-    known = options.catalog.named_by((path.stem,))
+    named_layer = options.catalog.named_by((path.stem,))
     header = Header(layer_hint=path.stem, warnings=warnings)
-    yield Source(header, _batches(path, encoding, form, swapped, None if known else POINT))
+    yield Source(header, _batches(path, encoding, form, swapped, None if named_layer else POINT))
 
 
 def is_points(line: str) -> bool:

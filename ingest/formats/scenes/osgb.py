@@ -124,8 +124,8 @@ def _placing(path: Path, declared: Declared, store: Store) -> _Placing:
     try:
         root = read_xml(path)
         srs = (root.findtext("SRS") or "").strip()
-        said = (root.findtext("SRSOrigin") or "0,0,0").replace(";", ",").split(",")
-        origin = np.array([float(number) for number in [*said, "0", "0", "0"][:3]])
+        numbers = (root.findtext("SRSOrigin") or "0,0,0").replace(";", ",").split(",")
+        origin = np.array([float(number) for number in [*numbers, "0", "0", "0"][:3]])
     except ValueError as fault:
         raise UnreadableFile(say("srsorigin-not-three-numbers", file=path, reason=fault)) from fault
     enu: tuple[float, float] | None = None
@@ -232,11 +232,11 @@ class _Delivery:
         uv = part.uv.astype("<f4").tobytes() if has_uv and part.uv is not None else b""
         blob = header + placed.astype("<f8").tobytes() + uv + part.triangles.astype("<u4").tobytes()
         archive.writestr(zipfile.ZipInfo(f"{name}.mesh", (1980, 1, 1, 0, 0, 0)), blob)
-        said: dict[str, Any] = {"mesh": f"{name}.mesh", "colour": [round(c, 4) for c in part.colour]}
+        entry: dict[str, Any] = {"mesh": f"{name}.mesh", "colour": [round(c, 4) for c in part.colour]}
         if has_uv and part.image is not None:
-            said["image"] = f"{name}.{'png' if part.image[:4] == b'\x89PNG' else 'jpg'}"
-            archive.writestr(zipfile.ZipInfo(said["image"], (1980, 1, 1, 0, 0, 0)), part.image)
-        return said
+            entry["image"] = f"{name}.{'png' if part.image[:4] == b'\x89PNG' else 'jpg'}"
+            archive.writestr(zipfile.ZipInfo(entry["image"], (1980, 1, 1, 0, 0, 0)), part.image)
+        return entry
 
     def box_degrees(self, store: Store) -> tuple[float, float, float, float]:
         """Return the box in degrees around all that was placed."""

@@ -198,9 +198,9 @@ class _Reader:
     def _colour(self, block: _Block) -> tuple[float, float, float]:
         for inner in _below(block):
             if inner.head and inner.head[0] == "osg::Material":
-                said = self._whole(inner).after("Diffuse", 6)
-                if len(said) == 6:
-                    return float(said[2]), float(said[3]), float(said[4])
+                words = self._whole(inner).after("Diffuse", 6)
+                if len(words) == 6:
+                    return float(words[2]), float(words[3]), float(words[4])
         return 0.8, 0.8, 0.8
 
     def _image(self, block: _Block, into: Paged) -> bytes | None:

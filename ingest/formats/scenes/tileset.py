@@ -46,12 +46,12 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
     """
     path, store, declared, report = incoming.path, incoming.store, incoming.declared, incoming.report
     layer = sheet_layer(path, declared, store, "tileset")
-    found = _Set(path.parent, report)
-    found.walk(path.name, np.eye(4))
-    report.read = len(found.contents) + report.refused
-    if not found.contents:
+    tileset = _Set(path.parent, report)
+    tileset.walk(path.name, np.eye(4))
+    report.read = len(tileset.contents) + report.refused
+    if not tileset.contents:
         raise UnreadableFile(say("none-contents-can-read", file=path))
-    anchor, box = _placed(found, declared, path)
+    anchor, box = _placed(tileset, declared, path)
     report.lies_outside(check_place(box[:4], city=store.city, crs=WGS84, where=str(path), at=(box[0], box[1])))
     report.layers, report.crs, report.extent = [layer.id], "EPSG:4978", box[:4]
     report.vertical_datum = declared.vertical_datum if anchor else "ellipsoidal"
@@ -59,13 +59,13 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
     to_city = operation(WGS84, CRS.from_epsg(store.city.srid), store.city.extent)
     x, y = to_city(np.array([box[0], box[2], box[0], box[2]]), np.array([box[1], box[1], box[3], box[3]]))
     about = {
-        "form": "3dtiles", "root": path.name, "contents": len(found.contents), "tilesets": len(found.documents),
+        "form": "3dtiles", "root": path.name, "contents": len(tileset.contents), "tilesets": len(tileset.documents),
         "anchor": anchor, "box": box, "heading": declared.heading or 0.0,
     }  # fmt: skip
     name = declared.dataset or path.parent.name
     with TemporaryDirectory() as scratch:
-        sha256 = put_asset(store.settings, found.archive(Path(scratch) / "set.zip"))
-    sheet = Sheet(layer.id, name, sha256, box_outline(x, y), about, len(found.contents))
+        sha256 = put_asset(store.settings, tileset.archive(Path(scratch) / "set.zip"))
+    sheet = Sheet(layer.id, name, sha256, box_outline(x, y), about, len(tileset.contents))
     enter(cursor, sheet, incoming)
 
 
@@ -112,14 +112,14 @@ class _Set:
         if "transform" in tile:
             matrix = matrix @ np.array(tile["transform"], np.float64).reshape(4, 4).T
         self.corners.append(_corners(tile.get("boundingVolume") or {}, matrix))
-        said = [*([tile["content"]] if "content" in tile else []), *tile.get("contents", [])]
-        kept = [content for content in said if self._content(content, within, matrix, depth)]
+        contents = [*([tile["content"]] if "content" in tile else []), *tile.get("contents", [])]
+        readable = [content for content in contents if self._content(content, within, matrix, depth)]
         for key in ("content", "contents"):
             tile.pop(key, None)
-        if len(kept) == 1:
-            tile["content"] = kept[0]
-        elif kept:
-            tile["contents"] = kept
+        if len(readable) == 1:
+            tile["content"] = readable[0]
+        elif readable:
+            tile["contents"] = readable
         for child in tile.get("children", []):
             self._tile(child, within, matrix, depth + 1)
 
@@ -248,9 +248,9 @@ def _corners(volume: dict[str, Any], matrix: Float) -> Float:
         return np.asarray((centre + signs @ axes) @ matrix[:3, :3].T + matrix[:3, 3])
 
 
-def _placed(found: _Set, declared: Declared, path: Path) -> tuple[list[float] | None, Box]:
+def _placed(tileset: _Set, declared: Declared, path: Path) -> tuple[list[float] | None, Box]:
     """Return the anchor of a set that has no place of its own, and the box that it covers."""
-    corners = np.concatenate([c for c in found.corners if len(c)] or [np.empty((0, 3))])
+    corners = np.concatenate([c for c in tileset.corners if len(c)] or [np.empty((0, 3))])
     if not len(corners) or not np.isfinite(corners).all():
         raise UnreadableFile(say("tiles-have-no-bounding-volume", file=path))
     distance = np.linalg.norm(corners, axis=1)

@@ -65,9 +65,9 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
         name, heights = to_city_heights(datum, heights_city(declared, store.city))
 
         def in_city(values: Float, x: Float, y: Float) -> Float:
-            known = np.isfinite(values)
-            city_x, city_y = to_city(x[known], y[known])
-            values[known] = heights(city_x, city_y, values[known] * (declared.z_unit_m or 1.0))
+            finite = np.isfinite(values)
+            city_x, city_y = to_city(x[finite], y[finite])
+            values[finite] = heights(city_x, city_y, values[finite] * (declared.z_unit_m or 1.0))
             return values
 
         sha256 = _store_heights(store, file, horizontal, in_city, path, report)
@@ -184,10 +184,10 @@ def _store_heights(
         "height": file.height, "width": file.width, "count": 1, "dtype": "float32", "nodata": float("nan"),
         "crs": horizontal.to_wkt(), "transform": file.transform, "predictor": 3,
     }  # fmt: skip
-    voids, void, known = 0, 0.0, False
+    voids, void, has_values = 0, 0.0, False
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "terrain.tif"
-        with rasterio.open(kept, "w", **profile) as target:
+        rewritten_path = Path(folder) / "terrain.tif"
+        with rasterio.open(rewritten_path, "w", **profile) as target:
             for window in _blocks(file.shape):
                 numbers = _numbers(file, window)
                 values = numbers * file.scales[0] + file.offsets[0]  # many write tenths as whole numbers, and say so
@@ -196,30 +196,30 @@ def _store_heights(
                     void = void if voids else float(numbers[undeclared][0])
                     voids += int(undeclared.sum())
                     values[undeclared] = np.nan
-                known = known or bool(np.isfinite(values).any())
+                has_values = has_values or bool(np.isfinite(values).any())
                 target.write(in_city(values, *_centres(window, file.transform)).astype(np.float32), 1, window=window)
             target.update_tags(AREA_OR_POINT=file.tags().get("AREA_OR_POINT", "Area"))
         if voids:
             report.warn(say("cells-void-value", voids=voids, void=void))
-        if not known:
+        if not has_values:
             raise UnreadableFile(say("no-cell-has-value", file=path))
-        return put_asset(store.settings, kept)
+        return put_asset(store.settings, rewritten_path)
 
 
 def _store_as_it_is(store: Store, file: Any, horizontal: CRS, path: Path) -> tuple[str, float]:
     """Write a raster's bands as they are, block by block; return its name in the asset store, and the first's sum."""
     profile = dict(file.profile) | TILED | {"crs": horizontal.to_wkt(), "interleave": "pixel"}
-    total, known = 0.0, False
+    total, has_values = 0.0, False
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "raster.tif"
-        with rasterio.open(kept, "w", **profile) as target:
+        rewritten_path = Path(folder) / "raster.tif"
+        with rasterio.open(rewritten_path, "w", **profile) as target:
             target.colorinterp = file.colorinterp
             target.scales, target.offsets = file.scales, file.offsets
             for window in _blocks(file.shape):
                 target.write(file.read(window=window), window=window)
                 values = _numbers(file, window) * file.scales[0] + file.offsets[0]
                 total += float(np.nansum(values))
-                known = known or bool(np.isfinite(values).any())
-        if not known:
+                has_values = has_values or bool(np.isfinite(values).any())
+        if not has_values:
             raise UnreadableFile(say("no-cell-has-value", file=path))
-        return put_asset(store.settings, kept), total
+        return put_asset(store.settings, rewritten_path), total

@@ -57,12 +57,12 @@ def load(cursor: Cursor, incoming: Incoming) -> None:
             placing = _placing(reader.header, declared, store, path, report)
             _check_place(reader.header.mins, reader.header.maxs, placing, store, path)
             with _scratch(store) as folder:
-                kept = folder / "cloud.laz"
-                seen = _rewritten(reader, placing, kept, report)
+                rewritten_path = folder / "cloud.laz"
+                seen = _rewritten(reader, placing, rewritten_path, report)
                 if not seen.count:
                     raise UnreadableFile(say("no-point", file=path))
                 report.extent, outside = _check_place(seen.raw_low, seen.raw_high, placing, store, path)
-                sha256 = put_asset(store.settings, kept)
+                sha256 = put_asset(store.settings, rewritten_path)
     except _FAULTS as fault:
         raise UnreadableFile(say("not-readable-las", file=path, reason=fault)) from fault
     report.lies_outside(outside)
@@ -178,15 +178,17 @@ class _Seen:
         for axis in range(2):
             self.raw_low[axis] = min(self.raw_low[axis], float(raw[:, axis].min()))
             self.raw_high[axis] = max(self.raw_high[axis], float(raw[:, axis].max()))
-        found = np.bincount(classes, minlength=1)
-        self.classes.update({int(code): int(found[code]) for code in np.flatnonzero(found)})
+        counts = np.bincount(classes, minlength=1)
+        self.classes.update({int(code): int(counts[code]) for code in np.flatnonzero(counts)})
 
 
-def _rewritten(reader: laspy.LasReader, placing: _Placing, kept: Path, report: FileReport) -> _Seen:
+def _rewritten(reader: laspy.LasReader, placing: _Placing, rewritten_path: Path, report: FileReport) -> _Seen:
     """Write the points where the city has them; return what was seen."""
     header = _header(placing)
     seen = _Seen()
-    with laspy.open(kept, "w", header=header, do_compress=True, laz_backend=laspy.LazBackend.LazrsParallel) as writer:
+    with laspy.open(
+        rewritten_path, "w", header=header, do_compress=True, laz_backend=laspy.LazBackend.LazrsParallel
+    ) as writer:
         for raw, placed, chunk in _placed_chunks(reader, placing, report):
             record = laspy.ScaleAwarePointRecord(
                 chunk.array.copy(), chunk.point_format, scales=header.scales, offsets=header.offsets

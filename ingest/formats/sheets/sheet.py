@@ -75,14 +75,14 @@ def enter(cursor: Cursor, sheet: Sheet, incoming: Incoming) -> None:
     sheet = replace(sheet, name=f"{incoming.id_prefix}{sheet.name}")
     since = incoming.city.clock.begins(declared.date) if declared.date else None
     public = declared.public is not False
-    known = _known(cursor, sheet, since, srid)
-    if known:
-        report.datasets.append(_note(sheet, declared, declared.dataset or known[2], report))
-    if known and known[1] == public:
+    stored = _known(cursor, sheet, since, srid)
+    if stored:
+        report.datasets.append(_note(sheet, declared, declared.dataset or stored[2], report))
+    if stored and stored[1] == public:
         report.unchanged = sheet.records
         return
-    if known:
-        _correct_access(cursor, known[0], load, report, public=public)
+    if stored:
+        _correct_access(cursor, stored[0], load, report, public=public)
         report.updated = sheet.records
         return
     namesakes = _namesakes(cursor, sheet, srid, report)

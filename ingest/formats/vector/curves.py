@@ -41,8 +41,8 @@ class _Reader:
         number = self.count(order)
         values = struct.unpack_from(f"{order}{number * dimensions}d", self._wkb, self._at)
         self._at += number * dimensions * 8
-        kept = min(dimensions, 3)
-        return [values[i * dimensions : i * dimensions + kept] for i in range(number)]
+        leading = min(dimensions, 3)
+        return [values[i * dimensions : i * dimensions + leading] for i in range(number)]
 
 
 def is_curve(wkb: bytes) -> bool:

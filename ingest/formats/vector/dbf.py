@@ -54,18 +54,18 @@ def text_of(dbf: Table, cpg: str | None, option: str | None, where: str) -> Text
     if option:
         return Text(_known(option, where, "the setting encoding"), rows)
     language = dbf[29] if len(dbf) > 29 else 0
-    said = None
+    declared = None
     if cpg and cpg.strip():
-        said = _known(cpg.strip(), where, "the .cpg")
+        declared = _known(cpg.strip(), where, "the .cpg")
     elif language in _LANGUAGE:
-        said = _LANGUAGE[language]
-    if said == "utf-8":
-        return Text(said, rows)
+        declared = _LANGUAGE[language]
+    if declared == "utf-8":
+        return Text(declared, rows)
     evidence = _evidence(dbf) if len(dbf) >= 32 else _Evidence()
-    if said and evidence.values >= _EVIDENCE and evidence.utf8:
-        return Text("utf-8", rows, (say("text-said", text=said),))
-    if said:
-        return Text(said, rows)
+    if declared and evidence.values >= _EVIDENCE and evidence.utf8:
+        return Text("utf-8", rows, (say("text-said", text=declared),))
+    if declared:
+        return Text(declared, rows)
     if evidence.utf8:
         return Text("utf-8", rows)
     if evidence.gbk:
@@ -92,17 +92,17 @@ class _Evidence:
 
 def _evidence(dbf: Table) -> _Evidence:
     """Look at all text of a table, record by record."""
-    found = _Evidence()
+    evidence = _Evidence()
     seen: set[bytes] = set()
     for value in _texts(dbf):
         if len(seen) < _EVIDENCE:
             seen.add(value)
-        found.utf8 = found.utf8 and _is(value, "utf-8")
-        found.gbk = found.gbk and _is(value, "gb18030")
-        if not found.utf8 and not found.gbk:
+        evidence.utf8 = evidence.utf8 and _is(value, "utf-8")
+        evidence.gbk = evidence.gbk and _is(value, "gb18030")
+        if not evidence.utf8 and not evidence.gbk:
             break
-    found.values = len(seen)
-    return found
+    evidence.values = len(seen)
+    return evidence
 
 
 def _texts(dbf: Table) -> Iterator[bytes]:

@@ -80,8 +80,8 @@ def _head(path: Path, encoding: str) -> tuple[list[str], str]:
 def _place_columns(names: list[str]) -> tuple[int, int, int | None] | None:
     folded = [name.casefold() for name in names]
 
-    def position(known: tuple[str, ...]) -> int | None:
-        return next((folded.index(name) for name in known if name in folded), None)
+    def position(candidates: tuple[str, ...]) -> int | None:
+        return next((folded.index(name) for name in candidates if name in folded), None)
 
     x, y = position(X_NAMES), position(Y_NAMES)
     return None if x is None or y is None else (x, y, position(Z_NAMES))
@@ -121,8 +121,8 @@ def _features(
     if place is not None:
         skipped = frozenset(p for p in place if p is not None)
         geometry = _points(rows, place)
-    kept = [(k, name) for k, name in enumerate(names) if k not in skipped]
-    attributes: list[Mapping[str, Any]] = [{name: row[k] for k, name in kept} for row in rows]
+    attribute_columns = [(k, name) for k, name in enumerate(names) if k not in skipped]
+    attributes: list[Mapping[str, Any]] = [{name: row[k] for k, name in attribute_columns} for row in rows]
     return Features(
         ids=[None] * len(rows),
         attributes=[dict(a) for a in attributes],

@@ -119,8 +119,8 @@ def _said_by_member(path: Path) -> CRS | None:
 
     """
     with path.open("rb") as file:
-        found = _CRS_MEMBER.search(file.read(_BEGINNING))
-    return parse_reference(found[1].decode("utf-8", "replace")) if found else None
+        match = _CRS_MEMBER.search(file.read(_BEGINNING))
+    return parse_reference(match[1].decode("utf-8", "replace")) if match else None
 
 
 def _crs(declared: str | None) -> CRS | None:

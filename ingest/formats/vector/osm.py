@@ -195,12 +195,12 @@ class _Reading:
 
     def _classes(self, tags: Any) -> list[tuple[str, Layer]]:
         """Return the classes of an object, one for each layer that takes it."""
-        found: dict[str, tuple[str, Layer]] = {}
+        by_layer: dict[str, tuple[str, Layer]] = {}
         for tag in tags:
             for name in (f"{tag.k}={tag.v}", f"{tag.k}=*"):
                 if name in self._layers and tag.v != "no":
-                    found.setdefault(self._layers[name].id, (name, self._layers[name]))
-        return list(found.values())
+                    by_layer.setdefault(self._layers[name].id, (name, self._layers[name]))
+        return list(by_layer.values())
 
     def _take_turns(self, turns: list[_Turn], places: Any) -> None:
         for turn in turns:
@@ -222,7 +222,7 @@ class _Reading:
         cut = {"cut at the edge of the extract: some of its nodes aren't in the file": ways}
         if not self._left_out:
             return cut if self._cut else {}
-        shown = ", ".join(f"{count} {what}" for what, count in self._left_out.most_common(_LEFT_OUT_SHOWN))
+        shown = ", ".join(f"{count} {kind}" for kind, count in self._left_out.most_common(_LEFT_OUT_SHOWN))
         more = ", …" if len(self._left_out) > _LEFT_OUT_SHOWN else ""
         left_out: dict[str, tuple[str, ...]] = {
             f"{self._left_out.total()} tagged objects that no layer takes left out: {shown}{more}": ()
