@@ -52,7 +52,7 @@ class Reader:
     leads_elsewhere: bool = False  # what it names is read too: never of others' (an upload, an archive, a download)
     of_folder: bool = False  # its file speaks for all that lies in its folder and below
     only_marked: bool = False  # a file of the suffix without the mark isn't of this format
-    held: Mapping[str, int] = field(default_factory=dict)  # suffix → times its size in memory, where that grows with it
+    memory_factors: Mapping[str, int] = field(default_factory=dict)  # suffix → memory, as times a file's size
     classes: str = ""  # pattern of the classes that its records may have; empty: they have none
     spelled: bool = False  # the classes of a file stand in its text as the catalog calls them
 
@@ -73,7 +73,7 @@ class Reader:
 
     def memory_mb(self, path: Path) -> float:
         """Return how much memory a file takes that is held whole; else 0."""
-        times = self.held.get(path.suffix.lower(), 0)
+        times = self.memory_factors.get(path.suffix.lower(), 0)
         return times * path.stat().st_size / 1e6
 
 

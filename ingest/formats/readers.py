@@ -24,7 +24,7 @@ READERS = (
         "vector",
         (".gpkg", ".shp", ".fgb", ".parquet", ".geoparquet", ".kml", ".kmz", ".topojson", ".gml"),
         "ingest.formats.vector.gdal",
-        held={".kml": 9, ".topojson": 16},
+        memory_factors={".kml": 9, ".topojson": 16},
     ),
     Reader(
         "CityGML",
@@ -45,7 +45,7 @@ READERS = (
         "ingest.formats.drawings.landxml",
         mark=b"LandXML",
         only_marked=True,
-        held={".xml": 4, ".landxml": 4},
+        memory_factors={".xml": 4, ".landxml": 4},
         classes=_OF_DRAWINGS,
     ),
     Reader("survey points", (".dat", ".txt"), "ingest.formats.drawings.survey_points", classes="survey:.+"),
@@ -55,7 +55,7 @@ READERS = (
         "model",
         (".obj", ".glb", ".gltf", ".ply", ".stl"),
         "ingest.formats.scenes.triangle_model",
-        held={".obj": 13, ".glb": 15, ".ply": 15, ".stl": 10},
+        memory_factors={".obj": 13, ".glb": 15, ".ply": 15, ".stl": 10},
     ),
     Reader("3D Tiles", ("tileset.json",), "ingest.formats.scenes.tileset", kind="tileset", of_folder=True),
     Reader(

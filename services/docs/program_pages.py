@@ -54,7 +54,7 @@ def readers_page() -> str:
         lines.append(f"| {row.name} | {suffixes} | {row.kind} | `{row.module}` |")
     archives = ", ".join(f"`{suffix}`" for suffix in ARCHIVES)
     lines += ["", f"An archive ({archives}) holds any of them; its files are read in its place."]
-    held = {suffix: times for row in READERS for suffix, times in row.held.items()}
+    held = {suffix: times for row in READERS for suffix, times in row.memory_factors.items()}
     shown = ", ".join(f"`{suffix}` {times}" for suffix, times in held.items())
     streamed = "Files are read as they stream, or in parts. Some formats are held whole, at so many times a file's size"
     lines += ["", f"{streamed}; what wouldn't fit in `memory_mb` is refused beforehand: {shown}."]
