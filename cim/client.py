@@ -148,14 +148,14 @@ class Twin:
         for name, value in (("from", start), ("until", until)):
             if value is not None:
                 asked[name] = value if isinstance(value, str) else value.isoformat()
-        found = self._json(f"/observations/{layer}/{feature}", asked)
-        columns: dict[str, Any] = {"count": found["counts"]}
-        for name, values in found["values"].items():
+        answer = self._json(f"/observations/{layer}/{feature}", asked)
+        columns: dict[str, Any] = {"count": answer["counts"]}
+        for name, values in answer["values"].items():
             if period == "raw":
                 columns[name] = values["mean"]
             else:
                 columns |= {f"{name}_{measure}": values[measure] for measure in ("mean", "min", "max")}
-        times = pd.DatetimeIndex(pd.to_datetime(found["times"], utc=True), name="time")
+        times = pd.DatetimeIndex(pd.to_datetime(answer["times"], utc=True), name="time")
         return pd.DataFrame(columns, index=times.tz_convert(self.city["timezone"]))
 
     def analyses(self, language: str = "en") -> pd.DataFrame:
@@ -354,8 +354,8 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         return answer
     answer.read()
     try:
-        said = json.loads(answer.text)
-        message = said.get("detail") or said.get("title") or said.get("description") or answer.text
+        problem = json.loads(answer.text)
+        message = problem.get("detail") or problem.get("title") or problem.get("description") or answer.text
     except (ValueError, AttributeError):
         message = answer.text[:200]
     kinds = {404: NotFound, 400: BadRequest, 413: TooLarge}

@@ -141,7 +141,7 @@ def read_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
         raise BadSettings(say("settings-cannot-be-used", file=path, reason=fault)) from fault
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise ValueError(f"{name} = {value!r}; one of {', '.join(known)}")
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} = {value!r}; one of {', '.join(allowed)}")
     return value

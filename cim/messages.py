@@ -67,8 +67,8 @@ def each_text(text: str, change: Callable[[str], str]) -> str:
 
 
 def _written(identifier: str, values: Mapping[str, Value], language: str) -> str:
-    told = {name: v.to(language) if isinstance(v, Message) else v for name, v in values.items()}
-    return catalog(language)[identifier].format_map(told)
+    translated = {name: v.to(language) if isinstance(v, Message) else v for name, v in values.items()}
+    return catalog(language)[identifier].format_map(translated)
 
 
 @cache

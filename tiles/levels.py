@@ -84,7 +84,7 @@ def build(level: str, features: Members, cell: Cell, layer: Layer, frame: Frame,
         return None
     shown = np.flatnonzero(keep)
     outcome = canonical(extrusion.extrude(outlines.as_multipolygons(footprints[shown]), low[shown], (top - low)[shown]))
-    return _content(outcome.bodies, features, shown[outcome.kept], max(error, 0.05), cell, layer, frame, path_of)
+    return _content(outcome.bodies, features, shown[outcome.valid], max(error, 0.05), cell, layer, frame, path_of)
 
 
 def _mean_roofs(bodies: Bodies) -> tuple[Float, Float]:

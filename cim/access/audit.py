@@ -40,14 +40,14 @@ def note(
         detail: what else is worth knowing.
 
     """
-    said = dict(detail or {})
+    details = dict(detail or {})
     if asker == COMMAND_LINE:
-        said["system_user"] = system_user()
+        details["system_user"] = system_user()
     cursor.execute(
         """INSERT INTO cim.audit (account, role, address, action, layer, id, load, detail)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb)""",
         [
             *(asker.account, asker.role, asker.address, action, layer, identifier, load),
-            json_text(said),
+            json_text(details),
         ],
     )

@@ -237,13 +237,13 @@ class Catalog(Row):
 
     def named_by(self, names: Iterable[str]) -> Layer | None:
         """Return the layer of the first name that says one: whole, else by its first words (`road_2023`)."""
-        known = self.layer_by_alias
+        by_alias = self.layer_by_alias
         for name in names:
             folded = name.casefold()
             words = folded.replace("-", "_").replace(" ", "_").replace(".", "_").split("_")
             for spelling in (folded, *("_".join(words[:length]) for length in range(len(words), 0, -1))):
-                if spelling in known:
-                    return known[spelling]
+                if spelling in by_alias:
+                    return by_alias[spelling]
         return None
 
     def of_kind(self, *kinds: KindName) -> list[Layer]:

@@ -59,4 +59,4 @@ def bodies_of(shapes: Shapes) -> ReadBodies:
         np.zeros(len(polygons), np.uint8),
     )
     standing = canonical(open_rings)
-    return ReadBodies(standing.bodies, positions[standing.kept])
+    return ReadBodies(standing.bodies, positions[standing.valid])

@@ -21,7 +21,7 @@ class Canonical:
     """What became of a batch: the bodies that stand, which those are, and what had to be dropped from them."""
 
     bodies: Bodies
-    kept: Bool  # (B,) of the input
+    valid: Bool  # (B,) of the input
     dropped_faces: Int  # (B,) of the input: faces with fewer than three distinct points
 
 
@@ -60,18 +60,18 @@ def canonical(bodies: Bodies) -> Canonical:
     keep_index &= keep_ring[bodies.ring_of_index]
 
     faces_per_body = np.bincount(body_of_face[keep_face], minlength=count)
-    kept = faces_per_body > 0
+    valid = faces_per_body > 0
     indices, first = _number(body[keep_index] * len(raster) + place[keep_index])
     standing = from_sizes(
         raster[bodies.indices[keep_index][first]] * RESOLUTION_M,
         indices,
         ring_sizes[keep_ring],
         np.bincount(face_of_ring[keep_ring], minlength=len(keep_face))[keep_face],
-        faces_per_body[kept],
+        faces_per_body[valid],
         bodies.face_class[keep_face],
         bodies.appearance and bodies.appearance.pick(np.flatnonzero(keep_face), np.flatnonzero(keep_index)),
     )
-    return Canonical(standing, kept, np.bincount(body_of_face[~keep_face], minlength=count))
+    return Canonical(standing, valid, np.bincount(body_of_face[~keep_face], minlength=count))
 
 
 def _number_rows(rows: Int) -> Int:

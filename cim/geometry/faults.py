@@ -111,10 +111,10 @@ def _seen_largest(bodies: Bodies, faces: Int) -> np.ndarray:
     polygons = np.full(len(faces), None, object)
     dropped = np.abs(bodies.area_vectors[faces]).argmax(axis=1)
     for axis in range(3):
-        mine = faces[dropped == axis]
-        if len(mine):
-            kept = [k for k in range(3) if k != axis]
-            polygons[dropped == axis] = _polygons(bodies, mine, bodies.vertices[:, kept])
+        along_axis = faces[dropped == axis]
+        if len(along_axis):
+            plane_axes = [k for k in range(3) if k != axis]
+            polygons[dropped == axis] = _polygons(bodies, along_axis, bodies.vertices[:, plane_axes])
     return polygons
 
 

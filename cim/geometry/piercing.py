@@ -18,11 +18,11 @@ _AT_ONCE = 2_000_000  # pairs
 
 def piercing(bodies: Bodies) -> Bool:
     """Return which bodies have a face that another one passes through; the bodies must be canonical."""
-    found = np.zeros(len(bodies), bool)
+    pierced = np.zeros(len(bodies), bool)
     suspect = np.flatnonzero(~_convex_bodies(bodies))
     if len(suspect):
-        found[suspect] = _pierced(select(bodies, suspect))
-    return found
+        pierced[suspect] = _pierced(select(bodies, suspect))
+    return pierced
 
 
 def _convex_bodies(bodies: Bodies) -> Bool:
@@ -41,15 +41,15 @@ def _convex_bodies(bodies: Bodies) -> Bool:
     begin = 0
     while begin < len(bodies):
         end = max(begin + 1, int(np.searchsorted(np.cumsum(sizes[begin:]), _AT_ONCE, side="right")) + begin)
-        mine = np.arange(begin, end)[small[begin:end]]
-        body_of_face = np.repeat(mine, faces[mine])
-        face = ranges(bodies.face_start[mine], faces[mine])
+        batch = np.arange(begin, end)[small[begin:end]]
+        body_of_face = np.repeat(batch, faces[batch])
+        face = ranges(bodies.face_start[batch], faces[batch])
         count = vertices[body_of_face]
         vertex = ranges(first_vertex[body_of_face], count)
         pair_face = np.repeat(face, count)
         beyond = np.einsum("ij,ij->i", normals[pair_face], bodies.vertices[vertex]) - offsets[pair_face] > MARGIN_M
         outside = np.bincount(bodies.body_of_face[pair_face[beyond]], minlength=len(bodies)) > 0
-        convex[mine] = ~outside[mine]
+        convex[batch] = ~outside[batch]
         begin = end
     return convex
 
@@ -65,12 +65,12 @@ def _pierced(bodies: Bodies) -> Bool:
     meet = (one != other) & (owner[one] == owner[other]) & (face[one] != face[other])
     meet &= (low[one, 2] < high[other, 2]) & (low[other, 2] < high[one, 2])
     one, other = one[meet], other[meet]
-    found = np.zeros(len(bodies), bool)
+    pierced = np.zeros(len(bodies), bool)
     for begin in range(0, len(one), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         hit = _edges_through(triangles[one[part]], triangles[other[part]])
-        found[owner[one[part][hit]]] = True
-    return found
+        pierced[owner[one[part][hit]]] = True
+    return pierced
 
 
 def _edges_through(edges_of: Float, through: Float) -> NDArray[np.bool_]:

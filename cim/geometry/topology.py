@@ -67,13 +67,13 @@ def gaps(shapes: Shapes) -> list[Finding]:
     holes = shapely.polygons(np.array(inside, object))
     holes = holes[_is_wide(holes)]
     tree = shapely.STRtree(shapes)
-    found = []
+    findings = []
     for hole, area in zip(holes, shapely.area(holes), strict=True):
         around = np.unique(tree.query(shapely.buffer(hole, SAME_NODE_M), predicate="intersects"))
         # a hole that one polygon has itself is its own, an inner court or a lake
         if len(around) > 1:
-            found.append(Finding("gap", tuple(around.tolist()), float(area), hole))
-    return found
+            findings.append(Finding("gap", tuple(around.tolist()), float(area), hole))
+    return findings
 
 
 def network_faults(lines: Shapes) -> list[Finding]:
@@ -98,12 +98,12 @@ def network_faults(lines: Shapes) -> list[Finding]:
 
 def _islands(parts: Shapes, line: NDArray[np.int64], component: NDArray[np.int32]) -> list[Finding]:
     size = np.bincount(component)
-    found = []
+    findings = []
     for small in np.flatnonzero(np.arange(len(size)) != size.argmax()):
         members = np.unique(line[component == small])
         shape = shapely.multilinestrings(parts[component == small])
-        found.append(Finding("island", tuple(members.tolist()), float(len(members)), shape))
-    return found
+        findings.append(Finding("island", tuple(members.tolist()), float(len(members)), shape))
+    return findings
 
 
 def _undershoots(

@@ -83,9 +83,9 @@ def load(
         LayerBusy: another load holds one of the layers for longer than that.
 
     """
-    held = frozenset(layers)
-    _hold(cursor, held, wait_s)
-    work = Load(_begun(cursor, asker) if of is None else of, action, held)
+    layer_ids = frozenset(layers)
+    _hold(cursor, layer_ids, wait_s)
+    work = Load(_begun(cursor, asker) if of is None else of, action, layer_ids)
     yield work
     if work.given_up:
         cursor.connection.rollback()
@@ -136,18 +136,18 @@ def _begun(cursor: Cursor, asker: Asker) -> int:
 
 def _note_datasets(cursor: Cursor, load: int, notes: Iterable[DatasetNote]) -> None:
     """Note datasets, at the very end and in one order: loads into different layers may be of the same ones."""
-    for said in sorted(dict.fromkeys(notes), key=lambda said: said.name):
+    for dataset in sorted(dict.fromkeys(notes), key=lambda dataset: dataset.name):
         cursor.execute(
             """INSERT INTO cim.dataset (name, licence, source) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE
                SET licence = coalesce(excluded.licence, dataset.licence),
                    source = coalesce(excluded.source, dataset.source)""",
-            [said.name, said.licence, said.source],
+            [dataset.name, dataset.licence, dataset.source],
         )
-        if said.surveyed:  # of several files of a load, the newest
+        if dataset.surveyed:  # of several files of a load, the newest
             cursor.execute(
                 """INSERT INTO cim.survey VALUES (%s, %s, %s, %s) ON CONFLICT (load, layer, dataset) DO UPDATE
                    SET surveyed = greatest(survey.surveyed, excluded.surveyed)""",
-                [load, said.layer, said.name, said.surveyed],
+                [load, dataset.layer, dataset.name, dataset.surveyed],
             )
 
 
@@ -191,9 +191,9 @@ class NotedLoad:
 
     def line(self, clock: Clock) -> str:
         """Return what a list says of it, by the city's clock."""
-        said = f"{self.number}  {clock.shown(self.started)}  {self.operator or '—'}  {self._what()}"
+        entry = f"{self.number}  {clock.shown(self.started)}  {self.operator or '—'}  {self._what()}"
         by = f" by {self.undone_by}" if self.undone_by else ""
-        return f"{said}  (taken back {clock.shown(self.undone)}{by})" if self.undone else said
+        return f"{entry}  (taken back {clock.shown(self.undone)}{by})" if self.undone else entry
 
     def _what(self) -> str:
         if edited := self.report.get("edit"):

@@ -42,8 +42,8 @@ def examine(cursor: Cursor, store: Store, load: int, layers: Sequence[str]) -> J
         places are in the city's CRS.
 
     """
-    found = [store.catalog.layers[name] for name in dict.fromkeys(layers)]
-    examined = [_examine_layer(cursor, store, layer, load) for layer in found if layer.geometry]
+    loaded_layers = [store.catalog.layers[name] for name in dict.fromkeys(layers)]
+    examined = [_examine_layer(cursor, store, layer, load) for layer in loaded_layers if layer.geometry]
     refused = cursor.execute(
         """SELECT coalesce(layer, ''), reason, record, ST_X(ST_PointOnSurface(geometry)),
                   ST_Y(ST_PointOnSurface(geometry)) FROM cim.quarantine
@@ -86,20 +86,20 @@ def read_quality(cursor: Cursor, store: Store, load: int) -> Json | None:
 
 
 def _examine_layer(cursor: Cursor, store: Store, layer: Layer, load: int) -> Json:
-    mine = f"FROM {table(layer)} v WHERE v.load = {int(load)} AND upper_inf(v.recorded)"
-    count = _one(cursor, f"SELECT count(*) {mine}")
-    said: Json = {"id": layer.id, "title": layer.title.model_dump(), "count": count}
+    from_load = f"FROM {table(layer)} v WHERE v.load = {int(load)} AND upper_inf(v.recorded)"
+    count = _one(cursor, f"SELECT count(*) {from_load}")
+    summary: Json = {"id": layer.id, "title": layer.title.model_dump(), "count": count}
     if not count:
-        return said | {"fields": [], "flags": {}, "duplicates": 0, "findings": [], "shapes": []}
+        return summary | {"fields": [], "flags": {}, "duplicates": 0, "findings": [], "shapes": []}
     cursor.execute(
-        f"SELECT flag, count(*) {mine.replace(' WHERE', ', unnest(v.flags) flag WHERE')} GROUP BY 1 ORDER BY 1"
+        f"SELECT flag, count(*) {from_load.replace(' WHERE', ', unnest(v.flags) flag WHERE')} GROUP BY 1 ORDER BY 1"
     )
-    return said | {
+    return summary | {
         "flags": dict(cursor.fetchall()),
-        "fields": _fields(cursor, store.catalog, layer, mine, count),
-        "duplicates": _duplicates(cursor, mine),
+        "fields": _fields(cursor, store.catalog, layer, from_load, count),
+        "duplicates": _duplicates(cursor, from_load),
         "findings": _broken_rules(cursor, layer, load, store.city.srid) if layer.topology else [],
-        "shapes": _shapes(cursor, mine, count),
+        "shapes": _shapes(cursor, from_load, count),
     }
 
 
@@ -108,15 +108,15 @@ def _one(cursor: Cursor, sql: str) -> Any:
     return row[0] if row else None
 
 
-def _fields(cursor: Cursor, catalog: Catalog, layer: Layer, mine: str, count: int) -> list[Json]:
+def _fields(cursor: Cursor, catalog: Catalog, layer: Layer, from_load: str, count: int) -> list[Json]:
     """Describe each field: how many have a value, how many of those can't be, and how the values are spread."""
     parts = [part for f in layer.fields for part in (f'count(v."{f.name}")', _misfits(f, catalog), *_bounds(f))]
-    cursor.execute(f"SELECT {', '.join(parts)} {mine}" if parts else "SELECT")
+    cursor.execute(f"SELECT {', '.join(parts)} {from_load}" if parts else "SELECT")
     row = list(cursor.fetchone() or ())
     described = []
     for position, f in enumerate(layer.fields):
         filled, misfits, low, high = row[4 * position : 4 * position + 4]
-        said: Json = {
+        profile: Json = {
             "name": f.name,
             "title": f.title.model_dump(),
             "unit": f.unit,
@@ -127,10 +127,10 @@ def _fields(cursor: Cursor, catalog: Catalog, layer: Layer, mine: str, count: in
             "sensitive": f.sensitive,
         }
         if filled and low is not None and not f.sensitive:
-            said |= {"min": float(low), "max": float(high)} | _spread(cursor, f, mine, float(low), float(high))
+            profile |= {"min": float(low), "max": float(high)} | _spread(cursor, f, from_load, float(low), float(high))
         elif filled and not f.sensitive and f.type in ("text", "boolean"):
-            said["values"] = _values(cursor, f, catalog, mine)
-        described.append(said)
+            profile["values"] = _values(cursor, f, catalog, from_load)
+        described.append(profile)
     return described
 
 
@@ -138,8 +138,8 @@ def _misfits(f: LayerField, catalog: Catalog) -> str:
     """Return the count of values that aren't in the field's range or code list."""
     codes = catalog.codes(f)
     if codes is not None:
-        known = ", ".join("'" + code.value.replace("'", "''") + "'" for code in codes.codes)
-        return f'count(*) FILTER (WHERE v."{f.name}" NOT IN ({known}))'
+        code_list = ", ".join("'" + code.value.replace("'", "''") + "'" for code in codes.codes)
+        return f'count(*) FILTER (WHERE v."{f.name}" NOT IN ({code_list}))'
     if f.range is not None:
         low, high = f.range
         return f'count(*) FILTER (WHERE v."{f.name}" NOT BETWEEN {low} AND {high})'
@@ -152,12 +152,12 @@ def _bounds(f: LayerField) -> tuple[str, str]:
     return f'min(v."{f.name}")', f'max(v."{f.name}")'
 
 
-def _spread(cursor: Cursor, f: LayerField, mine: str, low: float, high: float) -> Json:
+def _spread(cursor: Cursor, f: LayerField, from_load: str, low: float, high: float) -> Json:
     """Return the histogram of a field between its bounds."""
     if high <= low:
         return {}
     cursor.execute(
-        f"""SELECT least(width_bucket(v."{f.name}"::float8, %s, %s, {BINS}), {BINS}) - 1, count(*) {mine}
+        f"""SELECT least(width_bucket(v."{f.name}"::float8, %s, %s, {BINS}), {BINS}) - 1, count(*) {from_load}
             AND v."{f.name}" IS NOT NULL GROUP BY 1""",
         [low, high],
     )
@@ -167,25 +167,25 @@ def _spread(cursor: Cursor, f: LayerField, mine: str, low: float, high: float) -
     return {"histogram": bins}
 
 
-def _values(cursor: Cursor, f: LayerField, catalog: Catalog, mine: str) -> list[Json]:
+def _values(cursor: Cursor, f: LayerField, catalog: Catalog, from_load: str) -> list[Json]:
     """Return how often the commonest values of a coded field stand; of other text, nothing is worth counting."""
     codes = catalog.codes(f)
     if codes is None:
         return []
     cursor.execute(
-        f"""SELECT v."{f.name}", count(*) {mine} AND v."{f.name}" IS NOT NULL GROUP BY 1
+        f"""SELECT v."{f.name}", count(*) {from_load} AND v."{f.name}" IS NOT NULL GROUP BY 1
             ORDER BY 2 DESC, 1 LIMIT {MOST_VALUES}"""
     )
     titles = {code.value: code.title.model_dump() for code in codes.codes}
     return [{"value": value, "title": titles.get(value), "count": number} for value, number in cursor.fetchall()]
 
 
-def _duplicates(cursor: Cursor, mine: str) -> int:
+def _duplicates(cursor: Cursor, from_load: str) -> int:
     """Return how many objects have the shape and the bodies of another of the load, to the tenth of a millimetre."""
     return int(
         _one(
             cursor,
-            f"""SELECT coalesce(sum(number - 1), 0) FROM (SELECT count(*) AS number {mine} AND v.parent_id IS NULL
+            f"""SELECT coalesce(sum(number - 1), 0) FROM (SELECT count(*) AS number {from_load} AND v.parent_id IS NULL
                 GROUP BY ST_AsBinary(v.geom), v.bodies HAVING count(*) > 1) twice""",
         )
     )
@@ -206,16 +206,16 @@ def _broken_rules(cursor: Cursor, layer: Layer, load: int, srid: int) -> list[Js
     )
     rows = cursor.fetchall()
     groups = np.array([row[2] or "" for row in rows], object)
-    found: dict[str, list[Json]] = {}
+    by_rule: dict[str, list[Json]] = {}
     for name in dict.fromkeys(groups.tolist()):
         members = [row for row, of in zip(rows, groups, strict=True) if of == name]
         shapes = shapely.from_wkb([row[3] for row in members])
         for finding in rule_faults(rule.rule, shapes):
             if any(members[m][1] for m in finding.members):
-                found.setdefault(finding.rule, []).append(_said(finding, [members[m][0] for m in finding.members]))
+                by_rule.setdefault(finding.rule, []).append(_said(finding, [members[m][0] for m in finding.members]))
     return [
         {"rule": name, "count": len(places), "places": sorted(places, key=lambda p: -p["amount"])[:MOST_FINDINGS]}
-        for name, places in found.items()
+        for name, places in by_rule.items()
     ]
 
 
@@ -237,11 +237,11 @@ def _said(finding: Finding, ids: list[str]) -> Json:
     return {"ids": ids[:5], "amount": round(finding.amount, 3), "at": [round(place.x, 2), round(place.y, 2)]}
 
 
-def _shapes(cursor: Cursor, mine: str, count: int) -> list[list[Any]]:
+def _shapes(cursor: Cursor, from_load: str, count: int) -> list[list[Any]]:
     """Return outlines for a map, each a line of [x, y] in metres; of many objects, those of a share of them."""
     every = max(1, count // MOST_SHAPES)
     cursor.execute(
-        f"""SELECT ST_AsBinary(ST_Simplify(ST_Force2D(v.geom), 0.5, true)) {mine} AND v.fid % {every} = 0
+        f"""SELECT ST_AsBinary(ST_Simplify(ST_Force2D(v.geom), 0.5, true)) {from_load} AND v.fid % {every} = 0
             LIMIT {MOST_SHAPES}"""
     )
     shapes = shapely.from_wkb([row[0] for row in cursor.fetchall()])

@@ -42,8 +42,8 @@ def set_aside(cursor: Cursor, load: int, file: str, srid: int, records: Sequence
     )
 
 
-def _text(said: str) -> str:
-    return said.replace("\x00", "")[:LONGEST_TEXT]
+def _text(text: str) -> str:
+    return text.replace("\x00", "")[:LONGEST_TEXT]
 
 
 def _kept(reason: str) -> str:
@@ -113,9 +113,9 @@ def hand_out(cursor: Cursor, store: Store, path: Path, load: int | None = None) 
     fresh = path.with_name(f".{path.name}")
     fresh.unlink(missing_ok=True)
     for layer in sorted({row[0] for row in rows}):
-        mine = [row for row in rows if row[0] == layer]
-        records = [_flat(record, reason, attributes) for _, record, reason, attributes, _ in mine]
-        shapes = [shapely.from_wkb(row[4]) if row[4] else None for row in mine]
+        layer_rows = [row for row in rows if row[0] == layer]
+        records = [_flat(record, reason, attributes) for _, record, reason, attributes, _ in layer_rows]
+        shapes = [shapely.from_wkb(row[4]) if row[4] else None for row in layer_rows]
         frame = gpd.GeoDataFrame(pd.DataFrame(records), geometry=shapes, crs=f"EPSG:{store.city.srid}")
         frame.to_file(fresh, layer=layer, driver="GPKG", engine="pyogrio")
     fresh.replace(path)
@@ -124,9 +124,9 @@ def hand_out(cursor: Cursor, store: Store, path: Path, load: int | None = None) 
 
 def _flat(record: str, reason: str, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a row of a table: what nests is text."""
-    said = {
+    fields = {
         name: value if value is None or isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
         for name, value in (attributes or {}).items()
         if name.casefold() not in ("id", "fid", "geometry")
     }
-    return {"id": record, "set_aside_because": told(reason, "en"), **said}
+    return {"id": record, "set_aside_because": told(reason, "en"), **fields}

@@ -41,11 +41,11 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker = COMMAND_LINE, w
         LayerBusy: a load holds one of its layers for longer.
 
     """
-    known = read_load(cursor, load)
+    noted_load = read_load(cursor, load)
     cursor.connection.rollback()  # nothing but read; what is decided is decided when its layers are held
-    if known is None:
+    if noted_load is None:
         raise CannotUndo(say("no-load", load=load))
-    touched = [store.catalog.layers[name] for name in known.layers(store.catalog) if name in store.catalog.layers]
+    touched = [store.catalog.layers[name] for name in noted_load.layers(store.catalog) if name in store.catalog.layers]
     with begin_load(cursor, asker, "undo", [layer.id for layer in touched], wait_s=wait_s, of=load) as work:
         row = cursor.execute("SELECT started, undone FROM cim.load WHERE load = %s", [load]).fetchone()
         if row is None or row[1] is not None:
@@ -61,18 +61,18 @@ def undo(cursor: Cursor, store: Store, load: int, asker: Asker = COMMAND_LINE, w
 
 def _take_back(cursor: Cursor, layer: Layer, moment: datetime, outcome: Undone) -> None:
     """Take back what was written into a layer at a moment, and write again what ended then."""
-    t, mine = (table(layer), "true") if kind_of(layer).stored else ("cim.asset", "layer = %(layer)s")
+    t, in_layer = (table(layer), "true") if kind_of(layer).stored else ("cim.asset", "layer = %(layer)s")
     at = {"at": moment, "load": outcome.load, "layer": layer.id}
-    _refuse_if_built_on(cursor, t, mine, at)
+    _refuse_if_built_on(cursor, t, in_layer, at)
     columns = _columns(cursor, t)
     taken = cursor.execute(
         f"""UPDATE {t} SET recorded = tstzrange(lower(recorded), now())
-            WHERE {mine} AND upper_inf(recorded) AND lower(recorded) = %(at)s""",
+            WHERE {in_layer} AND upper_inf(recorded) AND lower(recorded) = %(at)s""",
         at,
     ).rowcount
     back = cursor.execute(
         f"""INSERT INTO {t} ({columns}, recorded) SELECT {columns}, tstzrange(now(), NULL) FROM {t}
-            WHERE {mine} AND upper(recorded) = %(at)s""",
+            WHERE {in_layer} AND upper(recorded) = %(at)s""",
         at,
     ).rowcount
     outcome.taken_back.update({layer.id: taken} if taken else {})
@@ -82,22 +82,22 @@ def _take_back(cursor: Cursor, layer: Layer, moment: datetime, outcome: Undone) 
         cursor.execute(
             f"""INSERT INTO cim.outbox (layer, id, old_box, new_box)
                 SELECT %(layer)s, id, box2d(ST_Extent({shape})), box2d(ST_Extent({shape})) FROM {t}
-                WHERE {mine} AND (lower(recorded) = %(at)s OR upper(recorded) = %(at)s) GROUP BY id""",
+                WHERE {in_layer} AND (lower(recorded) = %(at)s OR upper(recorded) = %(at)s) GROUP BY id""",
             at,
         )
 
 
-def _refuse_if_built_on(cursor: Cursor, t: str, mine: str, at: dict[str, object]) -> None:
+def _refuse_if_built_on(cursor: Cursor, t: str, in_layer: str, at: dict[str, object]) -> None:
     """Refuse where a version of the load was changed later, or an object that it ended was brought again."""
     same_layer = "AND c.layer = v.layer" if t == "cim.asset" else ""
-    mine = f"v.{mine}" if t == "cim.asset" else mine
+    in_layer = f"v.{in_layer}" if t == "cim.asset" else in_layer
     later = cursor.execute(
         f"""SELECT count(*), min(l.load) FROM (
               SELECT upper(v.recorded) AS moment FROM {t} v
-              WHERE {mine} AND lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)
+              WHERE {in_layer} AND lower(v.recorded) = %(at)s AND NOT upper_inf(v.recorded) AND NOT isempty(v.recorded)
               UNION ALL
               SELECT lower(c.recorded) FROM {t} v JOIN {t} c ON c.id = v.id {same_layer}
-              WHERE {mine} AND upper(v.recorded) = %(at)s AND upper_inf(c.recorded)
+              WHERE {in_layer} AND upper(v.recorded) = %(at)s AND upper_inf(c.recorded)
                 AND lower(c.recorded) > %(at)s) built
             LEFT JOIN cim.load l ON l.started = built.moment""",
         at,

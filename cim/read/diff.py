@@ -34,7 +34,9 @@ class Difference:
     def summary(self) -> dict[str, Any]:
         """Return counts: by kind, and of the changed ones by field and by shape."""
         changed = self.frames["changed"]
-        fields = pd.Series([name for said in changed["changed_fields"] for name in said.split(",") if name], dtype=str)
+        fields = pd.Series(
+            [name for field_list in changed["changed_fields"] for name in field_list.split(",") if name], dtype=str
+        )
         return {
             "layer": self.layer.id,
             "from": self.since.isoformat(),
@@ -68,7 +70,7 @@ def difference(cursor: Cursor, layer: Layer, since: datetime, until: datetime, s
     return Difference(layer, since, until, srid, frames, row[0] if row else 0)
 
 
-def write_difference(found: Difference, path: Path) -> None:
+def write_difference(changes: Difference, path: Path) -> None:
     """Write a difference as a GeoPackage with a layer for each kind; whole or not at all.
 
     Raises:
@@ -80,7 +82,7 @@ def write_difference(found: Difference, path: Path) -> None:
     fresh = path.with_name(f".{path.name}")
     fresh.unlink(missing_ok=True)
     for kind in KINDS:
-        found.frames[kind].to_file(fresh, layer=kind, driver="GPKG", engine="pyogrio")
+        changes.frames[kind].to_file(fresh, layer=kind, driver="GPKG", engine="pyogrio")
     fresh.replace(path)
 
 
@@ -112,8 +114,8 @@ def _pairs(layer: Layer, names: Sequence[str]) -> str:
 
 def _frame(rows: Sequence[Mapping[str, Any]], names: Sequence[str], srid: int) -> gpd.GeoDataFrame:
     columns = ("id", "dataset", "load", "valid_from", *names)
-    kept: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in columns}
-    kept["changed_fields"] = [row["changed_fields"] if row["kind"] == "changed" else "" for row in rows]
-    kept["changed_shape"] = [bool(row["changed_shape"]) and row["kind"] == "changed" for row in rows]
+    by_column: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in columns}
+    by_column["changed_fields"] = [row["changed_fields"] if row["kind"] == "changed" else "" for row in rows]
+    by_column["changed_shape"] = [bool(row["changed_shape"]) and row["kind"] == "changed" for row in rows]
     shapes = shapely.from_wkb([row["geometry"] for row in rows])
-    return gpd.GeoDataFrame(pd.DataFrame(kept), geometry=list(shapes), crs=f"EPSG:{srid}")
+    return gpd.GeoDataFrame(pd.DataFrame(by_column), geometry=list(shapes), crs=f"EPSG:{srid}")

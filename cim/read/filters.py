@@ -200,8 +200,8 @@ class _Writer:
             return self._columns[name][0]
         if name in COMMON:
             return COMMON[name]
-        known = ", ".join([*self._columns, *COMMON])
-        raise BadRequest(say("no-such-field-to-filter", layer=self._layer.id, name=name, fields=known))
+        field_names = ", ".join([*self._columns, *COMMON])
+        raise BadRequest(say("no-such-field-to-filter", layer=self._layer.id, name=name, fields=field_names))
 
     def _type(self, node: Any) -> str | None:
         if isinstance(node, ast.Attribute):

@@ -320,8 +320,8 @@ def row_estimate(cursor: Cursor, layer: Layer) -> float:
 def count(cursor: Cursor, layer: Layer, query: Query) -> int:
     """Return how many features a query matches, paging aside."""
     clauses, values = conditions(layer, query)
-    what = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
-    cursor.execute(f"SELECT count({what}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
+    counted = "DISTINCT v.id" if isinstance(query.at, tuple) else "*"
+    cursor.execute(f"SELECT count({counted}) FROM {table(layer)} v WHERE {' AND '.join(clauses)}", values)
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 

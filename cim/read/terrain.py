@@ -49,10 +49,10 @@ def _files(
     *,
     public_only: bool,
 ) -> list[tuple[Path, float, str]]:
-    known = "recorded @> %(recorded_at)s::timestamptz" if recorded_at else "upper_inf(recorded)"
+    as_recorded = "recorded @> %(recorded_at)s::timestamptz" if recorded_at else "upper_inf(recorded)"
     cursor.execute(
         f"""SELECT sha256, (about->>'resolution_m')::float8 FROM cim.asset
-           WHERE layer = %(layer)s AND {known} AND valid @> coalesce(%(at)s, now())
+           WHERE layer = %(layer)s AND {as_recorded} AND valid @> coalesce(%(at)s, now())
              AND (public OR NOT %(public_only)s)
            ORDER BY round((about->>'resolution_m')::numeric, 3), lower(valid) DESC NULLS LAST, 1""".encode(),
         {"layer": layer.id, "at": at, "recorded_at": recorded_at, "public_only": public_only},
@@ -65,10 +65,10 @@ def _opened(path: Path, resolution_m: float, sha256: str, city: City) -> Surface
     return Surface(raster, raster.operation_from(CRS.from_epsg(city.srid), city.extent), resolution_m, sha256)
 
 
-def heights(found: list[Surface], x: Float, y: Float) -> Float:
+def heights(stack: list[Surface], x: Float, y: Float) -> Float:
     """Return heights in the city's datum at places in the city's CRS; NaN where no raster has a value."""
     z = np.full(np.shape(x), np.nan)
-    for surface in found:
+    for surface in stack:
         open_places = np.isnan(z)
         if not open_places.any():
             break
@@ -76,9 +76,9 @@ def heights(found: list[Surface], x: Float, y: Float) -> Float:
     return z
 
 
-def median_height(found: list[Surface], x: Float, y: Float) -> float | None:
+def median_height(stack: list[Surface], x: Float, y: Float) -> float | None:
     """Return the median of the heights at places, in the city's datum; None where no raster has a value at any."""
-    z = heights(found, x, y)
+    z = heights(stack, x, y)
     return float(np.nanmedian(z)) if np.isfinite(z).any() else None
 
 

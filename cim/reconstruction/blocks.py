@@ -161,12 +161,12 @@ def _buildings(
     eastings = xyz[order, 0]
     for k, shape in enumerate(shapes):
         west, south, east, north = shapely.bounds(shape)
-        mine = order[np.searchsorted(eastings, west) : np.searchsorted(eastings, east)]
-        mine = mine[(xyz[mine, 1] >= south) & (xyz[mine, 1] <= north)]
+        inside = order[np.searchsorted(eastings, west) : np.searchsorted(eastings, east)]
+        inside = inside[(xyz[inside, 1] >= south) & (xyz[inside, 1] <= north)]
         inner = shapely.buffer(shape, -INSIDE_M)
-        mine = mine[shapely.contains_xy(inner, xyz[mine, 0], xyz[mine, 1])]
-        said, roof = _building(shape, points[mine], terrain, grid)
-        measured.append(said)
+        inside = inside[shapely.contains_xy(inner, xyz[inside, 0], xyz[inside, 1])]
+        measurement, roof = _building(shape, points[inside], terrain, grid)
+        measured.append(measurement)
         if roof is not None:
             roofs.append(roof)
             roof_of.append(k)
@@ -186,26 +186,28 @@ def _building(shape: object, points: NDArray[np.void], terrain: Float, grid: Gri
     if len(roof_points) < max(8.0, LEAST_POINTS_M2 * area) or covered < LEAST_COVERED:
         return _why(nothing, "too few points on it"), None
     eave, ridge = np.percentile(roof_points[:, 2], (EAVE, RIDGE))
-    said = Measured(len(roof_points), round(covered, 3), ground_m, float(eave), float(ridge), np.nan)
+    measurement = Measured(len(roof_points), round(covered, 3), ground_m, float(eave), float(ridge), np.nan)
     bodies, rms = [], []
     for part in shapely.get_parts(shape):
         inside = shapely.contains_xy(part, roof_points[:, 0], roof_points[:, 1])
         roof = model_roof(part, roof_points[inside])
         if roof is None:
-            return _why(said, "its points show no plane"), None
+            return _why(measurement, "its points show no plane"), None
         bodies.append(solid_of(roof, ground_m))
         rms.append((roof.rms_m, roof.within, int(inside.sum())))
     weight = np.array([number for *_, number in rms], float)
     error = float(np.sqrt(np.average([r**2 for r, *_ in rms], weights=weight)))
     within = float(np.average([w for _, w, _ in rms], weights=weight))
-    said = Measured(said.points, said.covered, said.ground_m, said.eave_m, said.ridge_m, error)
+    measurement = Measured(
+        measurement.points, measurement.covered, measurement.ground_m, measurement.eave_m, measurement.ridge_m, error
+    )
     if error > WORST_RMS_M or (error > GOOD_RMS_M and within < GOOD_WITHIN):
-        return _why(said, "no planes that fit its points"), None
+        return _why(measurement, "no planes that fit its points"), None
     body = _as_one(bodies)
     if body is None:
-        return _why(said, "its surface doesn't close"), None
+        return _why(measurement, "its surface doesn't close"), None
     low, high = _eave_and_ridge(body, roof_points[:, 2])
-    return Measured(said.points, said.covered, said.ground_m, low, high, error), body
+    return Measured(measurement.points, measurement.covered, measurement.ground_m, low, high, error), body
 
 
 def _eave_and_ridge(body: Bodies, z: Float) -> tuple[float, float]:

@@ -57,17 +57,17 @@ class Grid:
         return np.asarray(ndimage.map_coordinates(values, [row, column], order=1, mode="nearest"))
 
 
-def gridded(points: Float, grid: Grid, what: str) -> Float:
+def gridded(points: Float, grid: Grid, statistic: str) -> Float:
     """Return the lowest, highest or mean height of the points (n, 3) in each cell; NaN where there is none."""
     cell, inside = grid.cells(points[:, :2])
     cell, z = cell[inside], points[inside, 2]
     count = grid.rows * grid.columns
-    if what == "mean":
+    if statistic == "mean":
         number = np.bincount(cell, minlength=count)
         with np.errstate(invalid="ignore"):
             values = np.bincount(cell, z, count) / number
     else:
-        ufunc, start = (np.minimum, np.inf) if what == "lowest" else (np.maximum, -np.inf)
+        ufunc, start = (np.minimum, np.inf) if statistic == "lowest" else (np.maximum, -np.inf)
         values = np.full(count, start)
         ufunc.at(values, cell, z)
         values[np.isinf(values)] = np.nan

@@ -71,9 +71,9 @@ def find_planes(points: Float) -> tuple[Float, Int]:
         left = left[np.abs(_off(points[left], plane[None]))[:, 0] > 2 * OFF_PLANE_M]
     if not planes:
         return np.empty((0, 3)), np.full(len(points), -1, np.int64)
-    found = np.array(planes)
-    off = np.abs(_off(points, found))
-    return found, np.where(off.min(axis=1) < 2 * OFF_PLANE_M, off.argmin(axis=1), -1)
+    coefficients = np.array(planes)
+    off = np.abs(_off(points, coefficients))
+    return coefficients, np.where(off.min(axis=1) < 2 * OFF_PLANE_M, off.argmin(axis=1), -1)
 
 
 def _normals(neighbourhoods: Float) -> Float:
@@ -145,20 +145,20 @@ def model_roof(footprint: Any, points: Float) -> Roof | None:
 
 def _cuts(shape: Any, points: Float, planes: Float, plane_of: Int) -> list[Any]:
     """Return the lines across a footprint along which its planes meet or step, the longest common border first."""
-    known = np.flatnonzero(plane_of >= 0)
-    if len(known) < 3:
+    on_plane = np.flatnonzero(plane_of >= 0)
+    if len(on_plane) < 3:
         return []
-    xy = points[known, :2]
-    k = min(6, len(known) - 1)
+    xy = points[on_plane, :2]
+    k = min(6, len(on_plane) - 1)
     _, near = cKDTree(xy).query(xy, k + 1)
-    a, b = np.repeat(np.arange(len(known)), k), near[:, 1:].ravel()
-    p, q = plane_of[known][a], plane_of[known][b]
+    a, b = np.repeat(np.arange(len(on_plane)), k), near[:, 1:].ravel()
+    p, q = plane_of[on_plane][a], plane_of[on_plane][b]
     apart = p < q
     middle = (xy[a[apart]] + xy[b[apart]]) / 2
     pair = p[apart] * len(planes) + q[apart]
-    found, count = np.unique(pair, return_counts=True)
+    pairs, count = np.unique(pair, return_counts=True)
     lines: list[Any] = []
-    for key in found[np.argsort(-count, kind="stable")][:MOST_BORDERS]:
+    for key in pairs[np.argsort(-count, kind="stable")][:MOST_BORDERS]:
         border = middle[pair == key]
         if len(border) >= LEAST_BORDER:
             one, other = key // len(planes), key % len(planes)

@@ -85,17 +85,17 @@ class Reading:
         return f"{name}{order}{unit}"
 
 
-def readings(x: float, y: float, own: CRS, extent: Extent) -> Iterator[Reading]:
+def readings(x: float, y: float, declared: CRS, extent: Extent) -> Iterator[Reading]:
     """Yield the ways to read (x, y) under which it lies inside an extent in degrees, the likeliest first.
 
     Tried are the declared system with the axes swapped and in other units, degrees, and the Gauss-Kruger systems of
     CGCS2000, with and without the zone's number, 3° and 6° wide. Older datums lie within 150 m of it and aren't told
     apart by this.
     """
-    for crs in (own, *_candidates()):
+    for crs in (declared, *_candidates()):
         for swapped in (False, True):
-            for scale in (1.0, 0.001, 0.3048) if crs is own and own.is_projected else (1.0,):
-                if crs is own and not swapped and scale == 1:
+            for scale in (1.0, 0.001, 0.3048) if crs is declared and declared.is_projected else (1.0,):
+                if crs is declared and not swapped and scale == 1:
                     continue
                 if _inside(crs, *((y, x) if swapped else (x, y)), scale, extent):
                     yield Reading(crs, swapped, scale)

@@ -211,8 +211,8 @@ def identify(crs: CRS) -> CRS:
     code = crs.to_epsg(min_confidence=25)
     if code is None:
         return crs
-    known = CRS.from_epsg(code)
-    return known if _same_projection(crs, known) else crs
+    registered = CRS.from_epsg(code)
+    return registered if _same_projection(crs, registered) else crs
 
 
 def label(crs: CRS) -> str:
@@ -324,8 +324,10 @@ def _by_identical_datums(source: CRS, target: CRS) -> Operation:
 
 
 def _chain(first: Operation, second: Operation) -> Operation:
-    known = [a for a in (first.accuracy_m, second.accuracy_m) if a is not None]
-    return Operation(f"{first.name} + {second.name}", sum(known) if known else None, first.steps + second.steps)
+    accuracies = [a for a in (first.accuracy_m, second.accuracy_m) if a is not None]
+    return Operation(
+        f"{first.name} + {second.name}", sum(accuracies) if accuracies else None, first.steps + second.steps
+    )
 
 
 def area_of_use(crs: CRS) -> Extent | None:
@@ -384,10 +386,10 @@ def check_place(box: Extent, *, city: City, crs: CRS, where: str, at: tuple[floa
 def _other_readings(at: tuple[float, float], crs: CRS, city: City) -> str:
     """Name the ways to read a place of the file under which it lies in the city."""
     extent = city.extent or area_of_use(CRS.from_epsg(city.srid))
-    found = list(islice(china_crs.readings(*at, crs, extent), 3)) if extent and np.isfinite(at).all() else []
-    if not found:
+    candidates = list(islice(china_crs.readings(*at, crs, extent), 3)) if extent and np.isfinite(at).all() else []
+    if not candidates:
         return say("another-city-or-crs")
-    readings = [say("reading-in-city", reading=reading, how=_how(reading, crs)) for reading in found]
+    readings = [say("reading-in-city", reading=reading, how=_how(reading, crs)) for reading in candidates]
     return say(
         "readings-in-city", readings=reduce(lambda one, other: say("reading-or", one=one, other=other), readings)
     )

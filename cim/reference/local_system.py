@@ -76,8 +76,8 @@ def read_parameters(path: Path) -> CRS:
 
     """
     try:
-        said: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        parameters = Seven.model_validate(said) if "from" in said else Four.model_validate(said)
+        document: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        parameters = Seven.model_validate(document) if "from" in document else Four.model_validate(document)
     except OSError as fault:
         raise BadSettings(say("settings-file-cannot-be-read", file=path, reason=fault.strerror)) from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as fault:

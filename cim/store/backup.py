@@ -94,15 +94,15 @@ def upgrade(settings: Settings) -> Path:
     """
     private = cluster.locate(settings)
     old_bin = cluster.bin_of_data(private)
-    kept = private.folder / f"data-{cluster.version_of(private)}-{datetime.now(UTC):%Y%m%d%H%M%S}"
+    old_data = private.folder / f"data-{cluster.version_of(private)}-{datetime.now(UTC):%Y%m%d%H%M%S}"
     saved = settings.state / f"before-upgrade-{datetime.now(UTC):%Y%m%d%H%M%S}.cim"
     old = replace(settings, pg_bin=old_bin)
     cluster.stop(cluster.Cluster(private.folder, old_bin, private.user))
     backup(old, saved)
     cluster.stop(cluster.Cluster(private.folder, old_bin, private.user))
-    private.data.rename(kept)
+    private.data.rename(old_data)
     restore(settings, saved)
-    return kept
+    return old_data
 
 
 def _manifest(store: Store) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def _manifest(store: Store) -> dict[str, Any]:
 
 
 def _refuse_a_twin(connection: Any, source: Path) -> None:
-    held = connection.execute("SELECT to_regclass('cim.load') IS NOT NULL").fetchone()
-    if held and held[0] and connection.execute("SELECT 1 FROM cim.load LIMIT 1").fetchone():
+    row = connection.execute("SELECT to_regclass('cim.load') IS NOT NULL").fetchone()
+    if row and row[0] and connection.execute("SELECT 1 FROM cim.load LIMIT 1").fetchone():
         raise BadBackup(say("state-holds-twin-already", source=source.name))
 
 

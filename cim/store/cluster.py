@@ -95,10 +95,10 @@ def find_pg_bin() -> Path:
     for initdb in versions:
         if Path(f"/usr/share/postgresql/{initdb.parts[-3]}/extension/postgis.control").exists():
             return initdb.parent
-    if not versions and (found := shutil.which("initdb")):
-        return Path(found).parent
-    what = "PostGIS for the installed PostgreSQL" if versions else "PostgreSQL with PostGIS"
-    raise MissingProgram(say("not-installed", subject=what, install=INSTALL))
+    if not versions and (on_path := shutil.which("initdb")):
+        return Path(on_path).parent
+    missing = "PostGIS for the installed PostgreSQL" if versions else "PostgreSQL with PostGIS"
+    raise MissingProgram(say("not-installed", subject=missing, install=INSTALL))
 
 
 @contextmanager

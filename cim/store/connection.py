@@ -63,10 +63,10 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
     try:
         return psycopg.connect(url, autocommit=autocommit, options="-c client_encoding=UTF8")
     except psycopg.OperationalError as fault:
-        known = conninfo_to_dict(url)
+        conninfo = conninfo_to_dict(url)
         if "does not exist" in str(fault):
             raise NoDatabase(say("database-holds-no-city-yet")) from fault
-        where = f"{known.get('dbname', '')} on {known.get('host', 'localhost')} as {known.get('user', '')}"
+        where = f"{conninfo.get('dbname', '')} on {conninfo.get('host', 'localhost')} as {conninfo.get('user', '')}"
         raise NoDatabase(
             say("no-connection-database", file=where, splitlines=str(fault).strip().splitlines()[-1])
         ) from fault

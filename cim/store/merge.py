@@ -86,8 +86,8 @@ def store_bodies(cursor: psycopg.Cursor[Any], rows: Sequence[bytes]) -> None:
     one takes turns with the others (`take_turn_with_bodies`).
     """
     of_hash = {row[HASH_IN_ROW]: row for row in rows}
-    known = cursor.execute("SELECT hash FROM cim.body WHERE hash = ANY(%b)", [list(of_hash)], binary=True).fetchall()
-    for (body,) in known:
+    stored = cursor.execute("SELECT hash FROM cim.body WHERE hash = ANY(%b)", [list(of_hash)], binary=True).fetchall()
+    for (body,) in stored:
         del of_hash[bytes(body)]
     if not of_hash:
         return
@@ -118,9 +118,9 @@ def described(cursor: psycopg.Cursor[Any], layer: Layer, rows: Sequence[bytes]) 
     cursor.execute(f"CREATE TEMP TABLE stage_twice ({columns}, place bigint GENERATED ALWAYS AS IDENTITY)")
     copy_rows(cursor, "stage_twice", record_columns(layer), rows)
     cursor.execute(f"{_described(layer, 'stage_twice')} ORDER BY s.place")
-    found = [Clash(*row) for row in cursor]
+    clashes = [Clash(*row) for row in cursor]
     cursor.execute("DROP TABLE stage_twice")
-    return found
+    return clashes
 
 
 def _described(layer: Layer, staged: str | None = None) -> str:

@@ -81,8 +81,8 @@ def field_columns(layer: Layer) -> tuple[Column, ...]:
 
 def record_columns(layer: Layer) -> tuple[Column, ...]:
     """Return the columns that one record brings, in the order of COPY."""
-    own = OBSERVATION_COLUMNS if layer.observes else RECORD_COLUMNS
-    return (*own, *field_columns(layer))
+    common = OBSERVATION_COLUMNS if layer.observes else RECORD_COLUMNS
+    return (*common, *field_columns(layer))
 
 
 def create_features(layer: Layer, srid: int) -> list[str]:
@@ -159,13 +159,13 @@ def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: A
     So a sheet is described, dated and found at `/ogc` by the reads that features have; the file itself is an asset.
     Who asks sees the sheets of which they may see the asset: the view looks with the asker's eyes, not its owner's.
     """
-    kept = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
+    nulls = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
     about = f"about || jsonb_build_object('file', 'assets/' || sha256 || '{suffix}')"
     return [
         *_policy(ASSETS),
         f"CREATE OR REPLACE VIEW {table(layer)} WITH (security_invoker = true) AS"
         f" SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
-        f" {kept}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
+        f" {nulls}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
         f" {layer.cim_level}::smallint AS cim_level, dataset, load, public, source,"
         f" NULL::text AS record, surveyed FROM {ASSETS} WHERE layer = {_literal(layer.id)}",
     ]

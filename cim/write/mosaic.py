@@ -222,9 +222,9 @@ def _values(sheets: Sequence[_Sheet], window: Window, target: Any) -> NDArray[An
     for sheet in sheets:
         bands = min(target.count, sheet.file.count)
         block = sheet.file.read(range(1, bands + 1), window=window, masked=True)
-        known = unknown[:bands] & ~np.ma.getmaskarray(block)  # type: ignore[no-untyped-call]
-        values[:bands][known] = block.data[known]
-        unknown[:bands][known] = False
+        filled = unknown[:bands] & ~np.ma.getmaskarray(block)  # type: ignore[no-untyped-call]
+        values[:bands][filled] = block.data[filled]
+        unknown[:bands][filled] = False
         if not unknown.any():
             break
     return values

@@ -140,12 +140,12 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     inside_out = measures.closed(standing) & (measures.volumes(standing) < 0)
     if inside_out.any():
         standing = canonical(body_batch.reversed_faces(standing, inside_out)).bodies
-        report.warn(say("inside-out"), _names(features, record[outcome.kept][inside_out]))
-    if (dropped := outcome.dropped_faces[outcome.kept] > 0).any():
-        names = _names(features, record[outcome.kept][dropped])
+        report.warn(say("inside-out"), _names(features, record[outcome.valid][inside_out]))
+    if (dropped := outcome.dropped_faces[outcome.valid] > 0).any():
+        names = _names(features, record[outcome.valid][dropped])
         report.warn(say("faces-fewer-than-three-distinct"), names)
-    lost = np.bincount(record[~outcome.kept], minlength=len(features))
-    left = np.bincount(record[outcome.kept], minlength=len(features))
+    lost = np.bincount(record[~outcome.valid], minlength=len(features))
+    left = np.bincount(record[outcome.valid], minlength=len(features))
     finite = on_earth(features.bodies.vertices)
     broken = np.zeros(len(features), bool)
     broken[record[features.bodies.body_of_index[~finite[features.bodies.indices]]]] = True
@@ -158,8 +158,8 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     placed = replace(
         features,
         bodies=standing,
-        body_record=record[outcome.kept],
-        body_lod=[lod for lod, valid in zip(features.body_lod, outcome.kept, strict=True) if valid],
+        body_record=record[outcome.valid],
+        body_lod=[lod for lod, valid in zip(features.body_lod, outcome.valid, strict=True) if valid],
     )
     return take(placed, ~refused)
 

@@ -36,4 +36,4 @@ def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output
         click.echo(computed.dumps())
         return
     write_result(computed, output, store.city)
-    click.echo(f"{len(computed.gdf)} rows in {output}; check: {computed.check.what.en}: {computed.check.passed}")
+    click.echo(f"{len(computed.gdf)} rows in {output}; check: {computed.check.statement.en}: {computed.check.passed}")

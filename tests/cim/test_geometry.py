@@ -103,7 +103,7 @@ def test_bodies_with_nan_or_two_points_fall_and_the_rest_stays() -> None:
     broken = from_sizes(nan, [0, 1, 2], [3], [1], [1], [0])
     thin = from_sizes(np.zeros((3, 3)), [0, 1, 2], [3], [1], [1], [0])
     outcome = canonical(concatenate([broken, good, thin]))
-    assert outcome.kept.tolist() == [False, True, False]
+    assert outcome.valid.tolist() == [False, True, False]
     assert encode(outcome.bodies) == encode(good)
 
 

@@ -193,13 +193,13 @@ def _site(asked: Parameters, city: City) -> tuple[Any, list[Text]]:
 def _around(inputs: Inputs, area: Any, dwelling_use: str) -> tuple[dict[str, Any], list[Check]]:
     """Count what meets an area. A building counts whole where its footprint meets it."""
     layer, people_layer = with_role(inputs, "buildings"), with_role(inputs, "population")
-    buildings, held = _buildings(inputs, layer, MetricBox.around(area))
-    footprints = buildings.geometry.to_numpy()[held.rows]
+    buildings, floors = _buildings(inputs, layer, MetricBox.around(area))
+    footprints = buildings.geometry.to_numpy()[floors.rows]
     meets = shapely.intersects(footprints, area)
     nothing = buildings.empty and inputs.is_empty(layer)
     figures: dict[str, Any] = {
         "buildings": absent(layer) if nothing else int(meets.sum()),
-        "floor_area_m2": absent(layer) if nothing else float(held.area_m2[meets].sum()),
+        "floor_area_m2": absent(layer) if nothing else float(floors.area_m2[meets].sum()),
     }
     communities = inputs.frame(people_layer, box=MetricBox.around(area), columns=("people",))
     figures["people"], check = _people(inputs, area, communities, people_layer, layer, dwelling_use)
@@ -225,23 +225,25 @@ def _people(
     inputs: Inputs, area: Any, communities: gpd.GeoDataFrame, people_layer: Layer, layer: Layer, dwelling_use: str
 ) -> tuple[Any, Check]:
     """Return how many live in an area, or why that can't be told."""
-    what = Text(zh="范围内人口不超过相交社区的人口", en="no more people than live in communities that meet the area")
+    statement = Text(
+        zh="范围内人口不超过相交社区的人口", en="no more people than live in communities that meet the area"
+    )
     residents, _ = numbers(communities, people_layer, "people")
-    known = ~np.isnan(residents)
-    if not known.any():
-        return absent(people_layer), Check(None, what)
+    counted = ~np.isnan(residents)
+    if not counted.any():
+        return absent(people_layer), Check(None, statement)
     xmin, ymin, xmax, ymax = shapely.total_bounds(communities.geometry.to_numpy())
-    buildings, held = _buildings(inputs, layer, MetricBox(xmin, ymin, xmax, ymax))
-    whole = buildings.iloc[held.rows]
+    buildings, floors = _buildings(inputs, layer, MetricBox(xmin, ymin, xmax, ymax))
+    whole = buildings.iloc[floors.rows]
     dwelling = (whole["use"] == dwelling_use).to_numpy(bool) if "use" in whole else np.zeros(len(whole), bool)
     centres = shapely.point_on_surface(whole.geometry.to_numpy()[dwelling])
     shapes = communities.geometry.to_numpy()
-    found = people_within(area, shapes[known], residents[known], centres, held.area_m2[dwelling])
-    bound = float(residents[known & shapely.intersects(shapes, area)].sum())
-    passed = -1e-6 <= found.within <= bound * (1 + 1e-9) + 1e-6
-    lost = abs(found.within + found.without - found.residents)
-    values = {"within": found.within, "without": found.without, "residents": found.residents, "bound": bound}
-    return found.within, Check(passed and lost <= 1e-6 * max(1.0, found.residents), what, values)
+    people = people_within(area, shapes[counted], residents[counted], centres, floors.area_m2[dwelling])
+    bound = float(residents[counted & shapely.intersects(shapes, area)].sum())
+    passed = -1e-6 <= people.within <= bound * (1 + 1e-9) + 1e-6
+    lost = abs(people.within + people.without - people.residents)
+    values = {"within": people.within, "without": people.without, "residents": people.residents, "bound": bound}
+    return people.within, Check(passed and lost <= 1e-6 * max(1.0, people.residents), statement, values)
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,16 @@ def keep(settings: Settings, computed: Computed) -> str:
     with tempfile.TemporaryDirectory(prefix="cim-result-") as scratch:
         rows = Path(scratch) / "rows.arrow"
         _write(to_arrow(computed.gdf), rows)
-        kept = {"rows": put_content(settings.result_store, rows)}
+        files = {"rows": put_content(settings.result_store, rows)}
         if computed.raster is not None:
             cells = Path(scratch) / "cells.tif"
             write_geotiff(computed.raster, cells)
-            kept["raster"] = put_content(settings.result_store, cells)
+            files["raster"] = put_content(settings.result_store, cells)
         if computed.bodies is not None:
             faces = Path(scratch) / "bodies.arrow"
             _write(bodies_to_arrow(computed.bodies), faces)
-            kept["bodies"] = put_content(settings.result_store, faces)
-    manifest = {"analysis": computed.analysis, "files": kept, "summary": computed.summary}
+            files["bodies"] = put_content(settings.result_store, faces)
+    manifest = {"analysis": computed.analysis, "files": files, "summary": computed.summary}
     return json.dumps(manifest, ensure_ascii=False)
 
 
@@ -108,7 +108,7 @@ def whole(computed: Computed) -> Computed:
 def bodies_to_arrow(solids: LayerBodies) -> pa.Table:
     """Return bodies as Arrow: the id of each, and its faces in the stored form; what isn't a body is left out."""
     standing = canonical(solids.bodies)
-    ids = [str(identifier) for identifier in solids.ids[standing.kept]]
+    ids = [str(identifier) for identifier in solids.ids[standing.valid]]
     faces = pa.array(encode(standing.bodies), pa.large_binary())
     return pa.table({"id": pa.array(ids, pa.string()), "faces": faces})
 

@@ -26,20 +26,20 @@ class Check:
     """What an analysis verified of its own answer, by an independent way or bound; passed None: it couldn't be told."""
 
     passed: bool | None
-    what: Text
+    statement: Text
     quantities: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the check as JSON."""
-        return {"passed": self.passed, "what": self.what.en, "what_zh": self.what.zh, **self.quantities}
+        return {"passed": self.passed, "what": self.statement.en, "what_zh": self.statement.zh, **self.quantities}
 
 
 def all_of(checks: Sequence[Check]) -> Check:
     """Return several checks as one: it fails where one fails, and can't be told where none can."""
     passed = [check.passed for check in checks if check.passed is not None]
-    what = Text(zh="；".join(c.what.zh for c in checks), en="; ".join(c.what.en for c in checks))
+    statement = Text(zh="；".join(c.statement.zh for c in checks), en="; ".join(c.statement.en for c in checks))
     values = {name: value for check in checks for name, value in check.quantities.items()}
-    return Check(all(passed) if passed else None, what, values)
+    return Check(all(passed) if passed else None, statement, values)
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ def _property(name: str, value: Any) -> Any:
 def _described(raster: RasterWindow) -> dict[str, Any]:
     """Return what a raster is: its grid, the range of its values, and the hash of both."""
     rows, columns = raster.cells.shape
-    told = raster.cells[~raster.void]
+    valid_cells = raster.cells[~raster.void]
     digest = hashlib.sha256(np.ascontiguousarray(raster.cells, "<f8").tobytes()).hexdigest()
     return {
         "rows": rows,
         "columns": columns,
         "crs": f"EPSG:{raster.crs.to_epsg()}",
         "transform": list(raster.transform)[:6],
-        "min": float(told.min()) if told.size else None,
-        "max": float(told.max()) if told.size else None,
+        "min": float(valid_cells.min()) if valid_cells.size else None,
+        "max": float(valid_cells.max()) if valid_cells.size else None,
         "void": int(raster.void.sum()),
         "sha256": digest,
     }

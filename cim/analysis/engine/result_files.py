@@ -165,11 +165,13 @@ def row_colors(computed: Computed, legend: Legend | None) -> list[str]:
     cells = [plain(value) for value in computed.gdf[column]]
     numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells]
     if legend and legend.method != "values" and any(numbers):
-        values = np.array([cell if told else np.nan for cell, told in zip(cells, numbers, strict=True)], np.float64)
+        values = np.array(
+            [cell if is_number else np.nan for cell, is_number in zip(cells, numbers, strict=True)], np.float64
+        )
         steps = class_bounds(values, legend)
         colors = ramp_of(legend, max(len(steps) - 1, 1))
         classes = np.clip(np.searchsorted(steps[:-1], values, side="right") - 1, 0, len(colors) - 1)
-        return [colors[n] if told else UNKNOWN_COLOR for n, told in zip(classes, numbers, strict=True)]
+        return [colors[n] if is_number else UNKNOWN_COLOR for n, is_number in zip(classes, numbers, strict=True)]
     words = list(dict.fromkeys("" if cell is None else str(cell) for cell in cells))
     color_of = {word: VALUE_COLORS[n % len(VALUE_COLORS)] if word else UNKNOWN_COLOR for n, word in enumerate(words)}
     return [color_of["" if cell is None else str(cell)] for cell in cells]

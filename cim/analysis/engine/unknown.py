@@ -23,28 +23,30 @@ def absent(layer: Layer) -> Unknown:
     )
 
 
-def out_of_reach(what: Text, distance_m: float, limit_m: float) -> Unknown:
+def out_of_reach(target: Text, distance_m: float, limit_m: float) -> Unknown:
     """Say that a place lies farther from what it needs than is believed."""
     return Unknown(
         Text(
-            zh=f"距{what.zh} {distance_m:.0f} 米，超过 {limit_m:.0f} 米",
-            en=f"{distance_m:.0f} m from {what.en}, more than {limit_m:.0f} m",
+            zh=f"距{target.zh} {distance_m:.0f} 米，超过 {limit_m:.0f} 米",
+            en=f"{distance_m:.0f} m from {target.en}, more than {limit_m:.0f} m",
         )
     )
 
 
-def unconnected(what: Text) -> Unknown:
+def unconnected(target: Text) -> Unknown:
     """Say that no way leads there."""
-    return Unknown(Text(zh=f"没有到达{what.zh}的通路", en=f"no way leads to {what.en}"))
+    return Unknown(Text(zh=f"没有到达{target.zh}的通路", en=f"no way leads to {target.en}"))
 
 
-def too_few(count: int, least: int, what: Text) -> Unknown:
+def too_few(count: int, least: int, subject: Text) -> Unknown:
     """Say that there are fewer values than the figure needs."""
     return Unknown(
-        Text(zh=f"{what.zh}只有 {count} 个，至少需要 {least} 个", en=f"{count} {what.en}, at least {least} needed")
+        Text(
+            zh=f"{subject.zh}只有 {count} 个，至少需要 {least} 个", en=f"{count} {subject.en}, at least {least} needed"
+        )
     )
 
 
-def unusable(count: int, what: Text) -> Unknown:
+def unusable(count: int, subject: Text) -> Unknown:
     """Say that all values there are can't be."""
-    return Unknown(Text(zh=f"{count} 个{what.zh}都不可用", en=f"none of {count} {what.en} can be used"))
+    return Unknown(Text(zh=f"{count} 个{subject.zh}都不可用", en=f"none of {count} {subject.en} can be used"))

@@ -171,8 +171,8 @@ def measure(frame: gpd.GeoDataFrame, layer: Layer, indicator: str, statistic: st
     if indicator == COUNT:
         return Measured(whole, np.ones(len(whole)))
     if indicator == FLOOR_AREA and layer.role == "buildings":
-        held = layer_floors(frame, layer, storey_m)
-        return Measured(held.rows, held.area_m2, held.assumed)
+        floors = layer_floors(frame, layer, storey_m)
+        return Measured(floors.rows, floors.area_m2, floors.assumed)
     numeric = [f for f in layer.fields if f.type in ("number", "integer")]
     chosen = next((f for f in numeric if indicator in (f.name, f.role)), None)
     if chosen is None:
@@ -278,13 +278,13 @@ def cell_statistics(owner: Int, values: Float, cells: int) -> CellStatistics:
         cells: how many there are.
 
     """
-    inside, known = owner >= 0, ~np.isnan(values)
-    added = inside & known
+    inside, has_value = owner >= 0, ~np.isnan(values)
+    added = inside & has_value
     return CellStatistics(
         np.bincount(owner[inside], minlength=cells),
         np.bincount(owner[added], values[added], minlength=cells).astype(np.float64),
         int((~inside).sum()),
-        float(values[~inside & known].sum()),
+        float(values[~inside & has_value].sum()),
         np.bincount(owner[added], minlength=cells),
     )
 
@@ -320,26 +320,26 @@ def shared_by_area(
 
 
 def _rows(
-    cells: gpd.GeoDataFrame, found: CellStatistics, asked: Parameters, empty: Layer | None
+    cells: gpd.GeoDataFrame, statistics: CellStatistics, asked: Parameters, empty: Layer | None
 ) -> list[dict[str, Any]]:
     """Return a record a cell; of a layer that holds nothing, and of cells whose objects have no value, null."""
     names = cells["name"] if "name" in cells else cells["id"]
     km2 = cells.geometry.area.to_numpy() / 1e6
-    total = absent(empty) if empty else float(found.sums.sum())
+    total = absent(empty) if empty else float(statistics.sums.sum())
     few = Text(zh="有值对象", en="objects with a value")
     rows = []
     for k, (identifier, name, shape) in enumerate(zip(cells["id"], names, cells.geometry, strict=True)):
-        value: Any = float(found.sums[k])
+        value: Any = float(statistics.sums[k])
         if empty:
             value = absent(empty)
-        elif found.counts[k] and not found.valued[k]:
+        elif statistics.counts[k] and not statistics.valued[k]:
             value = too_few(0, 1, few)
-        mean = too_few(0, 1, few) if not found.valued[k] else float(found.sums[k] / found.valued[k])
+        mean = too_few(0, 1, few) if not statistics.valued[k] else float(statistics.sums[k] / statistics.valued[k])
         density = value if isinstance(value, Unknown) else (value / km2[k] if km2[k] > 0 else None)
         rows.append(
             {
-                "id": identifier, "name": name, "count": int(found.counts[k]), "sum": value, "mean": mean,
-                "without_value": int(max(found.counts[k] - found.valued[k], 0)),
+                "id": identifier, "name": name, "count": int(statistics.counts[k]), "sum": value, "mean": mean,
+                "without_value": int(max(statistics.counts[k] - statistics.valued[k], 0)),
                 "per_km2": density if asked.statistic == "sum" else None,
                 "total": total if asked.statistic == "sum" else None, "geometry": shape,
             }
@@ -347,17 +347,17 @@ def _rows(
     return rows
 
 
-def _nothing_lost(found: CellStatistics, values: Float) -> Check:
+def _nothing_lost(statistics: CellStatistics, values: Float) -> Check:
     """Compare: no object and no value is lost, and no cell has more than all objects have."""
-    known = values[~np.isnan(values)]
-    everything, total = float(known.sum()), float(found.sums.sum())
-    lost = everything - total - found.outside_sum
-    bound = float(known[known > 0].sum())
+    present = values[~np.isnan(values)]
+    everything, total = float(present.sum()), float(statistics.sums.sum())
+    lost = everything - total - statistics.outside_sum
+    bound = float(present[present > 0].sum())
     passed = (
         abs(lost) <= 1e-9 * max(1.0, abs(everything))
-        and len(values) == int(found.counts.sum()) + found.outside_count
-        and (not len(found.sums) or float(found.sums.max()) <= bound * (1 + 1e-9) + 1e-9)
-        and found.outside_sum >= -1e-6 * max(1.0, bound)
+        and len(values) == int(statistics.counts.sum()) + statistics.outside_count
+        and (not len(statistics.sums) or float(statistics.sums.max()) <= bound * (1 + 1e-9) + 1e-9)
+        and statistics.outside_sum >= -1e-6 * max(1.0, bound)
     )
     return Check(
         passed,
@@ -366,19 +366,19 @@ def _nothing_lost(found: CellStatistics, values: Float) -> Check:
             en="sum over cells + outside = all objects, and no cell has more",
         ),
         {
-            "cells": total, "outside": found.outside_sum, "all": everything, "lost": lost,
-            "objects": float(len(values)), "outside_objects": float(found.outside_count),
+            "cells": total, "outside": statistics.outside_sum, "all": everything, "lost": lost,
+            "objects": float(len(values)), "outside_objects": float(statistics.outside_count),
         },
     )  # fmt: skip
 
 
 def _of_cells_size(objects: NDArray[np.object_], cells: NDArray[np.object_], *, by_area: bool) -> Check:
     """Compare sizes: where an object is larger than the one cell it is given to, few cells get what lies in many."""
-    what = Text(zh="整体归属的对象不大于单元", en="objects that are one cell's are no larger than cells")
+    statement = Text(zh="整体归属的对象不大于单元", en="objects that are one cell's are no larger than cells")
     if not len(objects) or not len(cells):
-        return Check(None, what)
+        return Check(None, statement)
     ratio = float(np.median(shapely.area(objects)) / max(np.median(shapely.area(cells)), 1e-9))
-    return Check(by_area or ratio <= 1.0, what, {"object_to_cell_area": ratio})
+    return Check(by_area or ratio <= 1.0, statement, {"object_to_cell_area": ratio})
 
 
 def _notes(measured: Measured, layer: Layer, indicator: str) -> Sequence[Text]:

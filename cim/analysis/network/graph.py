@@ -139,8 +139,8 @@ def _speeds(roads: gpd.GeoDataFrame, assumptions: Assumptions) -> Float:
     by_class = {c: assumptions.get("drive_speed", c if isinstance(c, str) else None) for c in dict.fromkeys(classes)}
     kmh = np.array([by_class[c] for c in classes], np.float64)
     if "speed" in roads:
-        own = roads["speed"].to_numpy(dtype=np.float64, na_value=np.nan)
-        kmh = np.where(own > 0, own, kmh)
+        recorded_kmh = roads["speed"].to_numpy(dtype=np.float64, na_value=np.nan)
+        kmh = np.where(recorded_kmh > 0, recorded_kmh, kmh)
     return kmh
 
 
@@ -148,9 +148,9 @@ def _directions(roads: gpd.GeoDataFrame, row: Int) -> tuple[NDArray[np.bool_], N
     """Return which pieces may be driven with their line, and which against it."""
     if "oneway" not in roads:
         return np.ones(len(row), bool), np.ones(len(row), bool)
-    said = [str(v).strip().casefold() if isinstance(v, str | int | bool) else "" for v in roads["oneway"]]
-    one = np.array([v in ONE_WAY for v in said])[row]
-    back = np.array([v in AGAINST for v in said])[row]
+    oneway = [str(v).strip().casefold() if isinstance(v, str | int | bool) else "" for v in roads["oneway"]]
+    one = np.array([v in ONE_WAY for v in oneway])[row]
+    back = np.array([v in AGAINST for v in oneway])[row]
     return ~back, ~one | back
 
 
@@ -250,17 +250,17 @@ def _with_places(graph: Graph, places: Shapes, origins: int) -> tuple[Graph, Int
     twin_of = _twins(graph)
     for k in range(len(places)):
         edge, along = int(snapped.edge[k]), float(snapped.along_m[k])
-        for own, place in _both_ways(edge, along, graph, twin_of):
+        for directed, place in _both_ways(edge, along, graph, twin_of):
             if k < origins:
-                join(base + k, int(graph.target[own]), own, place, float(graph.length_m[own]))
+                join(base + k, int(graph.target[directed]), directed, place, float(graph.length_m[directed]))
                 for other in range(origins, len(places)):
                     for edge_2, place_2 in _both_ways(
                         int(snapped.edge[other]), float(snapped.along_m[other]), graph, twin_of
                     ):
-                        if edge_2 == own and place_2 >= place:
-                            join(base + k, base + other, own, place, place_2)
+                        if edge_2 == directed and place_2 >= place:
+                            join(base + k, base + other, directed, place, place_2)
             else:
-                join(int(graph.source[own]), base + k, own, 0.0, place)
+                join(int(graph.source[directed]), base + k, directed, 0.0, place)
     edges = np.array(of_edge, np.int64)
     part = np.array(share, np.float64)
     on_edges = shapely.get_coordinates(shapely.line_interpolate_point(graph.lines[snapped.edge], snapped.along_m))

@@ -151,7 +151,7 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
     by_lot = dict(tuple(counts.groupby("feature", sort=False)))
     spaces, impossible_spaces = numbers(lots, lot_layer, "spaces")
     records: list[dict[str, Any]] = []
-    found: list[LotIndicators] = []
+    lot_indicators: list[LotIndicators] = []
     for n, (lot, declared) in enumerate(zip(lots.itertuples(index=False), spaces, strict=True)):
         progress(n / max(len(lots), 1), str(lot.id))
         values = by_lot.get(lot.id)
@@ -159,13 +159,13 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
             continue
         series = lot_series(values, float(declared) if declared > 0 else None)
         indicators = parking_indicators(series, asked.max_gap_min * 60, inputs.city.timezone)
-        found.append(indicators)
+        lot_indicators.append(indicators)
         name = getattr(lot, "name", None) or lot.id
         records.append({"id": lot.id, "name": name, **indicators.row, "geometry": lot.geometry})
     gdf = rows_of(records, [column.name for column in COLUMNS], lots.crs)
     without = sorted(set(lots["id"]) - {record["id"] for record in records})
     figures = _totals(records, absent(lot_layer if lots.empty else count_layer)) | {"lots_without_counts": without}
-    notes = [*_set_aside_notes(records, found), *_unknown_lots(counts, lots)]
+    notes = [*_set_aside_notes(records, lot_indicators), *_unknown_lots(counts, lots)]
     if impossible_spaces:
         notes.append(
             Text(
@@ -173,18 +173,18 @@ def run(asked: Parameters, inputs: Inputs, progress: Progress) -> Result:
                 en=f"the declared spaces of {impossible_spaces} car parks can't be and aren't used",
             )
         )
-    return Result(gdf, _checked(records, found), figures, notes=tuple(notes))
+    return Result(gdf, _checked(records, lot_indicators), figures, notes=tuple(notes))
 
 
 def _totals(records: Sequence[Mapping[str, Any]], nothing: Unknown) -> dict[str, Any]:
     """Return the figures of all car parks; guessed numbers of spaces stand apart."""
     declared = [r for r in records if r["spaces_from"] == DECLARED]
-    known = [r for r in declared if not isinstance(r["occupancy"], Unknown)]
-    room = sum(r["spaces"] for r in known)
+    usable = [r for r in declared if not isinstance(r["occupancy"], Unknown)]
+    room = sum(r["spaces"] for r in usable)
     few = Text(zh="有登记泊位数且有计数的停车场", en="car parks with declared spaces and usable counts")
     occupancy: Any = nothing if not records else too_few(0, 1, few)
     if room:
-        occupancy = float(sum(r["occupancy"] * r["spaces"] for r in known) / room)
+        occupancy = float(sum(r["occupancy"] * r["spaces"] for r in usable) / room)
     assumed = [r["spaces"] for r in records if r["spaces_from"] != DECLARED and not isinstance(r["spaces"], Unknown)]
     return {
         "occupancy": occupancy,
@@ -194,11 +194,11 @@ def _totals(records: Sequence[Mapping[str, Any]], nothing: Unknown) -> dict[str,
     }
 
 
-def _checked(records: Sequence[Mapping[str, Any]], found: Sequence["LotIndicators"]) -> Check:
+def _checked(records: Sequence[Mapping[str, Any]], lot_indicators: Sequence["LotIndicators"]) -> Check:
     """Every share lies between 0 and 1, and the hours of the week give the mean that the counts give."""
     shares = [
         value
-        for record, indicators in zip(records, found, strict=True)
+        for record, indicators in zip(records, lot_indicators, strict=True)
         for value in (record["occupancy"], record["peak_occupancy"], *indicators.week)
         if isinstance(value, float)
     ]
@@ -209,7 +209,7 @@ def _checked(records: Sequence[Mapping[str, Any]], found: Sequence["LotIndicator
     )
     gaps = [
         abs(indicators.week_mean - record["occupancy"])
-        for record, indicators in zip(records, found, strict=True)
+        for record, indicators in zip(records, lot_indicators, strict=True)
         if isinstance(record["occupancy"], float)
     ]
     agree = Check(
@@ -217,14 +217,14 @@ def _checked(records: Sequence[Mapping[str, Any]], found: Sequence["LotIndicator
         Text(zh="按周分小时的平均与按计数的平均一致", en="the mean over hours of the week is that over counts"),
         {
             "largest_difference": max(gaps, default=None),
-            "covered_hours": sum(i.covered_s for i in found) / 3600,
-            "week_hours": sum(i.week_hours for i in found),
+            "covered_hours": sum(i.covered_s for i in lot_indicators) / 3600,
+            "week_hours": sum(i.week_hours for i in lot_indicators),
         },
     )
     return all_of([in_range, agree])
 
 
-def _set_aside_notes(records: Sequence[Mapping[str, Any]], found: Sequence["LotIndicators"]) -> list[Text]:
+def _set_aside_notes(records: Sequence[Mapping[str, Any]], lot_indicators: Sequence["LotIndicators"]) -> list[Text]:
     """Name each car park of which counts were set aside, and why."""
     return [
         Text(
@@ -233,7 +233,7 @@ def _set_aside_notes(records: Sequence[Mapping[str, Any]], found: Sequence["LotI
             en=f"{record['name']} ({record['id']}): {indicators.set_aside} counts can't be and enter no figure"
             + (f", {indicators.offline} of them a sensor that is offline (−1)" if indicators.offline else ""),
         )
-        for record, indicators in zip(records, found, strict=True)
+        for record, indicators in zip(records, lot_indicators, strict=True)
         if indicators.set_aside
     ]
 
@@ -334,22 +334,22 @@ def parking_indicators(series: LotSeries, max_gap_s: float, timezone: str) -> Lo
     gap_ns = int(max_gap_s * 1e9)
     steps = np.diff(series.time_ns)
     usual = int(np.median(steps)) if len(steps) else gap_ns
-    held = np.minimum(np.append(steps, usual), gap_ns)
+    duration_ns = np.minimum(np.append(steps, usual), gap_ns)
     share = series.occupied / series.spaces
-    profile = _week(series.time_ns, held, share, timezone)
+    profile = _week(series.time_ns, duration_ns, share, timezone)
     joined = np.append(False, steps <= gap_ns)  # counts that follow another without a gap
     if series.entered is not None:
         vehicles, basis = series.occupied[0] + np.nansum(series.entered[1:]), ENTRIES
     else:
         rises = np.maximum(np.diff(series.occupied, prepend=series.occupied[0]), 0)
         vehicles, basis = series.occupied[0] + rises[joined].sum(), NET_CHANGES
-    covered_s = float(held.sum()) / 1e9
+    covered_s = float(duration_ns.sum()) / 1e9
     days = covered_s / 86_400
-    span = float(series.time_ns[-1] - series.time_ns[0] + held[-1]) / 1e9
+    span = float(series.time_ns[-1] - series.time_ns[0] + duration_ns[-1]) / 1e9
     row = {
         "spaces": series.spaces,
         "spaces_from": series.spaces_from,
-        "occupancy": float((share * held).sum() / held.sum()),
+        "occupancy": float((share * duration_ns).sum() / duration_ns.sum()),
         "peak_occupancy": float(share.max()),
         "peak_hour": _peak_hour(profile.means),
         "turnover_per_space_day": float(vehicles / series.spaces / days) if days else None,
@@ -366,10 +366,12 @@ def parking_indicators(series: LotSeries, max_gap_s: float, timezone: str) -> Lo
 
 def _peak_hour(means: Sequence[float | None]) -> str | Unknown:
     """Return the hour of the week with the highest mean; of less than a day of hours none is the peak."""
-    told = [(mean, hour) for hour, mean in enumerate(means) if mean is not None]
-    if len(told) < LEAST_HOURS:
-        return too_few(len(told), LEAST_HOURS, Text(zh="一周中有计数的小时", en="hours of the week with counts"))
-    _, hour = max(told, key=lambda pair: (pair[0], -pair[1]))
+    counted_hours = [(mean, hour) for hour, mean in enumerate(means) if mean is not None]
+    if len(counted_hours) < LEAST_HOURS:
+        return too_few(
+            len(counted_hours), LEAST_HOURS, Text(zh="一周中有计数的小时", en="hours of the week with counts")
+        )
+    _, hour = max(counted_hours, key=lambda pair: (pair[0], -pair[1]))
     return f"{WEEKDAYS[hour // 24][1].en} {hour % 24:02d}:00"
 
 
@@ -386,17 +388,17 @@ class Profile:
         return [float(s / h) if h > 0 else None for s, h in zip(self.sums, self.hours, strict=True)]
 
 
-def _week(time_ns: NDArray[np.int64], held: NDArray[np.int64], share: Float, timezone: str) -> Profile:
+def _week(time_ns: NDArray[np.int64], duration_ns: NDArray[np.int64], share: Float, timezone: str) -> Profile:
     """Return the profile of the week; spans of time are cut at the hours of the city's clock."""
     local = pd.DatetimeIndex(pd.to_datetime(time_ns, utc=True)).tz_convert(timezone).tz_localize(None)
     start = local.to_numpy("datetime64[ns]").astype(np.int64)
     monday = int(np.datetime64("1970-01-05", "ns").astype(np.int64))
-    parts = (start % NS_PER_HOUR + held - 1) // NS_PER_HOUR + 1  # hours that a span touches
-    row = np.repeat(np.arange(len(held)), parts)
+    parts = (start % NS_PER_HOUR + duration_ns - 1) // NS_PER_HOUR + 1  # hours that a span touches
+    row = np.repeat(np.arange(len(duration_ns)), parts)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(parts) - parts, parts)
     hour_start = (start[row] // NS_PER_HOUR + nth) * NS_PER_HOUR
     low = np.maximum(start[row], hour_start)
-    high = np.minimum(start[row] + held[row], hour_start + NS_PER_HOUR)
+    high = np.minimum(start[row] + duration_ns[row], hour_start + NS_PER_HOUR)
     weight = (high - low) / NS_PER_HOUR
     hour = ((hour_start - monday) // NS_PER_HOUR) % HOURS_A_WEEK
     hours = np.bincount(hour, weight, minlength=HOURS_A_WEEK)
@@ -491,12 +493,14 @@ def _of_sessions(asked: Parameters, lots: gpd.GeoDataFrame, layer: Layer, timezo
     shape_of = dict(zip(lots["id"], lots.geometry, strict=True))
     no_room = Unknown(Text(zh="未登记泊位数", en="its spaces aren't declared"))
     records, checks = [], []
-    for name, own, room in groups:
-        found = session_indicators(sessions.enter_ns[own], sessions.leave_ns[own], spaces=room or np.nan, **span)
-        values = {key: no_room if np.isnan(value) else value for key, value in found.items()}
+    for name, of_lot, room in groups:
+        indicators = session_indicators(
+            sessions.enter_ns[of_lot], sessions.leave_ns[of_lot], spaces=room or np.nan, **span
+        )
+        values = {key: no_room if np.isnan(value) else value for key, value in indicators.items()}
         records.append({"id": name, "lot": name, **values, "spaces": room or no_room, "geometry": shape_of.get(name)})
         if room:
-            checks.append(_room_check(found["parked_hours"], room, span["end_ns"] - span["start_ns"]))
+            checks.append(_room_check(indicators["parked_hours"], room, span["end_ns"] - span["start_ns"]))
     gdf = rows_of(records, ["id", *(column.name for column in SESSION_COLUMNS)], lots.crs)
     figures: dict[str, Any] = {"sessions_set_aside": sum(sessions.set_aside.values())}
     if len(records) == 1:

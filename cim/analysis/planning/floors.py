@@ -49,7 +49,7 @@ def floors(buildings: gpd.GeoDataFrame, storey_m: float) -> Floors:
     height = _numbers(buildings, "height")
     assumed = ~(storeys > 0)
     counted = np.where(assumed, np.maximum(np.rint(np.where(height > 0, height, 0) / storey_m), 1), storeys)
-    own = buildings.geometry.area.to_numpy(np.float64) * counted
+    floor_area_m2 = buildings.geometry.area.to_numpy(np.float64) * counted
     position = {identifier: k for k, identifier in enumerate(ids)}
     parent_row = np.array([position.get(p, -1) if p else -1 for p in parents], np.int64)
     has_parts = np.zeros(len(ids), bool)
@@ -61,7 +61,7 @@ def floors(buildings: gpd.GeoDataFrame, storey_m: float) -> Floors:
         if not (above >= 0).any():
             break
         top = np.where(above >= 0, above, top)
-    total: Float = np.bincount(top, np.where(has_parts, 0.0, own), minlength=len(ids)).astype(np.float64)
+    total: Float = np.bincount(top, np.where(has_parts, 0.0, floor_area_m2), minlength=len(ids)).astype(np.float64)
     rows = np.flatnonzero(parent_row < 0)
     return Floors(rows, total[rows], int((assumed & ~has_parts).sum()))
 
