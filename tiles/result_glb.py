@@ -59,7 +59,7 @@ def result_glb(computed: Computed, legend: Legend | None, frame: Frame) -> Place
     cut = Cut(bodies, local)
     colors = _colors(computed, legend, solids.ids)[bodies.body_of_face].astype(np.float32)
     primitive = cut.primitive(~cut.degenerate, "Result", WHITE, colors=colors)
-    origin = {"lon": place[0], "lat": place[1], "height_m": place[2], "above": "WGS 84 ellipsoid"}
+    origin = {"lon": place[0], "lat": place[1], "ellipsoidal_height": place[2]}
     return PlacedMesh(encode_mesh(primitive, [str(i) for i in solids.ids], origin), *place)
 
 

@@ -31,7 +31,7 @@ def write_result(computed: Computed, path: Path, city: City) -> None:
         return
     mesh = mesh_of(computed, city)
     path.write_bytes(mesh.glb)
-    summary = computed.summary | {"origin": {"lon": mesh.lon, "lat": mesh.lat, "height_m": mesh.height}}
+    summary = computed.summary | {"origin": {"lon": mesh.lon, "lat": mesh.lat, "ellipsoidal_height": mesh.height}}
     path.with_name(f"{path.name}.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1), "utf-8")
 
 

@@ -154,7 +154,7 @@ def test_a_mesh_has_the_volume_the_place_and_the_colours(sample_city: Served, tm
     path = tmp_path / "result.glb"
     write_result(result, path, city)
     assert path.read_bytes() == mesh.glb
-    assert json.loads((tmp_path / "result.glb.json").read_text())["origin"]["height_m"] == mesh.height
+    assert json.loads((tmp_path / "result.glb.json").read_text())["origin"]["ellipsoidal_height"] == mesh.height
     document = pygltflib.GLTF2().load(str(path))
     assert document.asset.extras["origin"]["lon"] == mesh.lon
     [primitive] = document.meshes[0].primitives
