@@ -72,15 +72,15 @@ class Context:
         if given is None:
             return None
         name, key = given
-        known = self._accounts.get(hash_of(key))
-        if known is None or known[0] < time.monotonic():
+        cached = self._accounts.get(hash_of(key))
+        if cached is None or cached[0] < time.monotonic():
             with self.pool.connection() as connection, connection.cursor() as cursor:
-                known = (time.monotonic() + KEY_KNOWN_S, account_of(cursor, key))
+                cached = (time.monotonic() + KEY_KNOWN_S, account_of(cursor, key))
             self._accounts.clear() if len(self._accounts) > MOST_KEYS_KNOWN else None
-            self._accounts[hash_of(key)] = known
-        if known[1] is None or (name is not None and name != known[1].name):
+            self._accounts[hash_of(key)] = cached
+        if cached[1] is None or (name is not None and name != cached[1].name):
             raise UnknownKey(say("key-belongs-nobody-here"))
-        return known[1]
+        return cached[1]
 
     @cached_property
     def _accounts(self) -> dict[bytes, tuple[float, Account | None]]:

@@ -34,9 +34,9 @@ MOST_BYTES = 400_000_000  # of a raster, uncompressed: 10,000 × 10,000 heights
 
 def city(request: Request) -> Response:
     """Answer which city this is, and how its coordinates and heights are meant."""
-    found = context.of(request).store.city
+    city = context.of(request).store.city
     keys = ("name", "srid", "vertical_datum", "timezone", "extent")
-    return JSONResponse({key: getattr(found, key) for key in keys})
+    return JSONResponse({key: getattr(city, key) for key in keys})
 
 
 def layers(request: Request) -> Response:

@@ -66,9 +66,9 @@ class Events:
 
 async def events(request: Request) -> Response:
     """Answer with an event for each layer that changes: {"layer", "tiles"}."""
-    held: Events = request.app.state.events
+    listener: Events = request.app.state.events
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(held.of_page(), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(listener.of_page(), media_type="text/event-stream", headers=headers)
 
 
 ROUTES = [Route("/viewer/events", events)]

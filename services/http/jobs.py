@@ -24,9 +24,9 @@ def wait_for(state: Context, job: UUID, longest_s: float) -> jobs.Job:
     """Return a job when it has finished, or as it is after some time."""
     pause, until = FIRST_LOOK_S, time.monotonic() + longest_s
     while True:
-        found = read_job(state, job)
-        if found.finished is not None or time.monotonic() > until:
-            return found
+        job_state = read_job(state, job)
+        if job_state.finished is not None or time.monotonic() > until:
+            return job_state
         time.sleep(pause)
         pause = min(pause * 1.5, LAST_LOOK_S)
 
@@ -36,9 +36,9 @@ def error_of(job: jobs.Job) -> CimError:
     if job.status == "dismissed":
         return NotFound(say("job-has-no-result-was-dismissed", job=job.job))
     kind = getattr(errors, job.error or "", None)
-    known = isinstance(kind, type) and issubclass(kind, CimError)
+    is_cim_error = isinstance(kind, type) and issubclass(kind, CimError)
     message = known_again(job.message)
-    return kind(message) if known and kind else FailedJob(message)
+    return kind(message) if is_cim_error and kind else FailedJob(message)
 
 
 def read_job(state: Context, job: UUID) -> jobs.Job:

@@ -21,7 +21,7 @@ def feature_series(request: Request) -> Response:
     clock = state.store.city.clock
     span = (moment(asked.get("from"), clock), moment(asked.get("until"), clock))
     with state.cursor() as cursor:
-        found = series(
+        value_series = series(
             cursor,
             layer,
             request.path_params["feature"],
@@ -29,7 +29,7 @@ def feature_series(request: Request) -> Response:
             period=asked.get("period", "raw"),
             clock=clock,
         )
-    return JSONResponse(found.as_json(), headers={"Cache-Control": "no-cache"})
+    return JSONResponse(value_series.as_json(), headers={"Cache-Control": "no-cache"})
 
 
 ROUTES = [Route("/observations/{layer}/{feature:path}", feature_series)]

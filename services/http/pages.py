@@ -35,9 +35,11 @@ def render_alone(template: str, data: dict[str, Any], city: str) -> str:
     return _environment().get_template(template).render(data=data, city=city, said=_in_both)
 
 
-def _in_both(said: str) -> Markup:
+def _in_both(sentence: str) -> Markup:
     """Return a sentence of the program in both languages, of which the page shows one."""
-    return Markup('<span class="zh">{}</span><span class="en">{}</span>').format(told(said, "zh"), told(said, "en"))
+    return Markup('<span class="zh">{}</span><span class="en">{}</span>').format(
+        told(sentence, "zh"), told(sentence, "en")
+    )
 
 
 def render(

@@ -51,18 +51,18 @@ class Frame(NamedTuple):
         return np.round(moved + MARGIN, 1)
 
 
-def quality_page(known: dict[str, Any], city: str, language: str = "zh") -> str:
+def quality_page(load_record: dict[str, Any], city: str, language: str = "zh") -> str:
     """Render what is known of a load (`cim.loads.quality.read_quality`) as a page that needs nothing but itself."""
-    quality = known.get("quality") or {"layers": [], "refused": []}
+    quality = load_record.get("quality") or {"layers": [], "refused": []}
     places = [place for layer in quality["layers"] for finding in layer["findings"] for place in finding["places"]]
     frame = _frame(quality, [place["at"] for place in (*places, *quality["refused"])])
     return render_alone(
         "quality.html",
         {
-            "known": known,
+            "known": load_record,
             "layers": quality["layers"],
-            "files": (known.get("report") or {}).get("files", []),
-            "totals": _totals((known.get("report") or {}).get("files", [])),
+            "files": (load_record.get("report") or {}).get("files", []),
+            "totals": _totals((load_record.get("report") or {}).get("files", [])),
             "map": _map(quality, frame, language) if frame else None,
             "bars": bars,
             "flags": FLAGS,

@@ -45,10 +45,14 @@ def project(request: Request) -> Response:
     state, ask = context.of(request), ASK.get()
     layers = [layer for layer in state.store.catalog.layers.values() if kind_of(layer).drawn]
     with state.cursor() as cursor:
-        held = [layer for layer in layers if extent(cursor, [layer]) is not None]
-        box = extent(cursor, [layer for layer in held if layer.leaf_level is not None] or held) if held else None
+        filled_layers = [layer for layer in layers if extent(cursor, [layer]) is not None]
+        box = (
+            extent(cursor, [layer for layer in filled_layers if layer.leaf_level is not None] or filled_layers)
+            if filled_layers
+            else None
+        )
     text = qgis_project(
-        state.store.city, state.store.catalog, held, ask.base_url, extent=box, language=_language(request)
+        state.store.city, state.store.catalog, filled_layers, ask.base_url, extent=box, language=_language(request)
     )
     headers = NO_CACHE | {"Content-Disposition": 'attachment; filename="project.qgs"'}
     return Response(text, headers=headers, media_type="application/x-qgis-project")

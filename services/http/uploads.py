@@ -74,15 +74,15 @@ def job(request: Request) -> Response:
     ASK.get().require("editor")
     identifier = jobs.parse_id(request.path_params["job"])
     with context.of(request).cursor() as cursor:
-        found = jobs.read_job(cursor, identifier)
-        if found.kind not in KINDS:
+        job = jobs.read_job(cursor, identifier)
+        if job.kind not in KINDS:
             raise NotFound(say("no-job-upload", identifier=identifier))
-        result: Any = json.loads(jobs.read_result(cursor, identifier)) if found.status == "successful" else None
+        result: Any = json.loads(jobs.read_result(cursor, identifier)) if job.status == "successful" else None
     if result and "report" in result:
         result["report"] = tell(result["report"], ASK.get().language)
     if result:
         result.pop("quality", None)  # the page has it
-    return JSONResponse({"status": found.status, "message": told(found.message, ASK.get().language), "result": result})
+    return JSONResponse({"status": job.status, "message": told(job.message, ASK.get().language), "result": result})
 
 
 def quality(request: Request) -> Response:
@@ -91,14 +91,14 @@ def quality(request: Request) -> Response:
     state = context.of(request)
     identifier = jobs.parse_id(request.path_params["job"])
     with state.cursor() as cursor:
-        found = jobs.read_job(cursor, identifier)
-        if found.kind not in ("rehearsal", "load") or found.status != "successful":
+        job = jobs.read_job(cursor, identifier)
+        if job.kind not in ("rehearsal", "load") or job.status != "successful":
             raise NotFound(say("no-quality-report-job", identifier=identifier))
-        said: Any = json.loads(jobs.read_result(cursor, identifier))
-    known = {"load": said["report"]["load"], "operator": ASK.get().asker.name} | {
-        key: said[key] for key in ("report", "quality")
+        outcome: Any = json.loads(jobs.read_result(cursor, identifier))
+    load_record = {"load": outcome["report"]["load"], "operator": ASK.get().asker.name} | {
+        key: outcome[key] for key in ("report", "quality")
     }
-    return HTMLResponse(quality_page(known, state.store.city.name, ASK.get().language))
+    return HTMLResponse(quality_page(load_record, state.store.city.name, ASK.get().language))
 
 
 def _options(request: Request) -> dict[str, Any]:
@@ -108,9 +108,9 @@ def _options(request: Request) -> dict[str, Any]:
         BadRequest: a value that can't be.
 
     """
-    said = {key: value for key, value in parse_qsl(request.url.query) if key in _SAID and value}
+    options = {key: value for key, value in parse_qsl(request.url.query) if key in _SAID and value}
     try:
-        return Declared.model_validate(said).model_dump(mode="json", exclude_none=True)
+        return Declared.model_validate(options).model_dump(mode="json", exclude_none=True)
     except ValidationError as fault:
         raise BadRequest("; ".join(f"{e['loc'][0]}: {e['msg']}" for e in fault.errors())) from fault
 

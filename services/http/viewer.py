@@ -54,26 +54,26 @@ def asset(request: Request) -> Response:
 def catalog(request: Request) -> Response:
     """Answer the catalogue tree: classes, their layers, fields, code lists, styles and counts, in both languages."""
     state = context.of(request)
-    known, city = state.store.catalog, state.store.city
-    features = known.of_kind("feature")
+    catalog, city = state.store.catalog, state.store.city
+    features = catalog.of_kind("feature")
     with state.cursor() as cursor:
         counts = layer_counts(cursor, features, ASK.get().at) | file_counts(cursor, ASK.get().at)
         solid = [layer for layer in features if layer.leaf_level is not None and not layer.symbol]
         box = extent(cursor, solid) or extent(cursor, features)
         figures = key_figures(cursor, features, ASK.get().at)
-        unknown = unknown_codes(cursor, known, features, ASK.get().at)
+        unknown = unknown_codes(cursor, catalog, features, ASK.get().at)
         tiled = _roots(cursor)
         moments = _moments(cursor)
         around = _degrees(state, box)
         ground_height = _ground_height(state, cursor, tiled, around)
-    layers = sorted(known.layers.values(), key=lambda layer: (layer.class_code, layer.id))
-    ground = known.with_role("ground")
+    layers = sorted(catalog.layers.values(), key=lambda layer: (layer.class_code, layer.id))
+    ground = catalog.with_role("ground")
     answer = answers.Catalog(
         city=answers.City(name=city.name, srid=city.srid, vertical_datum=city.vertical_datum, timezone=city.timezone),
         box=around,
         ground_height_m=ground_height,
-        classes=[answers.DataClass(code=c.code, title=c.title) for c in known.classes],
-        code_lists={k: list(v.codes) for k, v in known.code_lists.items()},
+        classes=[answers.DataClass(code=c.code, title=c.title) for c in catalog.classes],
+        code_lists={k: list(v.codes) for k, v in catalog.code_lists.items()},
         layers=[
             _layer(layer, counts.get(layer.id, 0), layer.id in tiled, unknown.get(layer.id, [])) for layer in layers
         ],
@@ -124,9 +124,9 @@ def find(request: Request) -> Response:
         hit = answers.Hit(layer=None, id=None, text=words, lon=place[0], lat=place[1], crs=place[2])
         return JSONResponse([hit.document()])
     with state.cursor() as cursor:
-        found = search(cursor, state.store.catalog.of_kind("feature"), words, _FOUND, ASK.get().at)
-    lon, lat = state.to_wgs84(np.array([f[3] for f in found], float), np.array([f[4] for f in found], float))
-    rows = zip(found, lon.tolist(), lat.tolist(), strict=True)
+        matches = search(cursor, state.store.catalog.of_kind("feature"), words, _FOUND, ASK.get().at)
+    lon, lat = state.to_wgs84(np.array([f[3] for f in matches], float), np.array([f[4] for f in matches], float))
+    rows = zip(matches, lon.tolist(), lat.tolist(), strict=True)
     hits = [answers.Hit(layer=f[0], id=f[1], text=f[2], lon=x, lat=y) for f, x, y in rows]
     return JSONResponse([hit.document() for hit in hits])
 
@@ -164,14 +164,14 @@ def provenance(request: Request) -> Response:
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     with state.cursor() as cursor:
-        found = read(cursor, layer, request.path_params["id"], ASK.get().at)
-    if found is None:
+        origin = read(cursor, layer, request.path_params["id"], ASK.get().at)
+    if origin is None:
         raise NotFound(say("no-such-object", layer=layer.id, object=request.path_params["id"]))
     if ASK.get().public_only:
-        found["operator"] = None  # who worked on it concerns who works here
-    moments = {name: found[name] for name in ("loaded", "valid_from", "valid_until") if found[name]}
-    found |= {name: state.store.city.clock.shown(moment) for name, moment in moments.items()}
-    return JSONResponse(answers.Provenance(**found).document())
+        origin["operator"] = None  # who worked on it concerns who works here
+    moments = {name: origin[name] for name in ("loaded", "valid_from", "valid_until") if origin[name]}
+    origin |= {name: state.store.city.clock.shown(moment) for name, moment in moments.items()}
+    return JSONResponse(answers.Provenance(**origin).document())
 
 
 def marks(request: Request) -> Response:
@@ -182,11 +182,11 @@ def marks(request: Request) -> Response:
         raise NotFound(say("has-no-marks", layer=layer.id))
     label = layer.drawn_as.label
     with state.cursor() as cursor:
-        found = read_marks(
+        rows = read_marks(
             cursor, layer, label if label in {f.name for f in layer.public_fields} else None, ASK.get().at
         )
-    lon, lat = state.to_wgs84(np.array([m[1] for m in found], float), np.array([m[2] for m in found], float))
-    places = zip(found, lon.tolist(), lat.tolist(), strict=True)
+    lon, lat = state.to_wgs84(np.array([m[1] for m in rows], float), np.array([m[2] for m in rows], float))
+    places = zip(rows, lon.tolist(), lat.tolist(), strict=True)
     return JSONResponse([answers.Mark(id=m[0], lon=x, lat=y, text=m[3]).document() for m, x, y in places])
 
 
@@ -195,8 +195,8 @@ def datasets(request: Request) -> Response:
     state = context.of(request)
     layer = state.layer(request.path_params["layer"])
     with state.cursor() as cursor:
-        found = layer_datasets(cursor, layer, ASK.get().at)
-    notes = [answers.DatasetNote(name=row[0], surveyed=row[1], licence=row[2], count=row[3]) for row in found]
+        rows = layer_datasets(cursor, layer, ASK.get().at)
+    notes = [answers.DatasetNote(name=row[0], surveyed=row[1], licence=row[2], count=row[3]) for row in rows]
     return JSONResponse([note.document() for note in notes])
 
 

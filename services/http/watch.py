@@ -82,7 +82,7 @@ class WatchMiddleware:
 def _line(scope: Scope, status: int, seconds: float, size: int) -> str:
     """Return the log line of an answer; a query may hold names of people, and stays out."""
     ask = ASK.get(None)
-    said: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "level": "error" if status >= _ERROR else "info",
         "method": scope["method"],
@@ -94,7 +94,7 @@ def _line(scope: Scope, status: int, seconds: float, size: int) -> str:
         "account": ask.account.name if ask and ask.account else None,
         "process": os.getpid(),
     }
-    return json.dumps(said, ensure_ascii=False)
+    return json.dumps(entry, ensure_ascii=False)
 
 
 class _TwinCollector:
