@@ -30,8 +30,8 @@ def analyse(name: str | None, given: tuple[str, ...], replay: str | None, output
         else:
             raw = read_parameters(given)
         check_parameters(str(name), raw)
-        with bar() as told:
-            computed = compute(cursor, store, str(name), raw, told)
+        with bar() as report_progress:
+            computed = compute(cursor, store, str(name), raw, report_progress)
     if output is None:
         click.echo(computed.dumps())
         return

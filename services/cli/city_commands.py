@@ -39,6 +39,6 @@ def doctor() -> int:
     findings = examine(read_settings())
     for finding in findings:
         click.echo(
-            f"{'ok     ' if finding.fine else 'MISSING'} {finding.what}{f': {finding.help}' if finding.help else ''}"
+            f"{'ok     ' if finding.fine else 'MISSING'} {finding.subject}{f': {finding.help}' if finding.help else ''}"
         )
     return 0 if all(finding.fine for finding in findings) else 1

@@ -73,5 +73,5 @@ def db_upgrade() -> None:
     """Move the private cluster from an older PostgreSQL to the installed one; the old one is kept beside it."""
     from cim.store.backup import upgrade
 
-    kept = upgrade(read_settings())
-    click.echo(f"moved; the old cluster is kept in {kept}; `cim tiles` builds the tiles")
+    old_cluster = upgrade(read_settings())
+    click.echo(f"moved; the old cluster is kept in {old_cluster}; `cim tiles` builds the tiles")

@@ -15,7 +15,7 @@ from cim.store.kinds import kind_of
 class Finding:
     """One thing looked at."""
 
-    what: str
+    subject: str
     fine: bool
     help: str = ""
 

@@ -30,4 +30,4 @@ def bar() -> Iterator[Callable[[float, str], None]]:
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=1.0)
-        yield lambda share, what: bars.update(task, completed=share, description=what[-LONGEST_SAID:])
+        yield lambda share, phase: bars.update(task, completed=share, description=phase[-LONGEST_SAID:])

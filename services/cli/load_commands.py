@@ -38,11 +38,11 @@ def ingest(
     from services.cli.settings import how_to_give
 
     declared = Declared.model_validate(options | {"date": date.date() if date else None})
-    with open_store(read_settings()) as store, bar() as told:
+    with open_store(read_settings()) as store, bar() as report_progress:
         folder = read_dataset_file(settings_file) if settings_file else None
-        report = load(store, list(paths), declared, folder, progress=told)
+        report = load(store, list(paths), declared, folder, progress=report_progress)
         if report.load is not None:
-            told(1.0, "looking at the quality")
+            report_progress(1.0, "looking at the quality")
             with store.connect() as connection, connection.cursor() as cursor:
                 report.quality = (read_quality(cursor, store, report.load) or {}).get("quality")
     if report_file:
@@ -60,8 +60,8 @@ def reconstruct(clouds: tuple[str, ...], cell: float) -> None:
     from ingest.reconstruct import reconstruct as work
 
     with open_store(read_settings()) as store:
-        with bar() as told:
-            outcome = work(store, clouds, cell, progress=told)
+        with bar() as report_progress:
+            outcome = work(store, clouds, cell, progress=report_progress)
         click.echo(outcome.summary())
 
 
@@ -91,16 +91,16 @@ def quality(load: int, output: Path, lang: str) -> None:
     from services.http.quality_page import quality_page
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
-        known = read_quality(cursor, store, load)
-        if known is None:
+        load_record = read_quality(cursor, store, load)
+        if load_record is None:
             raise NotFound(f"no load {load}; `cim loads` lists them")
         html = output.suffix.lower() in (".html", ".htm")
-        said = (
-            quality_page(known, store.city.name, lang)
+        text = (
+            quality_page(load_record, store.city.name, lang)
             if html
-            else json.dumps(tell(known, "en"), ensure_ascii=False, indent=1)
+            else json.dumps(tell(load_record, "en"), ensure_ascii=False, indent=1)
         )
-    output.write_text(said, "utf-8")
+    output.write_text(text, "utf-8")
     click.echo(f"load {load} → {output}")
 
 

@@ -48,7 +48,7 @@ def diff(layer: str, since: datetime, until: datetime, output: Path | None) -> N
 
     with open_store(read_settings()) as store, store.connect() as connection, connection.cursor() as cursor:
         begin, end = (store.city.clock.begins(moment.date()) for moment in (since, until))
-        found = difference(cursor, store.catalog.layer(layer), begin, end, store.city.srid)
+        changes = difference(cursor, store.catalog.layer(layer), begin, end, store.city.srid)
     if output:
-        write_difference(found, output)
-    click.echo(json.dumps(found.summary(), ensure_ascii=False, indent=1))
+        write_difference(changes, output)
+    click.echo(json.dumps(changes.summary(), ensure_ascii=False, indent=1))

@@ -16,9 +16,13 @@ def tiles(layer_ids: tuple[str, ...], *, changed: bool, prune: bool) -> None:  #
     from tiles.tilers import prune_store, run
 
     with open_store(read_settings()) as store:
-        with bar() as told:
+        with bar() as report_progress:
             lines = list(
-                run(store, layer_ids, progress=lambda done, total: told(done / total, f"{done}/{total} tiles"))
+                run(
+                    store,
+                    layer_ids,
+                    progress=lambda done, total: report_progress(done / total, f"{done}/{total} tiles"),
+                )
             )
         click.echo("\n".join(lines))
         if prune:

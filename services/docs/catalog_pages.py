@@ -75,12 +75,12 @@ def analyses_page() -> str:
         lines += [f"    cim analyse {row.name}{given}", ""]
         lines += ["| input | 中文 | English | unit | default | |", "|---|---|---|---|---|---|"]
         schema = row.declaration.parameters.model_json_schema()
-        for name, said in schema["properties"].items():
-            needed = "required" if name in schema.get("required", ()) else said.get("default")
+        for name, input_schema in schema["properties"].items():
+            needed = "required" if name in schema.get("required", ()) else input_schema.get("default")
             shown = "" if needed is None else needed
             lines.append(
-                f"| `{name}` | {said.get('zh', '')} | {said.get('title', '')} | {said.get('unit', '')} | {shown} "
-                f"| {said.get('description', '')} |"
+                f"| `{name}` | {input_schema.get('zh', '')} | {input_schema.get('title', '')} | {input_schema.get('unit', '')} | {shown} "
+                f"| {input_schema.get('description', '')} |"
             )
         lines += ["", "| output | 中文 | English | unit | definition |", "|---|---|---|---|---|"]
         for output in row.declaration.outputs.values():

@@ -31,7 +31,7 @@ def commands_of(name: str, command: click.Command) -> list[tuple[str, click.Comm
     """Return the commands of a group and of the groups in it, by what a person types."""
     if not isinstance(command, click.Group):
         return [(name, command)]
-    return [found for key in sorted(command.commands) for found in commands_of(f"{name} {key}", command.commands[key])]
+    return [entry for key in sorted(command.commands) for entry in commands_of(f"{name} {key}", command.commands[key])]
 
 
 def settings_page() -> str:
@@ -40,9 +40,11 @@ def settings_page() -> str:
     lines += ["Read once from the environment (`CIM_…`), and what that leaves open from `cim.toml`.", ""]
     lines += ["| environment | cim.toml | default | 中文 | English |", "|---|---|---|---|---|"]
     for field in fields(Settings):
-        said = field.metadata
+        descriptions = field.metadata
         default = "" if field.default is None else field.default
-        lines.append(f"| `CIM_{field.name.upper()}` | `{field.name}` | {default} | {said['zh']} | {said['en']} |")
+        lines.append(
+            f"| `CIM_{field.name.upper()}` | `{field.name}` | {default} | {descriptions['zh']} | {descriptions['en']} |"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -54,8 +56,8 @@ def readers_page() -> str:
         lines.append(f"| {row.name} | {suffixes} | {row.kind} | `{row.module}` |")
     archives = ", ".join(f"`{suffix}`" for suffix in ARCHIVES)
     lines += ["", f"An archive ({archives}) holds any of them; its files are read in its place."]
-    held = {suffix: times for row in READERS for suffix, times in row.memory_factors.items()}
-    shown = ", ".join(f"`{suffix}` {times}" for suffix, times in held.items())
+    memory_times = {suffix: times for row in READERS for suffix, times in row.memory_factors.items()}
+    shown = ", ".join(f"`{suffix}` {times}" for suffix, times in memory_times.items())
     streamed = "Files are read as they stream, or in parts. Some formats are held whole, at so many times a file's size"
     lines += ["", f"{streamed}; what wouldn't fit in `memory_mb` is refused beforehand: {shown}."]
     return "\n".join([*lines, ""])
@@ -65,8 +67,8 @@ def dataset_page() -> str:
     """Return the page of dataset.toml: what can be said of files that don't say it themselves."""
     lines = ["# dataset.toml 数据集说明", "", _MADE, "", *_OF_DATASETS, "", "| key | 中文 | English |", "|---|---|---|"]
     for name, key in Declared.model_fields.items():
-        said = cast("dict[str, str]", key.json_schema_extra)
-        lines.append(f"| `{name}` | {said['zh']} | {said['en']} |")
+        descriptions = cast("dict[str, str]", key.json_schema_extra)
+        lines.append(f"| `{name}` | {descriptions['zh']} | {descriptions['en']} |")
     return "\n".join([*lines, ""])
 
 
