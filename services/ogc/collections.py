@@ -182,7 +182,9 @@ def _write(method: str, summary: str, operation_id: str, parameters: list[Any] |
         "operationId": operation_id,
         "parameters": parameters or [],
         "security": [{"key": []}, {"basic": []}],
-        "responses": {status: {"description": said, "content": _PROBLEM} for status, said in answers.items()},
+        "responses": {
+            status: {"description": description, "content": _PROBLEM} for status, description in answers.items()
+        },
     }
     return {method: operation if method == "delete" else operation | {"requestBody": body}}
 

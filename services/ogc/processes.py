@@ -111,7 +111,9 @@ def describe(row: Analysis) -> answers.Process:
     )
     return answers.Process(
         **_summary(row),
-        inputs={name: _input(name, said, name in required) for name, said in schema["properties"].items()},
+        inputs={
+            name: _input(name, input_schema, name in required) for name, input_schema in schema["properties"].items()
+        },
         outputs=answers.Outputs(result=output),
     )
 
@@ -132,27 +134,27 @@ def declared_output(declared: Declaration, language: str) -> answers.Look:
     )
 
 
-def _input(name: str, said: dict[str, Any], required: bool) -> answers.Input:
+def _input(name: str, input_schema: dict[str, Any], required: bool) -> answers.Input:
     language = ASK.get().language
-    title = said.get("zh") if language == "zh" else said.get("title")
+    title = input_schema.get("zh") if language == "zh" else input_schema.get("title")
     ours = ("zh", "title", "unit", "description", "choices", "also", "default")
-    schema = {k: v for k, v in said.items() if k not in ours}
+    schema = {k: v for k, v in input_schema.items() if k not in ours}
     options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
     if options:
         schema |= options[0]
-    also = [option | {"title": Text(**option["title"]).to(language)} for option in said.get("also", ())]
+    also = [option | {"title": Text(**option["title"]).to(language)} for option in input_schema.get("also", ())]
     return answers.Input(
         title=title or name,
         accepts=answers.InputSchema(
             **schema,
-            default=said.get("default"),
-            unit=said.get("unit") or None,
-            choices=said.get("choices") or None,
-            also=also if "also" in said else None,
+            default=input_schema.get("default"),
+            unit=input_schema.get("unit") or None,
+            choices=input_schema.get("choices") or None,
+            also=also if "also" in input_schema else None,
         ),
         min_occurs=int(required),
         max_occurs=1,
-        description=said.get("description") or None,
+        description=input_schema.get("description") or None,
     )
 
 
@@ -180,13 +182,13 @@ async def execute(request: Request) -> Response:
     state = context.of(request)
     job = await run_in_threadpool(submit, state, "analysis", row.name, inputs)
     if "respond-async" not in request.headers.get("prefer", ""):
-        found = await run_in_threadpool(wait_for, state, job, SYNC_WAIT_S)
-        if found.status == "successful":
+        job_state = await run_in_threadpool(wait_for, state, job, SYNC_WAIT_S)
+        if job_state.status == "successful":
             return await run_in_threadpool(_result, state, job)
-        if found.finished is not None:
-            raise error_of(found)
-    found = await run_in_threadpool(read_job, state, job)
-    return JSONResponse(status_of(found), 201, {"Location": address_of(job), "Preference-Applied": "respond-async"})
+        if job_state.finished is not None:
+            raise error_of(job_state)
+    job_state = await run_in_threadpool(read_job, state, job)
+    return JSONResponse(status_of(job_state), 201, {"Location": address_of(job), "Preference-Applied": "respond-async"})
 
 
 def _result(state: Context, job: UUID, form: str = "json") -> Response:
@@ -271,22 +273,22 @@ def job_list(request: Request) -> Response:
     """Answer the asker's jobs; an admin's are everybody's."""
     state = context.of(request)
     with state.cursor() as cursor:
-        found = jobs.list_jobs(cursor, ASK.get().asker)
+        visible_jobs = jobs.list_jobs(cursor, ASK.get().asker)
     links = [{"rel": "self", "type": "application/json", "href": f"{ASK.get().base_url}/ogc/jobs?f=json"}]
-    return _answer(request, "processes/jobs.html", {"jobs": [status_of(job) for job in found], "links": links})
+    return _answer(request, "processes/jobs.html", {"jobs": [status_of(job) for job in visible_jobs], "links": links})
 
 
 def job(request: Request) -> Response:
     """Answer how a job stands; of an edit that is done, what became of it, too."""
-    found = _of_asker(request)
-    if found.kind == "analysis":
-        _require(found, "read")
-    document = status_of(found)
-    if found.kind == "edit" and found.status == "successful":
-        edited = json.loads(result_text(context.of(request), found.job))
+    job = _of_asker(request)
+    if job.kind == "analysis":
+        _require(job, "read")
+    document = status_of(job)
+    if job.kind == "edit" and job.status == "successful":
+        edited = json.loads(result_text(context.of(request), job.job))
         document["result"] = tell(edited, ASK.get().language)
         if document["result"]["action"] != "deleted":
-            href = item_address(found.name, document["result"]["id"])
+            href = item_address(job.name, document["result"]["id"])
             document["links"].append({"rel": "item", "type": GEOJSON, "href": href})
     return _answer(request, "processes/job.html", document)
 
@@ -305,18 +307,18 @@ def _of_asker(request: Request) -> jobs.Job:
         NotAllowed: it is another's edit.
 
     """
-    found = read_job(context.of(request), jobs.parse_id(request.path_params["job"]))
-    if found.kind not in RESULT_TYPES:
-        raise NotFound(say("no-job", job=found.job))
-    if found.kind == "edit":
-        _require_own(found)
-    return found
+    job = read_job(context.of(request), jobs.parse_id(request.path_params["job"]))
+    if job.kind not in RESULT_TYPES:
+        raise NotFound(say("no-job", job=job.job))
+    if job.kind == "edit":
+        _require_own(job)
+    return job
 
 
-def _require_own(found: jobs.Job) -> None:
+def _require_own(job: jobs.Job) -> None:
     account = ASK.get().require("viewer")
-    if account.role != "admin" and account.name != found.asker.account:
-        raise NotAllowed(say("job-not-yours", job=found.job))
+    if account.role != "admin" and account.name != job.asker.account:
+        raise NotAllowed(say("job-not-yours", job=job.job))
 
 
 def read_analysed(request: Request) -> jobs.Job:
@@ -328,42 +330,42 @@ def read_analysed(request: Request) -> jobs.Job:
         CimError: it failed.
 
     """
-    found = _of_asker(request)
-    _require(found, "read")
-    if found.kind != "analysis":
-        raise NotFound(say("job-is-no-analysis", job=found.job))
-    if found.status == "failed":
-        raise error_of(found)
-    return found
+    job = _of_asker(request)
+    _require(job, "read")
+    if job.kind != "analysis":
+        raise NotFound(say("job-is-no-analysis", job=job.job))
+    if job.status == "failed":
+        raise error_of(job)
+    return job
 
 
 def job_results(request: Request) -> Response:
     """Answer the result of a finished job, in the form that `f` or the address's suffix says."""
-    found = _of_asker(request)
-    _require(found, "read")
-    if found.status == "failed":
-        raise error_of(found)
-    if found.kind != "analysis":
-        text = result_text(context.of(request), found.job)
-        return Response(text, media_type=RESULT_TYPES[found.kind])
+    job = _of_asker(request)
+    _require(job, "read")
+    if job.status == "failed":
+        raise error_of(job)
+    if job.kind != "analysis":
+        text = result_text(context.of(request), job.job)
+        return Response(text, media_type=RESULT_TYPES[job.kind])
     form = request.path_params.get("form") or request.query_params.get("f", "json")
-    return _result(context.of(request), found.job, form)
+    return _result(context.of(request), job.job, form)
 
 
 def dismiss(request: Request) -> Response:
     """Dismiss a job; the process that runs it is ended."""
     state = context.of(request)
-    found = _of_asker(request)
-    _require(found, "change")
+    job = _of_asker(request)
+    _require(job, "change")
     with state.cursor() as cursor:
-        dismissed = jobs.dismiss(cursor, found.job)
+        dismissed = jobs.dismiss(cursor, job.job)
     return JSONResponse(status_of(dismissed))
 
 
 async def share(request: Request) -> Response:
     """Share a result with everybody, or take that back: `{"shared": true}`, by who may change it."""
-    found = await run_in_threadpool(_of_asker, request)
-    _require(found, "change")
+    job = await run_in_threadpool(_of_asker, request)
+    _require(job, "change")
     try:
         shared = (await request.json())["shared"]
     except (ValueError, TypeError, KeyError) as fault:
@@ -373,7 +375,7 @@ async def share(request: Request) -> Response:
 
     def change() -> jobs.Job:
         with context.of(request).cursor() as cursor:
-            return jobs.share(cursor, found.job, shared=shared)
+            return jobs.share(cursor, job.job, shared=shared)
 
     return JSONResponse(status_of(await run_in_threadpool(change)))
 

@@ -123,20 +123,20 @@ class FeatureProvider(BaseProvider):  # type: ignore[misc] # pygeoapi has no typ
             page = reads.features(cursor, self._layer, self._context.store.city.srid, query)
         if not page.count:
             raise ProviderItemNotFoundError(user_msg=f"no {self._layer.id} {identifier}")
-        found: dict[str, Any] = WrittenFeatures(page.text, 1)[0]
-        return found
+        feature: dict[str, Any] = WrittenFeatures(page.text, 1)[0]
+        return feature
 
     def _links(self, page: reads.Page, query: reads.Query, known_at: datetime | None) -> list[dict[str, str]]:
         """Link the next page: after the last id, or by offset where the page is sorted otherwise."""
         if not page.more:
             return []
         ask = ASK.get()
-        kept = [(k, v) for k, v in parse_qsl(ask.query, keep_blank_values=True) if k not in ("cursor", "offset")]
+        parameters = [(k, v) for k, v in parse_qsl(ask.query, keep_blank_values=True) if k not in ("cursor", "offset")]
         if query.sort or query.offset:
-            kept.append(("offset", str(query.offset + query.limit)))
+            parameters.append(("offset", str(query.offset + query.limit)))
         else:
-            kept.append(("cursor", f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"))
-        href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode(kept)}"
+            parameters.append(("cursor", f"{(known_at or datetime.now(UTC)).isoformat()}~{page.last_id}"))
+        href = f"{ask.base_url}/ogc/collections/{self._layer.id}/items?{urlencode(parameters)}"
         return [{"rel": "next", "type": "application/geo+json", "title": OUR_NEXT, "href": href}]
 
 

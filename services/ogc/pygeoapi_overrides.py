@@ -97,10 +97,10 @@ def _honest(document: dict[str, Any]) -> dict[str, Any]:
     """Return the document without links to what isn't served, and an items link that a client can add to."""
     result = {"numberMatched" if key == MATCHED else key: value for key, value in document.items()}
     if isinstance(links := document.get("links"), list):
-        kept = [link for link in links if not any(part in str(link.get("href")) for part in _NOT_SERVED)]
+        served_links = [link for link in links if not any(part in str(link.get("href")) for part in _NOT_SERVED)]
         # after a full last page pygeoapi links one more, by offset; only the provider knows whether there is one
-        kept = [link for link in kept if link.get("rel") != "next" or link.get("title") == OUR_NEXT]
-        result["links"] = [_plain_items(link) for link in kept]
+        served_links = [link for link in served_links if link.get("rel") != "next" or link.get("title") == OUR_NEXT]
+        result["links"] = [_plain_items(link) for link in served_links]
     if isinstance(collections := document.get("collections"), list):
         result["collections"] = [_honest(c) for c in collections]
     return result

@@ -151,14 +151,14 @@ def _meeting(request: Request, rows: ResultRows, box: Box) -> Int:
         return nothing
     west, south, east, north = box
     halves = [box] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]
-    found = nothing
+    row_numbers = nothing
     for half in halves:
         # beyond the rows there is nothing to meet, and a box of the whole world has no place in a city's CRS
         low = np.maximum(half[:2], np.array(extent[:2]) - _MARGIN_DEG)
         high = np.minimum(half[2:], np.array(extent[2:]) + _MARGIN_DEG)
         if (low <= high).all():
-            found = np.union1d(found, rows.meeting(_placed(request, low, high)))
-    return found
+            row_numbers = np.union1d(row_numbers, rows.meeting(_placed(request, low, high)))
+    return row_numbers
 
 
 def _placed(request: Request, low: Any, high: Any) -> shapely.Geometry:

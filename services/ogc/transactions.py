@@ -35,16 +35,16 @@ async def edit(request: Request) -> Response:
     layer = state.layer(request.path_params["collection"])
     action = {"POST": "create", "PUT": "replace", "DELETE": "delete"}[request.method]
     feature = None if action == "delete" else await _feature(request)
-    said = request.path_params.get("item") or (feature or {}).get("id") or secrets.token_hex(8)
+    identifier = request.path_params.get("item") or (feature or {}).get("id") or secrets.token_hex(8)
     at = _valid_from(request, feature, state.store.city.clock)
     crs, feature = _x_before_y(request.headers.get("content-crs", ""), feature)
-    asked: dict[str, Any] = {"id": str(said), "action": action, "feature": feature, "crs": crs, "at": at}
+    asked: dict[str, Any] = {"id": str(identifier), "action": action, "feature": feature, "crs": crs, "at": at}
     job = await run_in_threadpool(submit, state, "edit", layer.id, asked)
-    found = await run_in_threadpool(wait_for, state, job, WAIT_S)
-    if found.finished is None:
-        return JSONResponse(status_of(found), 202, {"Location": address_of(job)})
-    if found.status != "successful":
-        raise error_of(found)
+    job_state = await run_in_threadpool(wait_for, state, job, WAIT_S)
+    if job_state.finished is None:
+        return JSONResponse(status_of(job_state), 202, {"Location": address_of(job)})
+    if job_state.status != "successful":
+        raise error_of(job_state)
     edited = json.loads(await run_in_threadpool(result_text, state, job))
     edited["warnings"] = tell(edited["warnings"], ASK.get().language)
     address = item_address(layer.id, edited["id"])
@@ -63,8 +63,8 @@ async def _feature(request: Request) -> dict[str, Any]:
 
 def _valid_from(request: Request, feature: dict[str, Any] | None, clock: Clock) -> str | None:
     """Return the moment from which an edit holds: `datetime`, else the feature's valid_from."""
-    said = request.query_params.get("datetime") or ((feature or {}).get("properties") or {}).get("valid_from")
-    at = moment(said, clock)
+    text = request.query_params.get("datetime") or ((feature or {}).get("properties") or {}).get("valid_from")
+    at = moment(text, clock)
     return at.isoformat() if at else None
 
 
