@@ -114,11 +114,11 @@ def _run_analysis(store: Store, connection: Connection, job: Job) -> None:
 
     last = 0.0
 
-    def progress(share: float, what: str) -> None:
+    def progress(share: float, phase: str) -> None:
         nonlocal last
         if time.monotonic() - last > PROGRESS_EVERY_S:
             last = time.monotonic()
-            jobs.report_progress(connection, job.number, share, what)
+            jobs.report_progress(connection, job.number, share, phase)
 
     with store.connect("server") as reading, reading.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -153,12 +153,12 @@ def _run_load(store: Store, _: Connection, job: Job) -> None:
     """Load an upload and finish the job in one transaction; where nothing went in, the job just says so."""
     from ingest.sources.uploads import load_upload
 
-    def finish(cursor: Cursor, said: Mapping[str, Any]) -> bool:
-        return jobs.finish(cursor, job.number, json.dumps(keep(said), ensure_ascii=False))
+    def finish(cursor: Cursor, outcome: Mapping[str, Any]) -> bool:
+        return jobs.finish(cursor, job.number, json.dumps(keep(outcome), ensure_ascii=False))
 
-    said = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker, BUSY_WAIT_S)
-    if said["report"]["load"] is None:
-        _finish(store, job, said)
+    outcome = load_upload(store, job.parameters["upload"], _declared(job), finish, job.asker, BUSY_WAIT_S)
+    if outcome["report"]["load"] is None:
+        _finish(store, job, outcome)
 
 
 def _run_undo(store: Store, _: Connection, job: Job) -> None:
@@ -207,12 +207,12 @@ def follow_changes(store: Store) -> None:
                 if layer and tiler:
                     tiler(store, layer)
                 changes.announce_update(connection, name, tiles=tiler is not None)
-            found, place = changes.changes_since(connection, place)
-            if not found:
+            changed_layers, place = changes.changes_since(connection, place)
+            if not changed_layers:
                 _wait(connection, clock)
-                found, place = changes.changes_since(connection, place)
+                changed_layers, place = changes.changes_since(connection, place)
             now = datetime.now(UTC)
-            changed = set(found) | _passed(connection, clock, now)
+            changed = set(changed_layers) | _passed(connection, clock, now)
             clock = now
 
 
