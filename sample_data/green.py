@@ -92,13 +92,13 @@ def watchtowers(relief: Relief, reach_m: float) -> Features:
     axis = np.linspace(-reach_m, reach_m, 161)
     x, y = np.meshgrid(axis, axis)
     z = relief.height(x, y)
-    found = []
+    summits = []
     for east in (False, True):
         for north in (False, True):
             quarter = np.where(((x > 0) == east) & ((y > 0) == north) & (np.abs(y) > 900), z, -np.inf)
             i = np.unravel_index(int(np.argmax(quarter)), z.shape)
-            found.append((float(x[i]), float(y[i]), float(z[i])))
-    return [shapely.Point(p) for p in found], {
+            summits.append((float(x[i]), float(y[i]), float(z[i])))
+    return [shapely.Point(p) for p in summits], {
         "id": [f"WT{k}" for k in range(1, 5)],
         "name": ["西南岭瞭望塔", "西北岭瞭望塔", "东南岭瞭望塔", "狮脑山瞭望塔"],
         "塔高": [18.0, 15.0, 18.0, 24.0],

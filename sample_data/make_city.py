@@ -95,8 +95,8 @@ def make_city(folder: Path, scale: str = "small", seed: int = 1) -> list[Path]:
         "patrol_track.geojson": lambda: life.patrols(plan, rng),
     }
     features = {name: make() for name, make in made.items()}
-    for name, found in features.items():
-        write.write_features(folder / name, found)
+    for name, layer_features in features.items():
+        write.write_features(folder / name, layer_features)
     life.write_parking_counts(folder / "parking_observation.csv", lots[1]["id"], lots[1]["泊位数"], rng)
     life.write_sensor_values(folder / "sensor_observation.csv", rng)
     life.write_control_points(folder / "control_point.csv", relief, rng)

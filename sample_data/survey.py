@@ -52,8 +52,8 @@ def write_cloud(
     las.intensity = rng.integers(800, 2400, len(xyz)).astype(np.uint16)
     shade = rng.uniform(0.82, 1.12, len(xyz))
     table = np.zeros((7, 3))
-    for known, colour in COLOURS.items():
-        table[known] = colour
+    for class_code, colour in COLOURS.items():
+        table[class_code] = colour
     las.red, las.green, las.blue = (np.clip(table[code] * shade[:, None], 0, 255).T * 257).astype(np.uint16)
     las.write(path)
 

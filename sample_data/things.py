@@ -99,8 +99,8 @@ def addresses(plan: Plan, houses: Sequence[House], cells: Features) -> Features:
     tree = shapely.STRtree(lines)
     centres = shapely.centroid([h.footprint for h in houses])
     nearest = tree.nearest(centres)
-    found = shapely.STRtree(cells[0]).query(centres, "within")
-    cell_of = dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
+    pairs = shapely.STRtree(cells[0]).query(centres, "within")
+    cell_of = dict(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True))
     doors, names, codes = [], [], []
     seen: dict[str, int] = {}
     for k, (house, i) in enumerate(zip(houses, nearest.tolist(), strict=True)):

@@ -104,15 +104,15 @@ Builder = Callable[[Site], Iterator[House]]
 
 def houses(plan: Plan, rng: Rng) -> list[House]:
     """Return the buildings: those that people know by name first, then block by block, then up the slopes."""
-    known = list(_landmarks())
-    made = known.copy()
-    shapes = np.array([house.footprint for house in known], object)
+    landmarks = list(_landmarks())
+    made = landmarks.copy()
+    shapes = np.array([house.footprint for house in landmarks], object)
     kinds = [(block, kind_of(block, rng)) for block in plan.blocks()]
     for number, (block, kind) in enumerate([*kinds, *((block, "terraces") for block in plan.slopes())]):
         inside = shapes[shapely.intersects(shapes, block.polygon)] if len(shapes) else shapes
         land = _Land(block.polygon, list(inside))
-        found = [replace(h, block=number) for h in _BUILDERS[kind](Site(block, land, _turn(kind, block, rng), rng))]
-        made += [replace(h, core=kind != "terraces" or rng.random() < 0.45) for h in found]
+        built = [replace(h, block=number) for h in _BUILDERS[kind](Site(block, land, _turn(kind, block, rng), rng))]
+        made += [replace(h, core=kind != "terraces" or rng.random() < 0.45) for h in built]
     return _clear_of_streets(made, plan)
 
 
@@ -312,9 +312,9 @@ def _campus(site: Site) -> Iterator[House]:
         (forms.ell, 30.0, 20.0, "flat", 3, "食堂"),
     ):  # fmt: skip
         for where in site.rows(18, 16, 2):
-            found = list(site.build(House(form(w, d, rng), "education", roof, storeys, 3.7, 1996, name), where, 9.0))
-            if found:
-                yield from found
+            built = list(site.build(House(form(w, d, rng), "education", roof, storeys, 3.7, 1996, name), where, 9.0))
+            if built:
+                yield from built
                 break
 
 

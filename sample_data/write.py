@@ -40,9 +40,9 @@ def write_buildings(path: Path, named: Iterable[tuple[str, House]], relief: Reli
     _write_city_model(path, (_building(name, house, base_m(house, relief)) for name, house in named))
 
 
-def write_bridges(path: Path, found: Iterable[Bridge]) -> None:
+def write_bridges(path: Path, bridges: Iterable[Bridge]) -> None:
     """Write bridges, each of parts."""
-    _write_city_model(path, (_bridge(f"BR{k:02}", bridge) for k, bridge in enumerate(found, 1)))
+    _write_city_model(path, (_bridge(f"BR{k:02}", bridge) for k, bridge in enumerate(bridges, 1)))
 
 
 def _write_city_model(path: Path, features: Iterable[dict[str, Any]]) -> None:
@@ -86,10 +86,10 @@ def _feature(
 ) -> dict[str, Any]:
     vertices: list[list[int]] = []
     objects: dict[str, Any] = {identifier: {"type": kind, "attributes": attributes}}
-    for name, told, body in parts:
+    for name, part_attributes, body in parts:
         if name != identifier:
             objects[identifier].setdefault("children", []).append(name)
-            objects[name] = {"type": f"{kind}Part", "attributes": told, "parents": [identifier]}
+            objects[name] = {"type": f"{kind}Part", "attributes": part_attributes, "parents": [identifier]}
         objects[name]["geometry"] = [_geometry(body, len(vertices))]
         vertices += [[round(x * 1000), round(y * 1000), round(z * 1000)] for x, y, z in body.vertices]
     return {"type": "CityJSONFeature", "id": identifier, "CityObjects": objects, "vertices": vertices}
