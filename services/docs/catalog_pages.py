@@ -78,10 +78,8 @@ def analyses_page() -> str:
         for name, input_schema in schema["properties"].items():
             needed = "required" if name in schema.get("required", ()) else input_schema.get("default")
             shown = "" if needed is None else needed
-            lines.append(
-                f"| `{name}` | {input_schema.get('zh', '')} | {input_schema.get('title', '')} | {input_schema.get('unit', '')} | {shown} "
-                f"| {input_schema.get('description', '')} |"
-            )
+            zh, en, unit, meaning = (input_schema.get(key, "") for key in ("zh", "title", "unit", "description"))
+            lines.append(f"| `{name}` | {zh} | {en} | {unit} | {shown} | {meaning} |")
         lines += ["", "| output | 中文 | English | unit | definition |", "|---|---|---|---|---|"]
         for output in row.declaration.outputs.values():
             definition = f"{output.definition.zh}；{output.definition.en}" if output.definition else ""
