@@ -128,6 +128,7 @@ class Catalog(Scene):
     terrain: bool
     moments: list[str]  # at which tiles change
     figures: list[KeyFigure]
+    tools: list[str]  # addresses of the modules that other packages bring, from the page's own
 
 
 # what the page asks for beside tiles: /viewer/...

@@ -26,7 +26,7 @@ from cim.read.layers import (
 from cim.read.terrain import median_height, surfaces
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of
-from services.http import answers, context
+from services.http import answers, context, viewer_tools
 from services.http.ask import ASK
 from services.http.named_files import file_in
 
@@ -84,6 +84,7 @@ def catalog(request: Request) -> Response:
             for layer in sorted(features, key=lambda layer: layer.figure.rank if layer.figure else 0)
             if layer.figure and layer.id in figures
         ],
+        tools=viewer_tools.addresses(),
     )
     return JSONResponse(answer.document(), headers={"Cache-Control": "no-cache"})
 
@@ -290,5 +291,6 @@ ROUTES = [
     Route("/viewer/marks/{layer}.json", marks),
     Route("/viewer/datasets/{layer}.json", datasets),
     Route("/viewer/provenance/{layer}/{id:path}", provenance),
+    *viewer_tools.ROUTES,
     Route("/{path:path}", asset),
 ]

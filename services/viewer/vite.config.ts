@@ -4,6 +4,7 @@ import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 const OUT = resolve(import.meta.dirname, "../static/viewer");
+const EXAMPLES = resolve(import.meta.dirname, "../../tests/example"); // with a tool that a package brings, which a test mounts
 const ENGINE = resolve(import.meta.dirname, "node_modules/@cesium/engine");
 
 /** Cesium loads workers, textures and WebAssembly by address: they lie beside the page. */
@@ -33,5 +34,6 @@ export default defineConfig({
   base: "./", // every address is relative: the page works under any prefix
   build: { outDir: OUT, emptyOutDir: true, target: "chrome100", chunkSizeWarningLimit: 6000 },
   plugins: [cesiumAssets()],
+  server: { fs: { allow: [import.meta.dirname, EXAMPLES] } },
   test: { environment: "happy-dom", include: ["tests/**/*.test.ts"], isolate: false },
 });

@@ -124,6 +124,9 @@ TRIED: dict[str, list[tuple[dict[str, str], dict[str, tuple[str, ...] | list[str
     "/viewer/marks/{layer}.json": [(FEATURE, OF_MOMENT)],
     "/viewer/datasets/{layer}.json": [(FEATURE, OF_MOMENT)],
     "/viewer/provenance/{layer}/{id:path}": [(FEATURE, OF_MOMENT), ({"layer": "building", "id": "\0"}, {})],
+    "/viewer/tools/{name:path}.js": [
+        ({"name": name}, {}) for name in ("", "..", "../../etc/passwd", "9" * 300, "\0", "é/é")
+    ],
     "/viewer/uploads/jobs/{job}": [({"job": number or "-"}, {}) for number in NUMBERS],
     "/viewer/uploads/jobs/{job}/quality": [({"job": number or "-"}, {}) for number in NUMBERS[:4]],
     "/data/layers.json": [({}, OF_MOMENT)],

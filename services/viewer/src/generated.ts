@@ -108,6 +108,7 @@ export type Catalog = {
   terrain: boolean;
   moments: string[];
   figures: KeyFigure[];
+  tools: string[];
 };
 
 /** A place on the globe in the city's plane coordinates. */

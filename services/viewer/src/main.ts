@@ -10,6 +10,7 @@ import { createScene, goHome } from "./scene";
 import { followScene, readAddress, restoreState } from "./scene-url";
 import { pickAt, selectOnClick } from "./selection";
 import { state, toggleLayer } from "./state";
+import { addTools } from "./tools/brought";
 
 /** A sentence instead of a black page. */
 function notice(sentence: string): void {
@@ -32,6 +33,7 @@ async function start(): Promise<void> {
   restoreState(asked, catalog);
   const widget = await createScene(document.getElementById("scene") as HTMLElement, catalog);
   for (const panel of PANELS) panel.mount(document.getElementById(panel.slot) as HTMLElement, catalog, widget);
+  void addTools(catalog.tools, catalog, widget);
   const layers = await drawLayers(catalog, widget);
   selectOnClick(widget, layers);
   followChanges(catalog, layers);

@@ -17,6 +17,7 @@ const catalog: Catalog = {
   terrain: false,
   moments: [],
   figures: [],
+  tools: [],
 };
 const nowhere = {} as CesiumWidget; // the example draws nothing
 

@@ -3,8 +3,8 @@ import type { Catalog } from "../api";
 import { element } from "../dom";
 import { local, text } from "../i18n";
 import { state } from "../state";
-import { TOOLS } from "../tools";
-import { buttonOf, mountPanel, pressed } from "../tools/tool";
+import { tools } from "../tools";
+import { buttonOf, mountPanel, pressed, type Tool } from "../tools/tool";
 import { searchBox } from "./search";
 
 const UNITS: Record<string, string> = { km2: "km²", m2: "m²" };
@@ -23,24 +23,32 @@ export function bar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): 
       }),
     );
   };
+  const row = element("nav", { className: "card tools" });
   let buttons: HTMLElement[] = [];
   const press = () =>
-    TOOLS.forEach((tool, i) => {
+    tools.value.forEach((tool, i) => {
       const on = pressed(tool);
       if (on !== null) buttons[i]?.setAttribute("aria-pressed", String(on));
     });
+  const drawTools = () => {
+    buttons = tools.value.map((tool) => buttonOf(tool, catalog, widget));
+    row.replaceChildren(...buttons);
+    press();
+  };
   state.language.subscribe(() => {
     const brand = element("div", { className: "card brand" }, element("b", {}, catalog.city.name), element("span", {}, text("title")));
-    buttons = TOOLS.map((tool) => buttonOf(tool, catalog, widget));
-    const tools = element("nav", { className: "card tools", ariaLabel: text("tools") }, ...buttons);
-    slot.replaceChildren(brand, searchBox(catalog, widget), figures, tools);
+    row.ariaLabel = text("tools");
+    slot.replaceChildren(brand, searchBox(catalog, widget), figures, row);
     count();
-    press();
+    drawTools();
   });
-  for (const tool of TOOLS) {
-    mountPanel(tool, catalog, widget);
-    tool.toggles?.subscribe(press);
-  }
+  for (const tool of tools.value) mountPanel(tool, catalog, widget);
+  const followed = new Set<Tool>();
+  tools.subscribe((all) => {
+    for (const tool of all) if (!followed.has(tool)) tool.toggles?.subscribe(press);
+    all.forEach((tool) => followed.add(tool));
+    drawTools(); // others' come after the page's own stand
+  });
   state.tool.subscribe(press);
   state.edition.subscribe(count);
 }

@@ -1,3 +1,4 @@
+import { Observable } from "../state";
 import { analyses } from "./analyses";
 import { colour } from "./colour";
 import { home } from "./home";
@@ -9,5 +10,8 @@ import { time } from "./time";
 import type { Tool } from "./tool";
 import { upload } from "./upload";
 
-/** The tools of the bar, in their order. A new tool is a file and a row here. */
+/** The page's own tools, in their order. A new tool is a file and a row here. */
 export const TOOLS: Tool[] = [home, colour, analyses, measure, time, sun, upload, share, language];
+
+/** The tools of the bar: those, and what other packages bring (`brought.ts`). */
+export const tools = new Observable<readonly Tool[]>(TOOLS);

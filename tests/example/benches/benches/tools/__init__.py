@@ -1,0 +1,1 @@
+"""What the page imports: modules of JavaScript beside this file."""
