@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -16,6 +17,7 @@ from cim import errors
 from cim.access.accounts import add_account
 from cim.config import Settings
 from cim.errors import CimError
+from cim.messages import say
 from ingest.delivery.declared import Declared
 from services.app import create_app
 from services.cli import main as cli
@@ -73,18 +75,24 @@ def test_every_kind_stands_in_the_file_of_errors_and_has_its_own_row() -> None:
     assert len(set(titles)) == 2 * len(KINDS)
 
 
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Starlette:
+    """The server's own application, not started, with a door that asks nothing of a city and fails as its path says."""
+    app = create_app(Settings(state=tmp_path_factory.mktemp("failing")))
+
+    def fail(request: Request) -> NoReturn:
+        raise getattr(errors, request.path_params["kind"])(say("no-geometry"))
+
+    app.router.routes.insert(0, Route("/fails/{kind}", fail))
+    return app
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_answered_as_what_it_means(kind: type[CimError], language: str, tmp_path: Path) -> None:
-    def fail(_: Request) -> NoReturn:
-        raise kind("no geometry")
-
-    app = create_app(Settings(state=tmp_path))  # the server's own, not started: this door asks nothing of a city
-    app.router.routes.insert(0, Route("/fails", fail))
-
+def test_each_kind_is_answered_as_what_it_means(kind: type[CimError], language: str, failing: Starlette) -> None:
     async def asked() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://city") as client:
-            return await client.get("/fails", headers={"Accept-Language": language})
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(failing), base_url="http://city") as client:
+            return await client.get(f"/fails/{kind.__name__}", headers={"Accept-Language": language})
 
     response = asyncio.run(asked())
     body = response.json()
