@@ -141,9 +141,11 @@ def test_every_address_that_a_page_mentions_answers(sample_city: Served) -> None
     lots = httpx.get(f"{sample_city.url}/ogc/collections/parking_lot/items?limit=1&f=json").json()["features"]
     analysis = {"inputs": {"cells": "district"}}
     ran = httpx.post(f"{sample_city.url}/ogc/processes/cell_statistics/execution", json=analysis, timeout=120)
+    job = ran.headers["link"].split("/jobs/")[1].split(">")[0]
     places = {
         "{layer}/{feature}": f"parking_observation/{lots[0]['id']}",
-        "{id}": ran.headers["link"].split("/jobs/")[1].split(">")[0],
+        "{job}": job,
+        "{id}": job,
     } | PLACES
     lost = {}
     for address, pages in addresses.items():

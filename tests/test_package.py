@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,24 @@ NOWHERE = (  # none of these leads to another file of the package, or out of it
 
 
 def install(source: Path, target: Path, scratch: Path) -> None:
-    """Install a package into a folder, as pip does, from a copy: its build writes beside the source."""
+    """Build a package's wheel as pip does, from a copy, since a build writes beside the source, and unpack it."""
     shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-    flags = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *flags, "--target", str(target), str(scratch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    build = [sys.executable, "-c", "from setuptools import build_meta; build_meta.build_wheel('.')"]
+    built = subprocess.run(build, cwd=scratch, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    [wheel] = scratch.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+
+
+def add_broken(packages: Path) -> None:
+    """Name two packages of tools that can't be imported: one isn't there, one raises."""
+    (packages / "raising.py").write_text("1 / 0", "utf-8")
+    metadata = packages / "broken-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n", "utf-8")
+    points = "[cim.viewer_tools]\nbroken = not_installed\nraising = raising\n"
+    (metadata / "entry_points.txt").write_text(points, "utf-8")
 
 
 @dataclass(frozen=True)
@@ -44,10 +57,7 @@ class Installed:
 def city(make_store: MakeStore, private_cluster: cluster.Cluster, tmp_path: Path) -> Iterator[Installed]:
     packages = tmp_path / "packages"
     install(EXAMPLE, packages, tmp_path / "source")
-    broken = packages / "broken-1.dist-info"
-    broken.mkdir()
-    (broken / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n", "utf-8")
-    (broken / "entry_points.txt").write_text("[cim.viewer_tools]\nbroken = not_installed\n", "utf-8")
+    add_broken(packages)
     store = make_store()
     database = store.url.split("dbname=")[1].split()[0]
     environment = os.environ | {
@@ -90,7 +100,7 @@ def test_a_package_brings_a_layer_a_style_a_role_a_reader_an_analysis_and_a_tool
         assert (answer.status_code, answer.json().get("seats_in_all")) == (200, seats), answer.text
         assert answer.json()["check"]["passed"] is True
 
-    assert catalog["tools"] == [TOOL[1:]]  # the package that isn't there takes nothing down
+    assert catalog["tools"] == [TOOL[1:]]  # those that can't be imported take nothing down
     module = client.get(TOOL)
     assert (module.status_code, module.headers["cache-control"]) == (200, "no-cache")
     assert module.headers["content-type"].startswith("text/javascript")

@@ -30,7 +30,7 @@ def modules() -> Mapping[str, Traversable]:
     for point in sorted(entry_points(group="cim.viewer_tools"), key=lambda point: point.name):
         try:
             folder = files(point.value)
-        except ImportError as fault:
+        except Exception as fault:  # noqa: BLE001 - importing runs their code, which may raise anything
             _LOG.warning("cim.viewer_tools: %s = %s: %s", point.name, point.value, fault)
             continue
         scripts = [file for file in folder.iterdir() if file.name.endswith(_SUFFIX) and file.is_file()]

@@ -23,6 +23,7 @@ from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import BadRequest
+from cim.messages import tell
 from cim.read.layers import unknown_codes
 from cim.store import cluster
 from cim.store.connection import Store, connect, open_store
@@ -121,7 +122,7 @@ def by_feed(store: Store, layer: Layer, features: list[Json], folder: Path) -> C
     run_due(store, feeds)
     with store.connect() as connection:
         (load,) = connection.execute("SELECT report FROM cim.load ORDER BY load DESC LIMIT 1").fetchone() or ({},)
-    (file,) = load["files"]
+    (file,) = tell(load, "en")["files"]
     return Counter(file["reasons"]) + Counter({w["warning"]: w["count"] for w in file["warnings"]})
 
 

@@ -116,7 +116,8 @@ def test_each_named_mesh_is_an_object(store: Store, tmp_path: Path) -> None:
 def test_a_model_without_a_place_says_how_to_give_one(store: Store, tmp_path: Path) -> None:
     report = ingest(store, [write(tmp_path / "hall.obj")], Declared(layer="building", vertical_datum="city"))
     assert report.exit_code == 1
-    assert "anchor = [longitude, latitude, height]" in (report.files[0].error or "")
+    assert report.files[0].setting == "anchor"
+    assert "longitude, latitude and height" in (report.files[0].error or "")
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".glb", ".ply", ".stl"])

@@ -270,7 +270,7 @@ def test_what_nothing_tells_is_an_error(store: Store, tmp_path: Path, monkeypatc
     monkeypatch.setattr("ingest.formats.scenes.osgb.shutil.which", lambda _: None)
     assert "apt install openscenegraph" in said("<SRS>EPSG:4547</SRS>")
     monkeypatch.setattr("ingest.formats.scenes.osgb.shutil.which", lambda _: "/bin/false")
-    assert "no SRS" in said("")
+    assert "nothing tells its CRS" in said("")
     assert "vertical datum" in said("<SRS>EPSG:4547</SRS>", Declared())
     assert "SRSOrigin" in said("<SRS>EPSG:4547</SRS><SRSOrigin>a,b,c</SRSOrigin>")
     assert "no OSGB tiles" in said("<SRS>EPSG:4547</SRS>")

@@ -127,7 +127,7 @@ def test_layers_and_series(sample_city: Served, twin: Twin) -> None:
     assert raw["occupied"].tolist() == lot["占用泊位"].astype(float).tolist()
     hourly = twin.series("parking_observation", "P02", period="hour", start="2024-05-07", until="2024-05-09")
     expected = lot["占用泊位"].resample("h").mean()
-    inside = expected[(expected.index >= "2024-05-07T00:00Z") & (expected.index < "2024-05-09T00:00Z")]
+    inside = expected[(expected.index >= "2024-05-07T00:00+08:00") & (expected.index < "2024-05-09T00:00+08:00")]
     assert np.allclose(hourly["occupied_mean"], inside)
     observations = twin.read("parking_observation", where="feature = 'P02' AND occupied > 10")
     assert len(observations) == (lot["占用泊位"] > 10).sum()

@@ -28,12 +28,12 @@ const catalog: Catalog = {
 };
 const nowhere = {} as CesiumWidget; // nothing here draws
 const ids = () => [...document.querySelectorAll(".tools button")].map((button) => button.id);
-const OWN = [home, language]; // those of the page that draw nothing
-const ours = ["home", "language"];
+const OF_PAGE = [home, language]; // those of the page that draw nothing
+const idsOfPage = OF_PAGE.map((tool) => tool.id);
 
 beforeEach(() => {
   document.body.replaceChildren();
-  [state.tool.value, state.language.value, tools.value] = [null, "en", OWN];
+  [state.tool.value, state.language.value, tools.value] = [null, "en", OF_PAGE];
   const slot = document.createElement("div");
   document.body.append(slot);
   bar(slot, catalog, nowhere);
@@ -42,7 +42,7 @@ afterEach(() => vi.restoreAllMocks());
 
 test("a package's tool stands after the page's own, and its panel opens in the language of the page", async () => {
   await addTools([EXAMPLE], catalog, nowhere);
-  expect(ids()).toEqual([...ours, "bench-count"]);
+  expect(ids()).toEqual([...idsOfPage, "bench-count"]);
   const panel = document.getElementById("bench-count-panel")!;
   const button = () => document.getElementById("bench-count")!;
   expect([button().textContent, panel.hidden]).toEqual(["Benches", true]);
@@ -64,7 +64,7 @@ test("what it switches is seen on its button", async () => {
 test("they keep the order of their addresses, whichever comes first", async () => {
   const late = script(`await new Promise((done) => setTimeout(done, 50)); export default () => ({ id: "late", ${TITLE}, act() {} })`);
   await addTools([late, makes(`{ id: "early", ${TITLE}, act() {} }`)], catalog, nowhere);
-  expect(ids()).toEqual([...ours, "late", "early"]);
+  expect(ids()).toEqual([...idsOfPage, "late", "early"]);
 });
 
 test.each([
@@ -84,5 +84,5 @@ test.each([
   await addTools([broken, EXAMPLE], catalog, nowhere);
   expect(warn).toHaveBeenCalledTimes(1);
   expect(warn.mock.calls[0]![0]).toContain(broken);
-  expect(ids()).toEqual([...ours, "bench-count"]);
+  expect(ids()).toEqual([...idsOfPage, "bench-count"]);
 });

@@ -17,7 +17,7 @@ export type MakeTool = (page: typeof PAGE) => Tool;
  * One that is broken is a warning on the console; the page and the others go on.
  */
 export async function addTools(addresses: readonly string[], catalog: Catalog, widget: Cesium.CesiumWidget): Promise<void> {
-  const own = tools.value;
+  const ofPage = tools.value;
   const brought: (Tool | undefined)[] = addresses.map(() => undefined);
   const add = async (address: string, position: number) => {
     try {
@@ -26,7 +26,7 @@ export async function addTools(addresses: readonly string[], catalog: Catalog, w
       check(tool);
       mountPanel(tool, catalog, widget);
       brought[position] = tool;
-      tools.value = [...own, ...brought.filter((one) => one !== undefined)];
+      tools.value = [...ofPage, ...brought.filter((one) => one !== undefined)];
     } catch (fault) {
       console.warn(`The tool ${address} is left out:`, fault);
     }
