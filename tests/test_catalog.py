@@ -14,7 +14,7 @@ from cim.catalog.common_columns import COMMON_COLUMNS, FILTERABLE, RESERVED, SHO
 from cim.catalog.read import read_catalog
 from cim.city import YANGQUAN
 from cim.errors import BadCatalog
-from cim.read import layers as reads
+from cim.read import tile_rows
 from cim.store.connection import connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
@@ -296,6 +296,6 @@ def test_vector_tiles_and_features_leave_out_what_is_sensitive(make_store: MakeS
     assert ingest(store, [path], Declared()).exit_code == 0
     with store.connect() as connection, connection.cursor() as cursor:
         layer = store.catalog.layers["camera"]
-        tile = reads.vector_tile(cursor, layer, store.city.srid, (14, 13361, 6327), None)
+        tile = tile_rows.vector_tile(cursor, layer, store.city.srid, (14, 13361, 6327), None)
     assert b"C1" in tile
     assert b"secret" not in tile

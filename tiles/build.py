@@ -23,8 +23,8 @@ from cim.city import City
 from cim.concurrency.process_pool import process_pool
 from cim.config import Settings
 from cim.geometry.stored_form import content_hash
-from cim.read.layers import Version, point_heights, rows_in_tiles, versions_in_tiles
 from cim.read.terrain import ground_of
+from cim.read.tile_rows import Version, point_heights, rows_in_tiles, versions_in_tiles
 from cim.store.assets import asset_path
 from cim.store.connection import Cursor, Store, session
 from tiles import symbols as instances

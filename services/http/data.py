@@ -18,7 +18,7 @@ from starlette.routing import Route
 from cim.city import Extent
 from cim.errors import BadRequest, NotFound, UnknownCrs
 from cim.messages import say
-from cim.read.layers import layer_counts
+from cim.read.layer_summary import layer_counts
 from services.http import context
 from services.http.ask import ASK
 from services.http.spool import Spool, SpoolResponse

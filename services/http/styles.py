@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from cim.errors import NotFound
 from cim.messages import say
-from cim.read.layers import extent
+from cim.read.layer_summary import extent
 from cim.store.kinds import kind_of
 from services.http import context
 from services.http.ask import ASK

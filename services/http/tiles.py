@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from cim.errors import BadRequest, NotFound
 from cim.messages import say
-from cim.read.layers import vector_tile
+from cim.read.tile_rows import vector_tile
 from cim.store.assets import asset_path
 from cim.store.kinds import kind_of
 from services.http import context

@@ -13,16 +13,9 @@ from starlette.routing import Route
 from cim.catalog.model import Layer, LayerField
 from cim.errors import BadRequest, NotFound
 from cim.messages import say
-from cim.read.layers import (
-    extent,
-    file_counts,
-    key_figures,
-    layer_counts,
-    layer_datasets,
-    read_marks,
-    search,
-    unknown_codes,
-)
+from cim.read.layer_summary import extent, file_counts, key_figures, layer_counts, layer_datasets, unknown_codes
+from cim.read.layers import read_marks
+from cim.read.object_search import search
 from cim.read.terrain import median_height, surfaces
 from cim.store.connection import Cursor
 from cim.store.kinds import kind_of

@@ -6,7 +6,7 @@ import numpy as np
 
 from cim.analysis.engine.registry import analyses
 from cim.catalog.model import Layer
-from cim.read import layers as reads
+from cim.read.layer_summary import extent
 from cim.version import VERSION
 from services.http.context import Context
 from services.ogc.pygeoapi_overrides import CRS84
@@ -23,7 +23,7 @@ def configuration(context: Context, base_url: str) -> dict[str, Any]:
     about = {"en": "The dated 3D twin of the city as OGC API collections", "zh": "城市三维时空数据，按 OGC API 提供"}
     layers = list(context.store.catalog.layers.values())
     with context.cursor() as cursor:
-        boxes = {layer.id: reads.extent(cursor, [layer]) for layer in layers}
+        boxes = {layer.id: extent(cursor, [layer]) for layer in layers}
     return {
         "server": {
             "bind": {"host": "0.0.0.0", "port": 0},  # noqa: S104 - pygeoapi wants it; nothing is bound

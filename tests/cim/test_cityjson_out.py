@@ -13,7 +13,7 @@ import shapely
 
 from cim.catalog.model import Layer
 from cim.catalog.read import read_catalog
-from cim.read.layers import layer_counts
+from cim.read.layer_summary import layer_counts
 from cim.store.connection import Store
 from cim.write.cityjson_types import standard_lod
 from cim.write.export import Extract, export

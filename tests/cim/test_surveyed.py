@@ -16,7 +16,8 @@ import pytest
 
 from cim.access.asker import Asker
 from cim.loads.undo import undo
-from cim.read.layers import Query, features, layer_datasets, provenance
+from cim.read.layer_summary import layer_datasets
+from cim.read.layers import Query, features, provenance
 from cim.store.connection import Cursor, Store, initialise
 from cim.write.export import Extract, export
 from ingest.delivery.declared import Declared

@@ -20,6 +20,7 @@ from cim.access.asker import Asker
 from cim.loads import quality
 from cim.loads.quality import read_quality
 from cim.loads.undo import undo
+from cim.read import layer_summary, object_search, tile_rows
 from cim.read import layers as reads
 from cim.read.diff import difference
 from cim.store import cluster
@@ -111,13 +112,13 @@ def read(store: Store, folder: Path) -> None:
     with store.connect("server") as connection, connection.cursor() as cursor:
         for zxy in ((0, 0, 0), (12, 3340, 1580), (16, *tile_at(16))):
             for _ in range(7):  # after some, a statement's plan is made without its values
-                reads.vector_tile(cursor, layer, store.city.srid, zxy, moment)
+                tile_rows.vector_tile(cursor, layer, store.city.srid, zxy, moment)
         _features(cursor, store, box)
-        reads.layer_counts(cursor, [layer])
-        reads.layer_datasets(cursor, layer)
-        reads.key_figures(cursor, [layer])
-        reads.search(cursor, [layer], "n17", 10)
-        reads.extent(cursor, [layer])
+        layer_summary.layer_counts(cursor, [layer])
+        layer_summary.layer_datasets(cursor, layer)
+        layer_summary.key_figures(cursor, [layer])
+        object_search.search(cursor, [layer], "n17", 10)
+        layer_summary.extent(cursor, [layer])
         reads.provenance(cursor, layer, "b7", None)
         reads.read_marks(cursor, layer, "name", None)
         difference(cursor, layer, datetime(2024, 6, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC), store.city.srid)

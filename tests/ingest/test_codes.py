@@ -24,7 +24,7 @@ from cim.city import YANGQUAN, City
 from cim.config import Settings
 from cim.errors import BadRequest
 from cim.messages import tell
-from cim.read.layers import unknown_codes
+from cim.read.layer_summary import unknown_codes
 from cim.store import cluster
 from cim.store.connection import Store, connect, open_store
 from ingest.delivery.declared import Declared
