@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cim.analysis.engine.declaration import UNKNOWN_COLOR, Legend
+from cim.analysis.engine.legend import row_colors
 from cim.analysis.engine.result import Computed
-from cim.analysis.engine.result_files import row_colors
 from cim.errors import BadRequest
 from cim.geometry.body_batch import Float
 from cim.messages import say

@@ -38,8 +38,9 @@ from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
 from ingest.formats.contract import Incoming
 from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
+from ingest.load.footprint_heights import heights_of
 from ingest.load.place import Placement, place, placement
-from ingest.load.prepare import Rows, StoredBodies, heights_of, prepare_edited, shaped
+from ingest.load.prepare import Rows, StoredBodies, prepare_edited, shaped
 from ingest.load.shapes import BLOCK_M, Restored, is_block, restored
 
 Action = Literal["create", "replace", "delete"]

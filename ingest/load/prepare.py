@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from cim.catalog.common_columns import BY_NAME
 from cim.catalog.model import Layer
 from cim.clock import Clock
-from cim.errors import NothingToLoad
 from cim.features import Features, take
-from cim.geometry import body_batch, extrusion, measures, outlines
-from cim.geometry.body_batch import Bool, Float, Int, concatenate, select
+from cim.geometry import body_batch, measures, outlines
+from cim.geometry.body_batch import Float, Int, select
 from cim.geometry.canonical import RESOLUTION_M, canonical, on_earth
 from cim.geometry.faults import FAULTS, find_faults
 from cim.geometry.stored_form import content_hash, encode
@@ -22,7 +21,9 @@ from cim.messages import say
 from cim.store.binary_copy import ENCODERS, empty, encoded, wire_rows
 from cim.store.schema import BODY_COLUMNS, record_columns
 from ingest.formats.contract import Incoming
-from ingest.load.columns import ID_NAMES, Mapped, map_fields, unknown_codes
+from ingest.load.columns import Mapped, map_fields, unknown_codes
+from ingest.load.footprint_heights import raise_footprints
+from ingest.load.refusal import label_of, refuse
 
 UNKNOWN_CODE = "unknown_code"  # flag of an object with a value that its code list doesn't have
 AIR_M = 1.0  # a building whose lowest point is this far above the highest ground around it doesn't stand on it
@@ -67,7 +68,7 @@ def prepare(features: Features, incoming: Incoming) -> Rows:
         _against_ground(features, ids, incoming)
     _flag_faults(features, ids, flags, incoming)
     _flag_unknown_codes(mapped, ids, flags, incoming)
-    raised = _raised(features, mapped, ids, flags, incoming)
+    raised = raise_footprints(features, mapped, ids, flags, incoming)
     if not raised.standing.all():
         keep = np.flatnonzero(raised.standing).tolist()
         mapped = mapped.take(keep)
@@ -102,31 +103,10 @@ def prepare_edited(
     flags = [[flag for flag in (stays.flags if stays else ()) if flag != UNKNOWN_CODE] for _ in ids]
     _flag_unknown_codes(mapped, ids, flags, incoming)
     if stays is None:
-        features = _raised(features, mapped, ids, flags, incoming, base_m).features
+        features = raise_footprints(features, mapped, ids, flags, incoming, base_m).features
     for warning, positions in mapped.misfits.items():
         incoming.report.warn(warning, [ids[p] for p in positions])
     return _rows(features, mapped, ids, flags, incoming, stays)
-
-
-def _label(features: Features, record: int) -> str:
-    """Return what a record is called: its id, or what a column of ids says, else its place in the batch."""
-    fields = features.attributes[record]
-    named = (str(value) for name, value in fields.items() if name.casefold() in ID_NAMES and value not in (None, ""))
-    place = (features.places[record] if features.places else None) or str(record + 1)
-    return features.ids[record] or next(named, place if " " in place else f"record {place}")
-
-
-def _refuse(features: Features, record: int, reason: str, incoming: Incoming) -> None:
-    """Set a record aside, with what it says and the shape it has, if that has a place."""
-    shape = features.geometry[record]
-    placed = shape is not None and bool(np.isfinite(shapely.get_coordinates(shape)).all())
-    incoming.report.refuse(
-        _label(features, record),
-        reason,
-        layer=incoming.layer.id,
-        source=features.attributes[record],
-        wkb=shapely.to_wkb(shape) if placed else None,
-    )
 
 
 def _standing_bodies(features: Features, incoming: Incoming) -> Features:
@@ -152,7 +132,7 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
     refused = (lost > 0) & (left == 0)
     for r in np.flatnonzero(refused):
         why = say("coordinate-not-number-nan") if broken[r] else say("no-valid-surface")
-        _refuse(features, int(r), why, incoming)
+        refuse(features, int(r), why, incoming)
     if (partly := (lost > 0) & (left > 0)).any():
         report.warn(say("level-detail-without-valid-surface"), _names(features, np.flatnonzero(partly)))
     placed = replace(
@@ -165,7 +145,7 @@ def _standing_bodies(features: Features, incoming: Incoming) -> Features:
 
 
 def _names(features: Features, records: Int) -> list[str]:
-    return [_label(features, r) for r in dict.fromkeys(records.tolist())]
+    return [label_of(features, r) for r in dict.fromkeys(records.tolist())]
 
 
 def shaped(features: Features, incoming: Incoming) -> Features:
@@ -196,7 +176,7 @@ def shaped(features: Features, incoming: Incoming) -> Features:
         kind = shapely.GeometryType(before[r]).name.title()
         reasons[int(r)] = say("geometry-of-other-type", kind=kind, layer=layer.id, geometry=layer.geometry)
     for r, reason in sorted(reasons.items()):
-        _refuse(features, r, reason, incoming)
+        refuse(features, r, reason, incoming)
     keep = np.array([r not in reasons for r in range(len(features))], bool)
     return take(replace(features, geometry=shapes), keep)
 
@@ -315,7 +295,7 @@ def _of_known_codes(features: Features, mapped: Mapped, incoming: Incoming) -> t
     if not sentences:
         return features, mapped
     for record, sentence in sorted(sentences.items()):
-        _refuse(features, record, sentence, incoming)
+        refuse(features, record, sentence, incoming)
     stands = np.array([record not in sentences for record in range(len(features))], bool)
     return take(features, stands), mapped.take(np.flatnonzero(stands).tolist())
 
@@ -327,112 +307,6 @@ def _flag_unknown_codes(mapped: Mapped, ids: list[str], flags: list[list[str]], 
         for record in unknown.records:
             if UNKNOWN_CODE not in flags[record]:
                 flags[record].append(UNKNOWN_CODE)
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """A batch with its LoD1 bodies; a record without ground under it doesn't stand."""
-
-    features: Features
-    standing: Bool  # (n,)
-
-
-def _raised(
-    features: Features,
-    mapped: Mapped,
-    ids: list[str],
-    flags: list[list[str]],
-    incoming: Incoming,
-    base_m: float | None = None,
-) -> _Raised:
-    """Raise footprints with a height or storeys to LoD1 bodies; flag those that have neither.
-
-    They stand at `base_m`, where that is known already.
-    """
-    standing = np.ones(len(ids), bool)
-    layer, report = incoming.layer, incoming.report
-    if layer.field("height") is None or layer.geometry != "MultiPolygon":
-        return _Raised(features, standing)
-    bare = np.ones(len(ids), bool)
-    bare[features.body_record] = False
-    parents = set(features.parent_id) - {None}
-    bare &= np.array([identifier not in parents for identifier in ids], bool)
-    if not bare.any():
-        return _Raised(features, standing)
-    height, from_storeys = heights_of(layer, mapped, incoming.storey_m)
-    from_storeys &= bare
-    for r in np.flatnonzero(from_storeys):
-        flags[r].append("height_from_storeys")
-    unknown = bare & ~(height > 0)
-    for r in np.flatnonzero(unknown):
-        flags[r].append("no_height")
-    if unknown.any():
-        report.warn(say("no-height-no-storeys"), [ids[r] for r in np.flatnonzero(unknown)])
-    if from_storeys.any():
-        names = [ids[r] for r in np.flatnonzero(from_storeys)]
-        report.warn(say("height-assumed-storeys-m-each", storey_m=incoming.storey_m), names)
-    rise = np.flatnonzero(bare & (height > 0))
-    if not len(rise):
-        return _Raised(features, standing)
-    base_given = base_m is not None
-    base = np.full(len(rise), base_m) if base_given else _base_heights(features, mapped, rise, ids, incoming)
-    standing[rise[np.isnan(base)]] = False
-    rise, base = rise[~np.isnan(base)], base[~np.isnan(base)]
-    if not len(rise):
-        return _Raised(features, standing)
-    prisms = canonical(extrusion.extrude(features.geometry[rise], base, height[rise])).bodies
-    with_prisms = replace(
-        features,
-        bodies=concatenate([features.bodies, prisms]),
-        body_record=np.concatenate([features.body_record, rise]),
-        body_lod=[*features.body_lod, *["1"] * len(rise)],
-    )
-    return _Raised(with_prisms, standing)
-
-
-def heights_of(layer: Layer, mapped: Mapped, storey_m: float) -> tuple[Float, Bool]:
-    """Return how high records say that they are, in metres, NaN where they don't; and where only storeys tell."""
-    height_field, storeys_field = layer.field("height"), layer.field("storeys")
-    unknown = np.full(len(mapped.extra), np.nan)
-    height = _numbers(mapped.columns[height_field.name]) if height_field else unknown
-    storeys = _numbers(mapped.columns[storeys_field.name]) if storeys_field else unknown
-    from_storeys = ~(height > 0) & (storeys > 0)
-    height = np.where(from_storeys, storeys * storey_m, height)
-    return np.where(height > 0, height, np.nan), from_storeys
-
-
-def _numbers(values: Sequence[Any]) -> Float:
-    return np.array([np.nan if v is None else float(v) for v in values], np.float64)
-
-
-def _base_heights(features: Features, mapped: Mapped, rise: Int, ids: list[str], incoming: Incoming) -> Float:
-    """Return where footprints stand: on the lowest terrain under their outline, else on the file's base height.
-
-    One of a batch without either is refused, and NaN here; where that is most of the batch, terrain was forgotten.
-
-    Raises:
-        NothingToLoad: neither terrain nor a base height says where most of them stand.
-
-    """
-    points, owner = shapely.get_coordinates(features.geometry[rise], return_index=True)
-    ground = incoming.ground(points[:, 0], points[:, 1])
-    base = np.full(len(rise), np.inf)
-    np.minimum.at(base, owner, np.where(np.isnan(ground), np.inf, ground))
-    base[np.bincount(owner, np.isnan(ground), minlength=len(rise)) > 0] = np.nan
-    base_field = incoming.layer.field("base")
-    if base_field and np.isnan(base).any():
-        declared = _numbers([mapped.columns[base_field.name][r] for r in rise])
-        base = np.where(np.isnan(base), declared, base)
-    if np.isnan(base).any():
-        lost = [ids[r] for r in rise[np.isnan(base)]]
-        if len(lost) <= len(ids) / 2:
-            for record in rise[np.isnan(base)]:
-                _refuse(features, int(record), say("height-without-ground"), incoming)
-            return base
-        raise NothingToLoad(
-            say("footprints-have-height", file=incoming.where, count=len(lost), lost=", ".join(lost[:3]))
-        )
-    return base
 
 
 def _rows(

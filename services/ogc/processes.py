@@ -17,10 +17,10 @@ from starlette.routing import Route
 
 from cim.analysis.engine.declaration import RAMPS, UNKNOWN_COLOR, VALUE_COLORS, Declaration, Output
 from cim.analysis.engine.keep import read_kept
+from cim.analysis.engine.legend import picture as raster_picture
 from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
 from cim.analysis.engine.result import Computed
 from cim.analysis.engine.result_files import FORMATS, write_computed
-from cim.analysis.engine.result_files import picture as raster_picture
 from cim.catalog.row import Text
 from cim.city import City
 from cim.errors import BadRequest, NotAllowed, NotFound

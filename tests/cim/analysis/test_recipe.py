@@ -21,8 +21,8 @@ from cim.analysis.engine import registry
 from cim.analysis.engine.declaration import UNKNOWN_COLOR
 from cim.analysis.engine.inputs import LayerBodies
 from cim.analysis.engine.keep import keep, read_kept
+from cim.analysis.engine.legend import picture, row_colors
 from cim.analysis.engine.result import UNKNOWN, Computed
-from cim.analysis.engine.result_files import picture, row_colors
 from cim.analysis.engine.run import analyse
 from cim.errors import BadRequest
 from cim.geometry.body_batch import select
