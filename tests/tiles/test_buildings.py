@@ -142,7 +142,7 @@ def test_a_past_date_is_one_more_root_over_shared_content(store: Store, tmp_path
         options = Declared.model_validate({"vertical_datum": "city", "date": f"{year}-01-01", "dataset": "survey"})
         ingest(store, [write_cityjson(tmp_path / "b.city.json", town(60, changed))], options)
     outcome = tile_layer(store, building(store))
-    starts = [interval[0].year if interval[0] else None for interval in outcome.roots]
+    starts = [store.city.clock.day(interval[0]).year if interval[0] else None for interval in outcome.roots]
     assert starts == [None, 2019, 2023]
     assert len(set(outcome.roots.values())) == 3
 
