@@ -27,10 +27,12 @@ from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from sample_data.make_city import make_city
+from tests.budget import PATIENT
 from tiles.tilers import run
 
 MakeStore = Callable[..., Store]
-hypothesis.settings.register_profile("cim", deadline=None)  # a busy machine is no fault of a property
+# a busy machine is no fault of a property; the same examples in each run, others in one that is patient
+hypothesis.settings.register_profile("cim", deadline=None, derandomize=not PATIENT)
 hypothesis.settings.load_profile("cim")
 
 
