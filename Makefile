@@ -27,7 +27,7 @@ test: .venv/.ready $(VIEWER)
 # lint, types and every test that needs neither database nor client
 quick: .venv/.ready
 	$(MAKE) --no-print-directory lint units
-	$(PYTHON) -m pytest -q -m "not database and not client"
+	$(PYTHON) -m pytest -q -n auto --dist loadfile -m "not database and not client"
 
 # what takes minutes: whole cities by the hundred thousand; kills and broken files, each test for BUDGET_S seconds
 long: .venv/.ready

@@ -109,6 +109,7 @@ def test_kills_at_random_moments(make_store: MakeStore, deliveries: Path) -> Non
     assert hits >= kills // 3
 
 
+@pytest.mark.database  # of its own
 def test_the_postmaster_is_killed_in_the_middle_of_a_load(tmp_path: Path, deliveries: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)

@@ -13,6 +13,8 @@ from cim.store import cluster
 from cim.store.connection import initialise, open_store
 from tests.conftest import DELFT
 
+pytestmark = pytest.mark.database  # of their own
+
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:

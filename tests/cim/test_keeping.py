@@ -55,6 +55,7 @@ def tile_names(store: Store) -> set[str]:
     return {path.name for path in store.settings.tile_store.rglob("*.*") if path.name != "tileset.json"}
 
 
+@pytest.mark.database  # of its own
 def test_a_backup_brings_the_same_twin_and_the_same_tiles_back(own_city: Store, tmp_path: Path) -> None:
     file = tmp_path / "saved.cim"
     before, tiles = content(own_city), tile_names(own_city)
@@ -80,6 +81,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         backup.restore(Settings(state=tmp_path / "three"), tmp_path / "x.cim")
 
 
+@pytest.mark.database  # of its own
 def test_a_cluster_is_moved_and_the_old_one_kept(own_city: Store) -> None:
     """The move between two major versions, here from a version to itself: dump, new cluster, restore."""
     before = content(own_city)
