@@ -55,12 +55,13 @@ def process_pool(
 
 def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     """Be a process of the pool, which ends with the one that lends it, even where that one is killed."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*initargs)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the process that started this one to end, and end then: for a thread of its own."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -182,6 +182,12 @@ def dismiss(cursor: Cursor, job: UUID) -> Job:
     return read_job(cursor, job)
 
 
+def busy_with_another(connection: Connection, worker: int, number: int) -> bool:
+    """Whether the process `worker` runs another job than the one of this number, which was dismissed."""
+    sql = "SELECT 1 FROM cim.job WHERE worker = %s AND number <> %s AND status = 'running'"
+    return connection.execute(sql, [worker, number]).fetchone() is not None
+
+
 def share(cursor: Cursor, job: UUID, *, shared: bool) -> Job:
     """Share a job's result with everybody, or take that back; return the job."""
     cursor.execute("UPDATE cim.job SET shared = %s, updated = now() WHERE job = %s", [shared, job])

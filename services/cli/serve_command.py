@@ -45,13 +45,18 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from cim.store.connection import open_store
     from services.http.flow import Connection
-    from services.workers.supervisor import supervised
+    from services.workers.supervisor import nursery_of, supervised
 
     _refuse_a_taken_port(host, port)
-    with open_store(read_settings()) as store:  # keeps the database up while workers come and go
+    settings = read_settings()
+    if workers == 1:  # else each of them imports what it needs
+        from services.app import warm_up
+
+        warm_up()
+    with nursery_of(settings.worker_count) as nursery, open_store(settings) as store:  # keeps the database up
         shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
         click.echo(f"{store.city.name}: http://{shown}:{port}/   (Ctrl-C ends)")
-        with supervised(store, store.settings.worker_count), _figures_of(workers):
+        with supervised(nursery, store), _figures_of(workers):
             uvicorn.run(
                 "services.app:from_environment", factory=True, host=host, port=port, workers=workers,
                 http=Connection, log_level="warning", timeout_graceful_shutdown=1,

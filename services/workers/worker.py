@@ -1,13 +1,11 @@
 """The processes that work beside the server: one kind runs jobs of the queue, one follows changes with tiles.
 
-`python -m services.workers.worker jobs|changes|feeds`, started and watched by `services.workers.supervisor`; each ends
-when its standard input closes, so that none outlives the server, however that ended.
+Each role is a process of the server's nursery.
 """
 
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -32,6 +30,17 @@ from cim.store.connection import (
     see_as,
 )
 
+# what the roles need beside this module
+IMPORTED = (
+    "cim.analysis.engine.keep",
+    "cim.analysis.engine.run",
+    "cim.loads.undo",
+    "ingest.load.edit",
+    "ingest.sources.feeds",
+    "ingest.sources.uploads",
+    "scipy.sparse.csgraph",
+    "tiles.tilers",
+)
 NICE = 5  # the server answers first
 IDLE_S = 2.0  # how long a worker waits for an announcement before it looks again
 PROGRESS_EVERY_S = 0.25
@@ -43,7 +52,6 @@ FEEDS_LOOKED_AT_S = 10.0  # a feed may be added to the file at any time
 
 def main(role: str) -> None:
     """Run one of the processes until the server ends."""
-    threading.Thread(target=_end_with_the_server, daemon=True).start()
     os.nice(NICE)
     with open_store(read_settings()) as store:
         while True:
@@ -53,17 +61,10 @@ def main(role: str) -> None:
                 time.sleep(1.0)  # the database comes back, or the server ends
 
 
-def _end_with_the_server() -> None:
-    while os.read(sys.stdin.fileno(), 1024):  # not buffered: Python ends without waiting for this thread
-        pass
-    os._exit(0)
-
-
 def run_jobs(store: Store) -> None:
     """Take jobs from the queue, one at a time."""
     from cim.analysis.engine.keep import forget_results
 
-    _warm_up()
     tidied = float("-inf")
     with connect(store.url, autocommit=True) as connection:
         while True:
@@ -79,15 +80,6 @@ def run_jobs(store: Store) -> None:
                 _run(store, connection, job)
             finally:
                 jobs.release(connection, job.number)
-
-
-def _warm_up() -> None:
-    """Import what analyses need before the first of them is asked for."""
-    import geopandas  # noqa: F401
-    import scipy.sparse.csgraph  # noqa: F401
-
-    import cim.analysis.engine.run  # noqa: F401
-    import ingest.load.edit  # noqa: F401
 
 
 def _run(store: Store, connection: Connection, job: Job) -> None:
@@ -253,6 +245,3 @@ def follow_feeds(store: Store) -> None:
 
 
 ROLES: Mapping[str, Callable[[Store], Any]] = {"jobs": run_jobs, "changes": follow_changes, "feeds": follow_feeds}
-
-if __name__ == "__main__":
-    main(sys.argv[1])

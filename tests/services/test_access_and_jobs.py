@@ -22,7 +22,7 @@ from cim.store import cluster
 from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
-from tests.conftest import MakeStore, Served, serving
+from tests.conftest import MakeStore, Served, process_of, serving
 
 SLOW = """
 import time
@@ -187,28 +187,17 @@ def test_a_job_of_a_minute_is_dismissed_and_its_process_is_gone(city: Running) -
 
 
 def test_a_killed_server_loses_no_job_and_runs_none_twice_to_a_double_effect(city: Running) -> None:
-    import subprocess
-    import sys
-
     with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
         before = submitted(client, 0.1)
         assert until(lambda: status(client, before)["status"] == "successful")
         running = [submitted(client, 6.0) for _ in range(2)]
         assert until(lambda: all(status(client, job)["status"] == "running" for job in running))
         waiting = [submitted(client, 0.2) for _ in range(3)]
-        server = subprocess.run(
-            ["pgrep", "-f", f"services serve --port {url.rsplit(':', 1)[1]}"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
         workers = {int(row[0]) for row in _rows(city.store, "SELECT worker FROM cim.job WHERE status = 'running'")}
-        for pid in server.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+        os.kill(int(process_of(url).name), signal.SIGKILL)
         assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5.0), (
             "a worker outlived the server"
         )
-    assert sys.executable
     with serving(city.environment) as url, httpx.Client(base_url=url, timeout=30) as client:
         jobs = [before, *running, *waiting]
         assert until(lambda: all(status(client, job)["finished"] for job in jobs), 40.0)

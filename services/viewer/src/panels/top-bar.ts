@@ -1,28 +1,17 @@
 import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
 import { element } from "../dom";
-import { local, text } from "../i18n";
+import { text } from "../i18n";
 import { state } from "../state";
 import { tools } from "../tools";
 import { buttonOf, mountPanel, pressed, type Tool } from "../tools/tool";
+import { keyFigures } from "./key-figures";
 import { searchBox } from "./search";
 
-const UNITS: Record<string, string> = { km2: "km²", m2: "m²" };
-
 /** The title, the search box, the city's key figures, and the tools. */
-export function bar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): void {
+export function topBar(slot: HTMLElement, catalog: Catalog, widget: CesiumWidget): void {
   const figures = element("div", { className: "card figures" });
-  const count = () => {
-    figures.replaceChildren(
-      ...catalog.figures.map((f) => {
-        const digits = f.value < 100 && !Number.isInteger(f.value) ? 1 : 0;
-        const value = f.value.toLocaleString(undefined, { maximumFractionDigits: digits });
-        const shown = element("div", {}, element("b", {}, f.unit ? `${value} ${UNITS[f.unit] ?? f.unit}` : value), element("span", {}, local(f.title)));
-        shown.dataset.figure = f.layer;
-        return shown;
-      }),
-    );
-  };
+  const count = keyFigures(figures, catalog);
   const row = element("nav", { className: "card tools" });
   let buttons: HTMLElement[] = [];
   const press = () =>
