@@ -40,7 +40,7 @@ from cim.store.schema import box_text, table
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport, LoadReport
 from ingest.formats.contract import Incoming
-from ingest.formats.sheets import geotiff as raster
+from ingest.formats.coverages import geotiff as raster
 from ingest.load.prepare import prepare
 
 POINTS_A_BLOCK = 3_000_000

@@ -32,7 +32,7 @@ FLOORS = (
     *("cim.client", "cim.jobs", "cim.read", "cim.write", "cim.reconstruction", "cim.analysis.engine"),
     *("cim.analysis.network", "cim.analysis.planning", "cim.analysis.grid", "cim.analysis.parking"),
     "cim.analysis.emergency",
-    *("ingest.delivery", "ingest.formats.vector", "ingest.formats.sheets", "ingest.formats.drawings"),
+    *("ingest.delivery", "ingest.formats.vector", "ingest.formats.coverages", "ingest.formats.drawings"),
     *("ingest.formats.city_models", "ingest.formats.scenes", "ingest.load", "ingest.sources", "ingest.reconstruct"),
     *("tiles.plan", "tiles.encode", "tiles"),
     *("styles", "sample_data"),

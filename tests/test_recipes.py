@@ -28,7 +28,7 @@ A_KIND = {
         '"observation": Kind(',
     ),
     "ingest/formats/readers.py": (
-        'Reader("photo", (".jpg",), "ingest.formats.sheets.photo", kind="photo"),\n    ',
+        'Reader("photo", (".jpg",), "ingest.formats.coverages.photo", kind="photo"),\n    ',
         'Reader("GeoTIFF"',
     ),
 }
@@ -82,7 +82,7 @@ def follow(scratch: Path, rows: Mapping[str, tuple[str, str]]) -> None:
 
 def test_a_kind_is_a_name_a_row_and_a_reader(scratch: Path, make_store: MakeStore, tmp_path: Path) -> None:
     follow(scratch, A_KIND)
-    shutil.copy(ROOT / "tests/example/photo.py", scratch / "ingest/formats/sheets/photo.py")
+    shutil.copy(ROOT / "tests/example/photo.py", scratch / "ingest/formats/coverages/photo.py")
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog/photo.yaml").write_text(CATALOG, "utf-8")
     (tmp_path / "corner.jpg").write_bytes(b"\xff\xd8 a street corner \xff\xd9")

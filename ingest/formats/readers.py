@@ -67,8 +67,8 @@ READERS = (
         only_marked=True,
         of_folder=True,
     ),
-    Reader("GeoTIFF", (".tif", ".tiff"), "ingest.formats.sheets.geotiff", kind="raster"),
-    Reader("LAS", (".las", ".laz"), "ingest.formats.sheets.las", kind="points"),
+    Reader("GeoTIFF", (".tif", ".tiff"), "ingest.formats.coverages.geotiff", kind="raster"),
+    Reader("LAS", (".las", ".laz"), "ingest.formats.coverages.las", kind="points"),
 )
 
 

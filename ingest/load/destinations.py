@@ -11,7 +11,7 @@ from cim.errors import UnknownLayer
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.formats.contract import Reader
-from ingest.formats.sheets.sheet import sheet_layer
+from ingest.formats.coverages.sheet import sheet_layer
 from ingest.load.discover import File
 
 PIECE, LONGEST_WORD = 16_000_000, 100  # bytes

@@ -8,7 +8,7 @@ from cim.reference.crs import operation
 from cim.store.assets import put_asset
 from cim.store.connection import Cursor
 from ingest.formats.contract import Incoming
-from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
+from ingest.formats.coverages.sheet import Sheet, box_outline, enter, sheet_layer
 
 AROUND_M = 10.0  # what a photo shows of the street
 

@@ -17,7 +17,7 @@ from cim.read.terrain import ground_of
 from cim.store.connection import Store
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
-from ingest.formats.sheets import geotiff as raster
+from ingest.formats.coverages import geotiff as raster
 from ingest.load.pipeline import ingest
 from tests.factory import EAST, NORTH
 

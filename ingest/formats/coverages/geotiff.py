@@ -22,8 +22,8 @@ from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
 from ingest.formats.contract import Incoming
+from ingest.formats.coverages.sheet import Sheet, enter, sheet_layer
 from ingest.formats.elsewhere import check_references
-from ingest.formats.sheets.sheet import Sheet, enter, sheet_layer
 
 _VOIDS = (-9999.0, -32768.0, -32767.0, -99999.0)  # written as heights where a file declares no no-data value
 _LOWEST_GROUND_M = -500.0

@@ -31,7 +31,7 @@ from cim.store.connection import Cursor, Store
 from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
 from ingest.formats.contract import Incoming
-from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
+from ingest.formats.coverages.sheet import Sheet, box_outline, enter, sheet_layer
 
 CHUNK = 1_000_000  # points
 FINEST_M = 1e-4

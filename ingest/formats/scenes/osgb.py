@@ -36,8 +36,8 @@ from ingest.delivery.declared import Declared, declared_crs, heights_city
 from ingest.delivery.report import FileReport
 from ingest.formats import confined
 from ingest.formats.contract import Incoming
+from ingest.formats.coverages.sheet import Sheet, box_outline, enter, sheet_layer
 from ingest.formats.scenes.osgt import Paged, Part, read_scene
-from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
 from ingest.formats.xml_stream import read_xml
 
 Float = NDArray[np.float64]

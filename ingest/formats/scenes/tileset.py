@@ -26,7 +26,7 @@ from cim.store.connection import Cursor
 from ingest.delivery.declared import Declared
 from ingest.delivery.report import FileReport
 from ingest.formats.contract import Incoming
-from ingest.formats.sheets.sheet import Sheet, box_outline, enter, sheet_layer
+from ingest.formats.coverages.sheet import Sheet, box_outline, enter, sheet_layer
 
 Float = NDArray[np.float64]
 Box = tuple[float, float, float, float, float, float]  # west, south, east, north in degrees; lowest, highest in metres

@@ -2,7 +2,7 @@ import type { CesiumWidget } from "@cesium/engine";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import example from "../../../tests/example/benches/benches/tools/bench_count.js?raw";
 import type { Catalog, Layer } from "../src/generated";
-import { bar } from "../src/panels/bar";
+import { topBar } from "../src/panels/top-bar";
 import { state } from "../src/state";
 import { tools } from "../src/tools";
 import { addTools } from "../src/tools/brought";
@@ -36,7 +36,7 @@ beforeEach(() => {
   [state.tool.value, state.language.value, tools.value] = [null, "en", OF_PAGE];
   const slot = document.createElement("div");
   document.body.append(slot);
-  bar(slot, catalog, nowhere);
+  topBar(slot, catalog, nowhere);
 });
 afterEach(() => vi.restoreAllMocks());
 

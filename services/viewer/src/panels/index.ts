@@ -1,6 +1,6 @@
 import type { CesiumWidget } from "@cesium/engine";
 import type { Catalog } from "../api";
-import { bar } from "./bar";
+import { topBar } from "./top-bar";
 import { info } from "./info";
 import { readout } from "./readout";
 import { tree } from "./tree";
@@ -9,7 +9,7 @@ import { tree } from "./tree";
 export type Panel = { slot: "bar" | "left" | "right" | "foot"; mount: (slot: HTMLElement, catalog: Catalog, widget: CesiumWidget) => void };
 
 export const PANELS: Panel[] = [
-  { slot: "bar", mount: bar },
+  { slot: "bar", mount: topBar },
   { slot: "left", mount: tree },
   { slot: "right", mount: info },
   { slot: "foot", mount: readout },
