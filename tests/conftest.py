@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from sample_data.make_city import make_city
+from tests import program
 from tests.budget import PATIENT
 from tiles.tilers import run
 
@@ -91,6 +93,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def private_cluster(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
     """One private cluster for the run; the last process that leaves it stops it."""
+    program.get_ready()  # what needs a database runs commands and servers
     settings = Settings(state=shared_folder / "state")
     with ExitStack() as stack:
         with alone(shared_folder, "cluster"):
@@ -272,43 +275,55 @@ def changing_city(
         yield served
 
 
+_SERVERS: dict[str, int] = {}  # process by address
+
+
 @contextmanager
 def serving(environment: dict[str, str], folder: Path | None = None) -> Iterator[str]:
-    """Run `cim serve` on a free port until the block ends."""
+    """Run `cim serve` on a free port until the block ends: a process that begins anew where the code is a folder's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "services", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, cwd=folder)
+        port = str(probe.getsockname()[1])
+    if folder is None:
+        process: subprocess.Popen[bytes] | ForkServerProcess = program.started(["serve", "--port", port], environment)
+    else:
+        command = [sys.executable, "-m", "services", "serve", "--port", port]
+        process = subprocess.Popen(command, env=environment, cwd=folder)
     with answering(process, f"http://127.0.0.1:{port}") as address:
+        _SERVERS[address] = process.pid or 0
         yield address
 
 
 @contextmanager
-def answering(process: subprocess.Popen[bytes], address: str, ready: str = "/health") -> Iterator[str]:
+def answering(
+    process: subprocess.Popen[bytes] | ForkServerProcess, address: str, ready: str = "/health"
+) -> Iterator[str]:
     """Give the address of a server's process once it answers, and end the process with the block."""
     try:
-        for _ in range(240):
+        for _ in range(600):
             with suppress(httpx.TransportError):
                 if httpx.get(address + ready, timeout=10).status_code == 200:
                     break
-            assert process.poll() is None, "the server ended before it answered"
-            time.sleep(0.25)
+            assert not _ended(process), "the server ended before it answered"
+            time.sleep(0.1)
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        if isinstance(process, subprocess.Popen):
+            process.wait(20)
+        else:
+            process.join(20)
+
+
+def _ended(process: subprocess.Popen[bytes] | ForkServerProcess) -> bool:
+    if isinstance(process, subprocess.Popen):
+        return process.poll() is not None
+    return not process.is_alive()
 
 
 def process_of(url: str) -> Path:
-    """Return the folder in /proc of the process that `cim serve` answers an address with."""
-    port = url.rpartition(":")[2].encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if b"serve" in words and port in words:
-                return process
-    raise AssertionError(f"nothing serves {url}")
+    """Return the folder in /proc of the process that `serving` answers an address with."""
+    return Path("/proc") / str(_SERVERS[url])
 
 
 def peak_mb(process: Path, *, anew: bool = False) -> float:

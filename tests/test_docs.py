@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from services.cli.main import cli
 from services.docs.program_pages import PAGES, commands_of
 from services.docs.viewer_types import TYPES, viewer_types
 from tests.conftest import Served
+from tests.program import cim_command
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -79,14 +78,7 @@ def test_commands_of_a_page_run(page: Path, sample_city: Served, tmp_path: Path)
             name, value = words.pop(0).split("=", 1)
             environment |= {name: str(tmp_path / value)}
         assert words.pop(0) == "cim"
-        done = subprocess.run(
-            [sys.executable, "-m", "services", *words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = cim_command(words, environment, tmp_path)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 

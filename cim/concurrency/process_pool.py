@@ -69,7 +69,7 @@ def end_with_parent() -> None:
 
 
 def _start(processes: Executor, workers: int) -> None:
-    with _without_main():
+    with without_main():
         begun = [processes.submit(_nothing) for _ in range(workers)]
     wait(begun, return_when=FIRST_COMPLETED)
 
@@ -79,7 +79,7 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the main module: a process that starts would run it again, imports and all, and needs none of it."""
     main = sys.modules["__main__"].__dict__
     hidden: dict[str, Any] = {name: main.pop(name) for name in ("__spec__", "__file__") if name in main}

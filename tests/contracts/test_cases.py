@@ -3,8 +3,6 @@
 import json
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from cim.geometry.stored_form import decode
 from cim.read.terrain import heights, surfaces
 from cim.store.connection import Store
 from tests.conftest import MakeStore, serving
+from tests.program import cim_command
 from tiles.check import check_tileset
 
 FOLDER = Path(os.environ.get("CIM_TEST_CASES", Path(__file__).parents[3] / "shared" / "cases")).resolve()
@@ -54,10 +53,7 @@ class Ran:
     def cim(self, command: str, report: Path | None = None) -> int:
         words = shlex.split(command.removeprefix("cim "))
         extra = ["--report", str(report)] if report else []
-        done = subprocess.run(
-            [sys.executable, "-m", "services", *words, *extra],
-            cwd=FOLDER, env=self.environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = cim_command([*words, *extra], self.environment, FOLDER)
         self.printed = done.stdout + done.stderr
         if report and report.exists():
             self.report = json.loads(report.read_text("utf-8"))

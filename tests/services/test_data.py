@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from cim.errors import BadRequest, NotFound, ServerFault
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
 from tests.conftest import SAMPLE_ROWS, MakeStore, Served
+from tests.program import cim_command
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +31,7 @@ def twin(sample_city: Served) -> Iterator[Twin]:
 
 def exported(served: Served, path: Path, *options: str, layer: str = "building") -> str:
     environment = os.environ | {"CIM_STATE": str(served.store.settings.state), "CIM_DATABASE_URL": served.store.url}
-    command = [sys.executable, "-m", "services", "export", layer, "-o", str(path), *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = cim_command(["export", layer, "-o", str(path), *options], environment)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
 
