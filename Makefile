@@ -6,6 +6,9 @@ PYTHON := .venv/bin/python
 STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
 MODULES := services/viewer/node_modules/.ready
+SPREAD := --dist loadfile --no-loadscope-reorder
+# one sample city, loaded and tiled once, for the tests without clients and those with
+SHARED := [ -n "$$CIM_TESTS_KEEP" ] || { export CIM_TESTS_KEEP="$$(mktemp -d)"; trap 'rm -rf "$$CIM_TESTS_KEEP"' EXIT; };
 NPM := cd services/viewer && ../../setup/node npm
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -21,18 +24,19 @@ run: .venv/.ready $(VIEWER)
 
 test: .venv/.ready $(VIEWER)
 	$(MAKE) --no-print-directory lint units
-	$(PYTHON) -m pytest -n auto --dist loadfile -m "not client and not long"
-	$(PYTHON) -m pytest -m "client and not long" # a browser that draws without a GPU needs all cores
+	@$(SHARED) $(PYTHON) -m pytest -n auto $(SPREAD) -m "not client and not long" && \
+	  $(PYTHON) -m pytest -m "client and not long" # a browser that draws without a GPU needs all cores
 
 # lint, types and every test that needs neither database nor client
 quick: .venv/.ready
 	$(MAKE) --no-print-directory lint units
-	$(PYTHON) -m pytest -q -n auto --dist loadfile -m "not database and not client"
+	$(PYTHON) -m pytest -q -n auto $(SPREAD) -m "not database and not client"
 
-# what takes minutes: whole cities by the hundred thousand; kills and broken files, each test for BUDGET_S seconds
+# what takes minutes: whole cities by the hundred thousand; kills, broken files, edits: BUDGET_S seconds each
 long: .venv/.ready
 	$(PYTHON) -m pytest -m long
-	CIM_TEST_BUDGET_S=$(BUDGET_S) $(PYTHON) -m pytest tests/test_kills.py tests/ingest/test_kills_of_readers.py tests/ingest/test_fuzz.py
+	CIM_TEST_BUDGET_S=$(BUDGET_S) $(PYTHON) -m pytest tests/test_kills.py tests/ingest/test_kills_of_readers.py tests/ingest/test_fuzz.py \
+	  tests/tiles/test_incremental.py
 
 lint: .venv/.ready $(MODULES)
 	ruff check .

@@ -43,10 +43,25 @@ class Ran:
 
 
 def started(
-    words: Sequence[str], environment: Mapping[str, str], folder: Path | None = None, printed: Path | None = None
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    printed: Path | None = None,
+    *,
+    session: bool = False,
 ) -> ForkServerProcess:
-    """Start `cim WORDS`; what it prints goes into files `out` and `err` of a folder, where one is given."""
-    process = _CONTEXT.Process(target=_be, args=(list(words), dict(environment), folder or Path.cwd(), printed))
+    """Start `cim WORDS`.
+
+    Args:
+        words: the command.
+        environment: all of it.
+        folder: where it runs; here, if none is given.
+        printed: a folder for what it prints, in files `out` and `err`.
+        session: whether it leads a session, whose processes can be killed together.
+
+    """
+    order = (list(words), dict(environment), folder or Path.cwd(), printed, session)
+    process = _CONTEXT.Process(target=_be, args=order)
     with without_main():
         process.start()
     return process
@@ -61,7 +76,9 @@ def cim_command(words: Sequence[str], environment: Mapping[str, str], folder: Pa
         return Ran(process.exitcode or 0, out, err)
 
 
-def _be(words: list[str], environment: Mapping[str, str], folder: Path, printed: Path | None) -> None:
+def _be(words: list[str], environment: Mapping[str, str], folder: Path, printed: Path | None, session: bool) -> None:
+    if session:
+        os.setsid()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -80,7 +80,7 @@ def test_a_mixed_delivery_is_killed_at_random_moments(make_store: MakeStore, mix
     hits = kills = 0
     for chance in draws(11, KILLS):
         kills += 1
-        hits += killed(store, ["ingest", str(mixed)], chance.uniform(0.4, takes_s))
+        hits += killed(store, ["ingest", str(mixed)], chance.uniform(0.1, takes_s))
         assert held(store) in (nothing, whole)
     assert hits >= kills // 3
     report = ingest(store, [mixed], Declared())
@@ -109,7 +109,7 @@ def test_making_roofs_is_killed_at_random_moments(make_store: MakeStore, tmp_pat
     whole = held(undisturbed)
     assert whole != before
     for chance in draws(5, KILLS // 2):
-        killed(store, ["reconstruct"], chance.uniform(0.4, takes_s))
+        killed(store, ["reconstruct"], chance.uniform(0.1, takes_s))
         assert held(store) in (before, whole)
     assert held(store) == whole or seconds_of(store, ["reconstruct"])
     assert held(store) == whole

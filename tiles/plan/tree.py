@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cim.geometry.body_batch import Float
@@ -104,12 +105,16 @@ def _node(
 
 def _relative_transform(cell: Cell, contents: Mapping[Cell, Tile], leaf_level: int) -> list[float]:
     """Return the transform to the cell's axes from those of the nearest ancestor that has some, column by column."""
+    levels = range(cell.level - 1, leaf_level - len(LEVELS_ABOVE_LEAF), -1)
+    nearest = next((above for level in levels if (above := cell.ancestor(level)) in contents), None)
+    return _transform(cell, nearest)
+
+
+@lru_cache(100_000)  # the tilesets of all stretches of time have mostly the same cells
+def _transform(cell: Cell, above: Cell | None) -> list[float]:
     matrix: Float = east_north_up(*cell.centre)
-    for level in range(cell.level - 1, leaf_level - len(LEVELS_ABOVE_LEAF), -1):
-        above = cell.ancestor(level)
-        if above in contents:
-            matrix = inverse_rigid(east_north_up(*above.centre)) @ matrix
-            break
+    if above is not None:
+        matrix = inverse_rigid(east_north_up(*above.centre)) @ matrix
     return [float(v) for v in matrix.T.ravel()]
 
 
