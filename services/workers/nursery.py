@@ -31,13 +31,13 @@ class Nursery:
     """The processes of one server; forks when it is entered, starts them when it is told to, ends them when it is left.
 
     Args:
-        work: what each process does, given its role.
+        work: what each process does, given its role and what `start` is given.
         roles: one process each.
         imported: the modules that they need, imported once for all.
 
     """
 
-    def __init__(self, work: Callable[[str], None], roles: Sequence[str], imported: Sequence[str]) -> None:
+    def __init__(self, work: Callable[..., None], roles: Sequence[str], imported: Sequence[str]) -> None:
         for module in imported:
             import_module(module)
         self._orders, inbox = _FORK.Pipe()
@@ -49,24 +49,24 @@ class Nursery:
         self._inbox.close()
         return self
 
-    def start(self) -> None:
+    def start(self, *given: object) -> None:
         """Start the processes: the database that they work on is there."""
-        self._order(0)
+        self._order(given)
 
     def end(self, pid: int) -> None:
         """End a process, for which a new one starts."""
         self._order(pid)
 
-    def _order(self, pid: int) -> None:
+    def _order(self, order: object) -> None:
         with suppress(OSError):  # it ends with the server
-            self._orders.send(pid)
+            self._orders.send(order)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._orders.close()
         self._process.join()
 
 
-def _tend(inbox: Pipe, orders: Pipe, work: Callable[[str], None], roles: list[str]) -> None:
+def _tend(inbox: Pipe, orders: Pipe, work: Callable[..., None], roles: list[str]) -> None:
     """Keep a process for each role until the other end of the pipe is closed."""
     orders.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends the others
@@ -75,12 +75,12 @@ def _tend(inbox: Pipe, orders: Pipe, work: Callable[[str], None], roles: list[st
     processes: dict[int, tuple[str, float, ForkProcess]] = {}
     due: list[tuple[float, str]] = []  # when to start a process of a role
     with suppress(EOFError):
-        inbox.recv()
+        given = inbox.recv()
         due = [(0.0, role) for role in roles]
         while True:
             now = time.monotonic()
             for _, role in [row for row in due if row[0] <= now]:
-                process = _FORK.Process(target=_work, args=(work, role), name=role)
+                process = _FORK.Process(target=_work, args=(work, role, *given), name=role)
                 process.start()
                 processes[process.pid or 0] = (role, now, process)
             due = [row for row in due if row[0] > now]
@@ -102,10 +102,10 @@ def _tend(inbox: Pipe, orders: Pipe, work: Callable[[str], None], roles: list[st
         process.join()
 
 
-def _work(work: Callable[[str], None], role: str) -> None:
+def _work(work: Callable[..., None], role: str, *given: object) -> None:
     Thread(target=end_with_parent, daemon=True).start()
     _call(f"cim {role}")
-    work(role)
+    work(role, *given)
 
 
 def _call(name: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 
 from cim.errors import CimError
 from cim.jobs import queue as jobs
+from cim.store import outbox
 from cim.store.connection import LostConnection, Store, connect, notifications
 from services.workers import worker
 from services.workers.nursery import Nursery
@@ -19,7 +20,8 @@ def nursery_of(job_workers: int) -> Nursery:
 @contextmanager
 def supervised(nursery: Nursery, store: Store) -> Iterator[None]:
     """Have the processes work on a store while the block runs, and end the one whose job is dismissed."""
-    nursery.start()
+    with connect(store.url, autocommit=True) as connection:
+        nursery.start(outbox.here(connection))  # what changes from now on is followed, however late they stand
     stopping = threading.Event()
     threading.Thread(target=_listen, args=(nursery, store, stopping), daemon=True).start()
     try:

@@ -50,18 +50,18 @@ BUSY_WAIT_S, BUSY_AGAIN_S = 0.5, 1.0  # how long a job waits for its layer, and 
 FEEDS_LOOKED_AT_S = 10.0  # a feed may be added to the file at any time
 
 
-def main(role: str) -> None:
-    """Run one of the processes until the server ends."""
+def main(role: str, since: changes.Place) -> None:
+    """Run one of the processes until the server ends, which began when the city's changes had come to a place."""
     os.nice(NICE)
     with open_store(read_settings()) as store:
         while True:
             try:
-                ROLES[role](store)
+                ROLES[role](store, since)
             except (NoDatabase, LostConnection):
                 time.sleep(1.0)  # the database comes back, or the server ends
 
 
-def run_jobs(store: Store) -> None:
+def run_jobs(store: Store, _: changes.Place) -> None:
     """Take jobs from the queue, one at a time."""
     from cim.analysis.engine.keep import forget_results
 
@@ -183,15 +183,15 @@ KINDS: Mapping[str, Callable[[Store, Connection, Job], None]] = {
 }
 
 
-def follow_changes(store: Store) -> None:
+def follow_changes(store: Store, since: changes.Place) -> None:
     """Bring tiles up to date after each change and when a moment passes, and tell who shows them."""
     from tiles.tilers import tiler_of
 
     with connect(store.url, autocommit=True) as connection:
         connection.execute(f'LISTEN "{changes.CHANGED}"'.encode())
-        place = changes.here(connection)
         clock = datetime.now(UTC)
-        changed = _tiled(connection)  # what nobody followed since they were
+        changed_layers, place = changes.changes_since(connection, since)
+        changed = _tiled(connection) | changed_layers  # what nobody followed since they were
         while True:
             for name in sorted(changed):
                 layer = store.catalog.layers.get(name)
@@ -230,7 +230,7 @@ def _passed(connection: Connection, since: datetime, until: datetime) -> set[str
     return passed
 
 
-def follow_feeds(store: Store) -> None:
+def follow_feeds(store: Store, _: changes.Place) -> None:
     """Run feeds when their time comes."""
     from ingest.sources.feeds import run_due
 
@@ -244,4 +244,8 @@ def follow_feeds(store: Store) -> None:
         time.sleep(min(max(ahead, 1.0), FEEDS_LOOKED_AT_S))
 
 
-ROLES: Mapping[str, Callable[[Store], Any]] = {"jobs": run_jobs, "changes": follow_changes, "feeds": follow_feeds}
+ROLES: Mapping[str, Callable[[Store, changes.Place], Any]] = {
+    "jobs": run_jobs,
+    "changes": follow_changes,
+    "feeds": follow_feeds,
+}
