@@ -6,13 +6,14 @@ PYTHON := .venv/bin/python
 STATE := $(or $(CIM_STATE),.cim)
 VIEWER := services/static/viewer/index.html
 MODULES := services/viewer/node_modules/.ready
-SPREAD := --dist loadfile --no-loadscope-reorder
+# one process more than cores: some tests wait, for time limits above all
+SPREAD := -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 # one sample city, loaded and tiled once, for the tests without clients and those with
 SHARED := [ -n "$$CIM_TESTS_KEEP" ] || { export CIM_TESTS_KEEP="$$(mktemp -d)"; trap 'rm -rf "$$CIM_TESTS_KEEP"' EXIT; };
 NPM := cd services/viewer && ../../setup/node npm
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test quick long lint units bench lock clean clients viewer bundle
+.PHONY: run test quick long lint lint-python lint-viewer units bench lock clean clients viewer bundle
 
 # the main job: sample city → ingest → tiles → serve; what is there already is not done again
 run: .venv/.ready $(VIEWER)
@@ -22,15 +23,15 @@ run: .venv/.ready $(VIEWER)
 	@cim tiles
 	@exec cim serve --host 0.0.0.0 --port $(PORT)
 
-test: .venv/.ready $(VIEWER)
-	$(MAKE) --no-print-directory lint units
-	@$(SHARED) $(PYTHON) -m pytest -n auto $(SPREAD) -m "not client and not long" && \
+test: .venv/.ready $(VIEWER) $(MODULES)
+	@$(MAKE) --no-print-directory -j 2 -O lint units
+	@$(SHARED) $(PYTHON) -m pytest $(SPREAD) -m "not client and not long" && \
 	  $(PYTHON) -m pytest -m "client and not long" # a browser that draws without a GPU needs all cores
 
 # lint, types and every test that needs neither database nor client
-quick: .venv/.ready
-	$(MAKE) --no-print-directory lint units
-	$(PYTHON) -m pytest -q -n auto $(SPREAD) -m "not database and not client"
+quick: .venv/.ready $(MODULES)
+	@$(MAKE) --no-print-directory -j 2 -O lint units
+	$(PYTHON) -m pytest -q $(SPREAD) -m "not database and not client"
 
 # what takes minutes: whole cities by the hundred thousand; kills, broken files, edits: BUDGET_S seconds each
 long: .venv/.ready
@@ -38,10 +39,14 @@ long: .venv/.ready
 	CIM_TEST_BUDGET_S=$(BUDGET_S) $(PYTHON) -m pytest tests/test_kills.py tests/ingest/test_kills_of_readers.py tests/ingest/test_fuzz.py \
 	  tests/tiles/test_incremental.py
 
-lint: .venv/.ready $(MODULES)
+lint: lint-python lint-viewer
+
+lint-python: .venv/.ready
 	ruff check .
 	ruff format --check .
 	mypy
+
+lint-viewer: $(MODULES)
 	$(NPM) run --silent check
 	$(NPM) run --silent lint
 

@@ -18,7 +18,7 @@ FLAGS = [
     *("--ignore-gpu-blocklist", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--disable-dev-shm-usage"),
 ]
-SHARPNESS = 0.5  # of the scene: a software GPU takes its time by the pixel
+SHARPNESS = 0.5  # of the scene: a software GPU takes its time by the pixel, and by the tile
 SETTLED = """() => {
   const { scene } = window.cim.widget;
   scene.requestRender();
@@ -126,6 +126,13 @@ def opened(chromium: Any, url: str) -> Iterator[Viewer]:
         time.sleep(0.25)
     else:
         raise AssertionError(f"the page doesn't start: {viewer.problems}")
-    page.evaluate("(share) => { window.cim.widget.resolutionScale = share }", SHARPNESS)
+    page.evaluate(
+        """(share) => {
+          const { widget } = window.cim;
+          widget.resolutionScale = share;
+          widget.scene.globe.maximumScreenSpaceError /= share;  // Cesium counts in pixels of the page
+        }""",
+        SHARPNESS,
+    )
     yield viewer
     page.close()
