@@ -33,7 +33,7 @@ quick: .venv/.ready $(MODULES)
 	@$(MAKE) --no-print-directory -j 2 -O lint units
 	$(PYTHON) -m pytest -q $(SPREAD) -m "not database and not client"
 
-# what takes minutes: whole cities by the hundred thousand; kills, broken files, edits: BUDGET_S seconds each
+# what takes minutes: whole cities by the hundred thousand; kills and broken files, BUDGET_S seconds each; 200 edits
 long: .venv/.ready
 	$(PYTHON) -m pytest -m long
 	CIM_TEST_BUDGET_S=$(BUDGET_S) $(PYTHON) -m pytest tests/test_kills.py tests/ingest/test_kills_of_readers.py tests/ingest/test_fuzz.py \

@@ -77,7 +77,7 @@ class AskMiddleware:
         await self._app(scope, receive, send)
 
 
-def warm_up() -> None:
+def _warm_up() -> None:
     """Import what the first frame and the first form need: seconds that nobody should wait for."""
     from cim.analysis.engine.registry import analyses
 
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> Starlette:
             app.state.context = Context(store, pool, watch_pool, spools)
             app.state.events = events.Events(store.server_url)
             app.state.events.start()
-            threading.Thread(target=warm_up, daemon=True).start()
+            threading.Thread(target=_warm_up, daemon=True).start()
             yield {flow.WAIT_KEY: settings.client_wait_s}
             app.state.events.stop()
 

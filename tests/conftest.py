@@ -323,6 +323,9 @@ def answering(
             process.wait(20)
         else:
             process.join(20)
+            if process.is_alive():
+                process.kill()
+                raise AssertionError("the server didn't end")
 
 
 def _ended(process: subprocess.Popen[bytes] | ForkServerProcess) -> bool:

@@ -1,7 +1,7 @@
 """The command line and the server as processes, forked from one that has imported them.
 
 They do what `python -m services …` does, in a process of its own, without the seconds that its imports take. What a
-process imports, how it starts and how it is killed is tested with real ones: `sys.executable`.
+process imports and how it starts is tested with `sys.executable`.
 """
 
 import importlib

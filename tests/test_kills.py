@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -36,27 +37,31 @@ def deliveries(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) ->
     return folder
 
 
-def killed(store: Store, command: list[str], after_s: float, *, kill: bool = True) -> bool:
-    """Run a command and kill it after a while; whether it was still running."""
+def begun(store: Store, command: list[str]) -> ForkServerProcess:
+    """Begin a command in a session of its own."""
     state = {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url, "CIM_WORKERS": "2"}
-    environment = os.environ | state
-    process = started(command, environment, session=True)
+    return started(command, os.environ | state, session=True)
+
+
+def killed(store: Store, command: list[str], after_s: float) -> bool:
+    """Run a command and kill it, and all that it started, after a while; whether it was still running."""
+    process = begun(store, command)
+    pid = process.pid or 0
     time.sleep(after_s)
-    running = process.is_alive()
-    if running and kill:
-        while process.is_alive() and os.getpgid(process.pid or 0) != process.pid:
+    with suppress(ProcessLookupError):
+        while os.getpgid(pid) != pid:
             time.sleep(0.01)  # it leads its session from its first moment on
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid or 0, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)
     process.join()
-    return running
+    return process.exitcode == -signal.SIGKILL
 
 
 def seconds_of(store: Store, command: list[str]) -> float:
-    """Run a command to its end, and say how long that took as a process of its own."""
-    started = time.perf_counter()
-    killed(store, command, 0.0, kill=False)
-    return time.perf_counter() - started
+    """Run a command to its end, and say how long that took once it had begun."""
+    process = begun(store, command)
+    since = time.perf_counter()
+    process.join()
+    return time.perf_counter() - since
 
 
 def counts(store: Store) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """The server."""
 
 import os
+import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import click
 
@@ -35,25 +37,29 @@ def _figures_of(workers: int) -> Iterator[None]:
         yield
 
 
+def _leave(number: int, _: object) -> None:
+    """Leave as after Ctrl-C: no process and no database stays that isn't used."""
+    sys.exit(128 + number)
+
+
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
 @click.option("--workers", default=1, show_default=True, help="Processes that answer.")
 def serve(host: str, port: int, workers: int) -> None:
     """Serve viewer, tiles and OGC APIs until Ctrl-C."""
-    import uvicorn
-
-    from cim.store.connection import open_store
-    from services.http.flow import Connection
     from services.workers.supervisor import nursery_of, supervised
 
     _refuse_a_taken_port(host, port)
     settings = read_settings()
-    if workers == 1:  # else each of them imports what it needs
-        from services.app import warm_up
+    with nursery_of(settings.worker_count) as nursery, ExitStack() as stack:
+        signal.signal(signal.SIGTERM, _leave)  # of this process alone; uvicorn ends first, and raises it again
+        import uvicorn
 
-        warm_up()
-    with nursery_of(settings.worker_count) as nursery, open_store(settings) as store:  # keeps the database up
+        from cim.store.connection import open_store
+        from services.http.flow import Connection
+
+        store = stack.enter_context(open_store(settings))  # keeps the database up while workers come and go
         shown = "localhost" if host in ("0.0.0.0", "::") else host  # noqa: S104 - only compared
         click.echo(f"{store.city.name}: http://{shown}:{port}/   (Ctrl-C ends)")
         with supervised(nursery, store), _figures_of(workers):

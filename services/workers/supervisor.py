@@ -28,12 +28,14 @@ def supervised(nursery: Nursery, store: Store) -> Iterator[None]:
         yield
     finally:
         stopping.set()
+        nursery.stop()  # before the store is left: the last one out stops the database
 
 
 def _listen(nursery: Nursery, store: Store, stopping: threading.Event) -> None:
     while not stopping.is_set():
         with suppress(CimError, LostConnection), connect(store.url, autocommit=True) as connection:
             while not stopping.is_set():
+                nursery.renew()
                 for _, payload in notifications(connection, [jobs.DISMISSED], 1.0):
                     pid, number = (int(part) for part in payload.split())
                     if not jobs.busy_with_another(connection, pid, number):

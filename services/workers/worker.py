@@ -1,4 +1,4 @@
-"""The processes that work beside the server: one kind runs jobs of the queue, one follows changes with tiles.
+"""The processes that work beside the server: for jobs of the queue, for changes and the tiles they reach, for feeds.
 
 Each role is a process of the server's nursery.
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cim.config import read_settings
 from cim.errors import BadRequest, CimError, LayerBusy, NoDatabase
@@ -29,6 +29,10 @@ from cim.store.connection import (
     open_store,
     see_as,
 )
+
+if TYPE_CHECKING:
+    from cim.catalog.model import Layer
+    from tiles.tilers import Tiler
 
 # what the roles need beside this module
 IMPORTED = (
@@ -196,8 +200,8 @@ def follow_changes(store: Store, since: changes.Place) -> None:
             for name in sorted(changed):
                 layer = store.catalog.layers.get(name)
                 tiler = tiler_of(layer) if layer else None
-                if layer and tiler:
-                    tiler(store, layer)
+                if layer and tiler and not _tiled_anew(tiler, store, layer):
+                    continue
                 changes.announce_update(connection, name, tiles=tiler is not None)
             changed_layers, place = changes.changes_since(connection, place)
             if not changed_layers:
@@ -206,6 +210,20 @@ def follow_changes(store: Store, since: changes.Place) -> None:
             now = datetime.now(UTC)
             changed = set(changed_layers) | _passed(connection, clock, now)
             clock = now
+
+
+def _tiled_anew(tiler: "Tiler", store: Store, layer: "Layer") -> bool:
+    """Tile a layer; one that can't be tiled keeps no other from it, and is tried again when it changes."""
+    try:
+        tiler(store, layer)
+    except (NoDatabase, LostConnection):
+        raise
+    except Exception:  # noqa: BLE001 - whatever a tiler raises is of this layer
+        import traceback
+
+        traceback.print_exc()
+        return False
+    return True
 
 
 def _tiled(connection: Connection) -> set[str]:
