@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cim.catalog.common_columns import BY_NAME, COMMON_COLUMNS, CommonColumn, FieldType
 from cim.catalog.model import Layer
+from cim.store.row_policies import visible_rows
 
 SQL_TYPE: dict[FieldType, str] = {
     "text": "text",
@@ -106,21 +107,9 @@ def create_features(layer: Layer, srid: int) -> list[str]:
         " WHERE parent_id IS NOT NULL AND upper_inf(recorded)",
         *indexes,
         _exclusion(name, t),
-        *_policy(t),
+        *visible_rows(t),
         f"ALTER TABLE {t} ALTER COLUMN geom SET STORAGE EXTERNAL",
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
-    ]
-
-
-def _policy(t: str) -> list[str]:
-    """Rows that aren't public are seen by who has signed in; the owner, who loads and tiles, sees all.
-
-    The one rule of who sees what, for the rows of every kind: objects, values, and the files of sheets.
-    """
-    return [
-        f"ALTER TABLE {t} ENABLE ROW LEVEL SECURITY",
-        f"DROP POLICY IF EXISTS visible ON {t}",
-        f"CREATE POLICY visible ON {t} FOR SELECT USING (public OR current_setting('cim.role', true) <> '')",
     ]
 
 
@@ -148,7 +137,7 @@ def create_observations(layer: Layer, srid: int) -> list[str]:  # noqa: ARG001 -
         f'CREATE UNIQUE INDEX IF NOT EXISTS "{name}_current" ON {t} (id) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_series" ON {t} (feature, time) WHERE upper_inf(recorded)',
         f'CREATE INDEX IF NOT EXISTS "{name}_time" ON {t} USING brin (time)',
-        *_policy(t),
+        *visible_rows(t),
         f"COMMENT ON TABLE {t} IS {_literal(layer.title.zh + ' ' + layer.title.en)}",
     ]
 
@@ -162,7 +151,7 @@ def create_sheets(layer: Layer, srid: int, suffix: str) -> list[str]:  # noqa: A
     nulls = ", ".join(f"NULL::{c.sql_type} AS {c.name}" for c in RECORD_COLUMNS if c.name in _NOT_OF_SHEETS)
     about = f"about || jsonb_build_object('file', 'assets/' || sha256 || '{suffix}')"
     return [
-        *_policy(ASSETS),
+        *visible_rows(ASSETS),
         f"CREATE OR REPLACE VIEW {table(layer)} WITH (security_invoker = true) AS"
         f" SELECT fid, valid, recorded, id, ST_Multi(footprint) AS geom,"
         f" {nulls}, {about} AS extra, decode(sha256, 'hex') AS content, {_literal(layer.class_code)} AS class_code,"
