@@ -109,8 +109,17 @@ def private_cluster(shared_folder: Path, tmp_path_factory: pytest.TempPathFactor
         with alone(shared_folder, "cluster"):
             running = stack.enter_context(cluster.running(settings))
             initialise(settings)  # makes the roles
+            _never_mind_the_disk(running)
             _sweep(running, shared_folder / "run", str(_run(tmp_path_factory.getbasetemp())))
         yield running
+
+
+def _never_mind_the_disk(running: cluster.Cluster) -> None:
+    """Wait for no disk: a power cut isn't tested, and a process that is killed loses nothing by it."""
+    with connect(running.url("postgres", "postgres"), autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _sweep(running: cluster.Cluster, note: Path, run_id: str) -> None:

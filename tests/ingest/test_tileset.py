@@ -270,11 +270,31 @@ def test_a_layer_loaded_beside_a_running_server_is_tiled_by_it(store: Store, tmp
     state = {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url, "CIM_WORKERS": "1"}
     with serving(os.environ | state) as address:
         assert ingest(store, [write_set(tmp_path / "set")], Declared(dataset="set")).exit_code == 0
-        deadline = time.monotonic() + 60
-        while httpx.get(f"{address}/3dtiles/reality_mesh/tileset.json").status_code != 200:
-            assert time.monotonic() < deadline, "it wasn't tiled"
-            time.sleep(0.5)
+        await_tiles(address)
     assert root_of(store)
+
+
+def await_tiles(address: str) -> None:
+    deadline = time.monotonic() + 60
+    while httpx.get(f"{address}/3dtiles/reality_mesh/tileset.json").status_code != 200:
+        assert time.monotonic() < deadline, "it wasn't tiled"
+        time.sleep(0.2)
+
+
+def test_a_layer_that_cannot_be_tiled_keeps_no_other_from_its_tiles(
+    store: Store, sample_folder: Path, tmp_path: Path
+) -> None:
+    state = {"CIM_STATE": str(store.settings.state), "CIM_DATABASE_URL": store.url, "CIM_WORKERS": "1"}
+    store.settings.tile_store.mkdir(parents=True)
+    (store.settings.tile_store / "building").write_text("where the folder should be")
+    with serving(os.environ | state) as address:
+        for path, dataset in (
+            (sample_folder / "building_core.city.jsonl", "town"),
+            (write_set(tmp_path / "set"), "set"),
+        ):
+            assert ingest(store, [path], Declared(dataset=dataset)).exit_code == 0
+        await_tiles(address)
+        assert httpx.get(f"{address}/3dtiles/building/tileset.json").status_code == 404
 
 
 def pnts(points: int = 3, **header: object) -> bytes:
