@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from cim.analysis.engine.declaration import RAMPS, UNKNOWN_COLOR, VALUE_COLORS, Declaration, Output
 from cim.analysis.engine.keep import read_kept
+from cim.analysis.engine.legend import class_bounds
 from cim.analysis.engine.legend import picture as raster_picture
 from cim.analysis.engine.registry import Analysis, analyses, analysis, check_parameters
 from cim.analysis.engine.result import Computed
@@ -219,7 +220,11 @@ def _picture(computed: Computed, headers: dict[str, str]) -> Response:
     if computed.raster is None or legend is None:
         raise BadRequest(say("result-no-raster"))
     picture, box = raster_picture(computed.raster, legend)
-    return Response(picture, headers=headers | {"Content-Bbox": ",".join(map(str, box))}, media_type="image/png")
+    headers |= {
+        "Content-Bbox": ",".join(map(str, box)),
+        "Content-Classes": ",".join(map(str, class_bounds(computed.raster.cells, legend))),
+    }
+    return Response(picture, headers=headers, media_type="image/png")
 
 
 def _mesh(computed: Computed, city: City, headers: dict[str, str]) -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 
 import geopandas as gpd
 import httpx
+import numpy as np
 import pytest
 import shapely
 
@@ -101,7 +102,8 @@ def test_rows_of_one_name_are_told_apart(sample_city: Served, rows: gpd.GeoDataF
 
 
 def test_a_result_without_rows_or_places_is_an_empty_collection(sample_city: Served, rows: gpd.GeoDataFrame) -> None:
-    for empty in (rows.iloc[:0], gpd.GeoDataFrame({"id": ["a"]})):
+    untyped = gpd.GeoDataFrame({"id": [], "week": np.empty(0, object)}, geometry=[], crs=rows.crs)
+    for empty in (rows.iloc[:0], gpd.GeoDataFrame({"id": ["a"]}), untyped, untyped.astype({"id": object})):
         base = f"{sample_city.url}/ogc/jobs/{finished(sample_city.store, computed_of(empty))}/collections/results"
         assert "extent" not in httpx.get(base).json()
         assert httpx.get(f"{base}/items").json()["numberMatched"] == len(empty)

@@ -86,7 +86,8 @@ def write_geotiff(raster: RasterWindow, path: Path) -> None:
 
 def _geotiff(computed: Computed, path: Path) -> None:
     if computed.raster is None:
-        raise BadRequest(say("gives-rows", analysis=computed.analysis, formats=", ".join(FORMATS)))
+        others = ", ".join(suffix for suffix in FORMATS if suffix != ".tif")
+        raise BadRequest(say("gives-rows", analysis=computed.analysis, formats=others))
     write_geotiff(computed.raster, path)
 
 

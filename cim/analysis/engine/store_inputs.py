@@ -259,11 +259,15 @@ def window(
     finest = sheets[0]
     side = cell_m or finest.resolution_m
     x0, y0 = _origin(finest, crs, side) if cell_m is None else (0.0, 0.0)
-    west, north = x0 + np.floor((box.xmin - x0) / side) * side, y0 + np.ceil((box.ymax - y0) / side) * side
-    columns = max(int(np.ceil((box.xmax - west) / side)), 1)
-    rows = max(int(np.ceil((north - box.ymin) / side)), 1)
-    if rows * columns > MOST_CELLS:
-        raise BadRequest(say("cells-m-more-than", columns=columns, rows=rows, side=side, most_cells=MOST_CELLS))
+    with np.errstate(over="ignore", invalid="ignore"):
+        corner = np.array([box.xmin - x0, y0 - box.ymax]) / side
+        west, north = np.array([x0, y0]) + np.floor(corner) * (side, -side)
+        wide, high = np.maximum(np.ceil([(box.xmax - west) / side, (north - box.ymin) / side]), 1.0)
+        fits = wide * high <= MOST_CELLS
+    if not fits:  # nor a box without bounds
+        counts = {"columns": f"{wide:.4g}", "rows": f"{high:.4g}"}
+        raise BadRequest(say("cells-m-more-than", **counts, side=side, most_cells=MOST_CELLS))
+    columns, rows = int(wide), int(high)
     transform = Affine(side, 0.0, float(west), 0.0, -side, float(north))
     values = np.full((rows, columns), np.nan)
     for sheet in sheets:

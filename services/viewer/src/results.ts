@@ -1,3 +1,4 @@
+import type { RasterPicture } from "./analysis/jobs";
 import type { Look, Results, Shape as Geometry } from "./generated";
 import { asText } from "./value";
 
@@ -67,17 +68,19 @@ export function coloured(answer: Results, look: Look): Coloured {
   };
 }
 
-/** A raster's picture with the legend of its range. */
-export function pictured(answer: Results, look: Look, image: ImageBitmap, box: [number, number, number, number]): Coloured {
+/** A raster's picture, and a legend of the classes that it is drawn in: from each bound to the next. */
+export function pictured(look: Look, { image, box, bounds }: RasterPicture): Coloured {
   const ramp = look["x-legend"]?.ramp ?? [];
-  const { min, max } = answer.raster ?? { min: null, max: null };
-  const step = min === null || max === null ? 0 : (max - min) / Math.max(ramp.length, 1);
+  const least = bounds.slice(0, -1);
   return {
     shapes: [],
-    legend: min === null ? [] : ramp.map((color, k) => ({ color, label: `${number(min + k * step)} – ${number(min + (k + 1) * step)}` })),
+    legend: least.map((low, k) => ({ color: shade(ramp, k, least.length), label: `${number(low)} – ${number(bounds[k + 1]!)}` })),
     picture: { image, low: project([box[0], box[3]]), high: project([box[2], box[1]]) },
   };
 }
+
+/** The colour of a class in a ramp that may have more colours than there are classes. */
+const shade = (ramp: readonly string[], k: number, count: number): string => ramp[Math.round((k * (ramp.length - 1)) / Math.max(count - 1, 1))]!;
 
 /** The bodies of a job's result with their legend: rows that have one aren't draped as well. */
 export function embodied(answer: Results, look: Look, job: string): Coloured {
@@ -91,16 +94,16 @@ const deepest = (coordinates: unknown): number =>
   Array.isArray(coordinates) ? (Array.isArray(coordinates[0]) ? deepest(coordinates[0]) : coordinates.length) : 0;
 
 function byNumber(answer: Results, values: unknown[], sorted: number[], look: Look): Coloured {
-  const { ramp, method } = look["x-legend"] ?? { ramp: [PLAIN], method: "quantiles" as const };
+  const { ramp, method, classes } = look["x-legend"] ?? { ramp: [PLAIN], method: "quantiles" as const, classes: 1 };
   const distinct = [...new Set(sorted)];
   const [bottom, top] = [sorted[0]!, sorted[sorted.length - 1]!];
-  const count = Math.min(ramp.length, distinct.length);
+  const count = Math.min(classes, ramp.length, distinct.length);
   const least = Array.from({ length: count }, (_, k) =>
     method === "equal" ? bottom + (k * (top - bottom)) / count : distinct[Math.floor((k * distinct.length) / count)]!,
   );
   const classOf = (v: number) => least.reduce((found, low, k) => (v >= low ? k : found), 0);
   const color = (v: unknown) =>
-    typeof v === "number" ? ramp[Math.round((classOf(v) * (ramp.length - 1)) / Math.max(count - 1, 1))]! : look["x-unknown-color"];
+    typeof v === "number" ? shade(ramp, classOf(v), count) : look["x-unknown-color"];
   return {
     shapes: answer.features.flatMap((f, i) => shapesOf(f.geometry, color(values[i]))),
     legend: least.map((low, k) => ({

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Look, Results, Shape } from "../src/generated";
-import { coloured, embodied, plainly } from "../src/results";
+import { coloured, embodied, pictured, plainly } from "../src/results";
 
 const RAMP = ["#111111", "#222222", "#333333", "#444444", "#555555"];
 const UNKNOWN = "#cccccc";
@@ -80,4 +80,20 @@ test("a row with a body is drawn by the mesh, one without by itself, and both en
   expect(drawn.mesh).toBe("job");
   expect(drawn.shapes.map((s) => s.color)).toEqual(["#00aa00"]);
   expect(drawn.legend).toEqual(coloured(mixed, look("values")).legend);
+});
+
+test("a raster's legend has the classes that its picture is drawn in, of as many colours as there are", () => {
+  const image = {} as ImageBitmap;
+  const drawn = pictured(look("quantiles"), { image, box: [0, 0, 1, 1], bounds: [0.5, 1.25, 28] });
+  expect(drawn.legend).toEqual([
+    { color: RAMP[0], label: "0.5 – 1.25" },
+    { color: RAMP[4], label: "1.25 – 28" },
+  ]);
+  expect(pictured(look("quantiles"), { image, box: [0, 0, 1, 1], bounds: [] }).legend).toEqual([]);
+});
+
+test("there are no more classes than the analysis declares", () => {
+  const three = look("quantiles");
+  three["x-legend"]!.classes = 3;
+  expect(coloured(answer([1, 2, 3, 4, 5, 6, 7]), three).legend.map((l) => l.color)).toEqual([RAMP[0], RAMP[2], RAMP[4]]);
 });

@@ -9,11 +9,14 @@ export const readJob = (id: string) => ask<Job>(`ogc/jobs/${id}?f=json`);
 export const readJobs = async (): Promise<Job[]> => (await ask<JobList>("ogc/jobs?f=json")).jobs;
 export const readResults = (id: string) => ask<Results>(`ogc/jobs/${id}/results`);
 
-/** The raster of a result as a picture, and the box of degrees that it covers. */
-export async function readPicture(id: string): Promise<{ image: ImageBitmap; box: [number, number, number, number] }> {
+export type RasterPicture = { image: ImageBitmap; box: [number, number, number, number]; bounds: number[] };
+
+/** The raster of a result as a picture, the box of degrees that it covers, and the bounds of its classes. */
+export async function readPicture(id: string): Promise<RasterPicture> {
   const answer = await send(`ogc/jobs/${id}/results?f=png`);
-  const box = (answer.headers.get("Content-Bbox") ?? "").split(",").map(Number) as [number, number, number, number];
-  return { image: await createImageBitmap(await answer.blob()), box };
+  const numbers = (name: string) => (answer.headers.get(name) || null)?.split(",").map(Number) ?? [];
+  const box = numbers("Content-Bbox") as [number, number, number, number];
+  return { image: await createImageBitmap(await answer.blob()), box, bounds: numbers("Content-Classes") };
 }
 
 /** The bodies of a result as a GLB, and where its origin stands: longitude, latitude, ellipsoidal height. */

@@ -149,7 +149,7 @@ function mount(slot: HTMLElement, catalog: Catalog): void {
     const look = process.outputs.result.schema;
     const picture = result.raster ? await readPicture(id) : null;
     if (job !== id) return;
-    const drawn = picture ? pictured(result, look, picture.image, picture.box) : result.bodies ? embodied(result, look, id) : coloured(result, look);
+    const drawn = picture ? pictured(look, picture) : result.bodies?.count ? embodied(result, look, id) : coloured(result, look);
     answer = { process, result, drawn };
     [state.result.value, state.job.value] = [answer.drawn, id];
     slot.querySelector("#analysis-outcome")?.replaceChildren(...outcomeOf(answer, catalog.city.timezone));
