@@ -343,6 +343,16 @@ def _ended(process: subprocess.Popen[bytes] | ForkServerProcess) -> bool:
     return not process.is_alive()
 
 
+def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Whether something becomes true within a time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def process_of(url: str) -> Path:
     """Return the folder in /proc of the process that `serving` answers an address with."""
     return Path("/proc") / str(_SERVERS[url])

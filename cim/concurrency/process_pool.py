@@ -55,13 +55,12 @@ def process_pool(
 
 def _begin(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
     """Be a process of the pool, which ends with the one that lends it, even where that one is killed."""
-    Thread(target=end_with_parent, daemon=True).start()
+    Thread(target=_end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*initargs)
 
 
-def end_with_parent() -> None:
-    """Wait for the process that started this one to end, and end then: for a thread of its own."""
+def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -3,9 +3,8 @@
 import io
 import os
 import signal
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from cim.store import cluster
 from cim.store.connection import Store, connect, initialise, open_store
 from ingest.delivery.declared import Declared
 from ingest.load.pipeline import ingest
-from tests.conftest import MakeStore, Served, process_of, serving
+from tests.conftest import MakeStore, Served, process_of, serving, until
 
 SLOW = """
 import time
@@ -88,15 +87,6 @@ def city(
     initialise(settings)  # grants to the server's role what it may
     with open_store(settings):
         yield Running(store, environment, keys)
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def submitted(client: httpx.Client, seconds: float = 60.0) -> str:

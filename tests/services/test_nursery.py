@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from cim.config import Settings
 from cim.store import cluster
 from cim.store.connection import initialise
 from services.workers.nursery import CALM_S, Nursery
+from tests.conftest import until
 
 ROLES = ["one", "two"]
 
@@ -25,15 +26,6 @@ def note(role: str, folder: str) -> None:
     if Path(folder, f"{role}.broken").exists():
         raise ValueError(role)
     time.sleep(600)
-
-
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def stands(pid: int) -> bool:
